@@ -1,0 +1,34 @@
+# Two commands for a fresh clone: `make demo` and `make test`. Each builds .venv when it is needed.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+.PHONY: demo test lint faults bench bench-full clean
+
+$(READY): setup.cfg pyproject.toml
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade -e '.[test,dask,onnx]'
+	touch $(READY)
+
+demo: $(READY)
+	$(BIN)/python cli.py demo
+
+test: $(READY)
+	$(BIN)/python -m pytest
+
+lint: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+faults: $(READY)
+	$(BIN)/python -m pytest tests/faults -m "slow or not slow" -rA
+
+bench: $(READY)
+	$(BIN)/python -m benchmarks
+
+bench-full: $(READY)
+	$(BIN)/python -m benchmarks --full
+
+clean:
+	rm -rf $(VENV) demo .pytest_cache .ruff_cache

@@ -1,0 +1,85 @@
+"""Every setting of extraction with its default, once; the cache key is the digest of what changes the pixels."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass, field
+from importlib.metadata import version
+from typing import Literal
+
+# Raise when the meaning of a cached group changes; old caches then get another key, never a wrong reading.
+CACHE_FORMAT = 1
+
+# Libraries that decide pixels or boxes; major.minor, because a patch release that changes them is a bug of theirs.
+PIXEL_LIBRARIES = ("av", "opencv-python-headless", "torch", "facenet-pytorch", "scipy")
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What one video may cost before it is refused; none of these changes a pixel of an accepted video.
+
+    max_pixels: of one frame.   max_side, min_side: px.   max_frames: about 30 h at 30 fps.
+    max_bad_packets: share of damaged packets a recovered video may have.   seconds: watchdog per video.
+    memory_mib: address-space limit of one CPU worker, 0 for none.
+    """
+
+    max_pixels: int = 40_000_000
+    max_side: int = 8192
+    min_side: int = 24
+    max_frames: int = 3_000_000
+    max_bad_packets: float = 0.05
+    seconds: float = 600.0
+    memory_mib: int = 0
+
+
+@dataclass(frozen=True)
+class CropConfig:
+    """Which frames, which face and how it is cut and stored: all of it is in the cache key.
+
+    clips x frames: clips of consecutive frames spread over the video.   size: crop side, px.
+    margin: crop side over face box side.   detect_size: long side the detector sees, px, 0 for full size.
+    min_face: smallest face, px of the picture the detector sees.   candidates: most boxes kept after the first net.
+    faces: main (one person) or all (one folder per person).   codec: zstd or compact.
+    """
+
+    clips: int = 16
+    frames: int = 5
+    size: int = 240
+    margin: float = 1.3
+    detector: Literal["fast", "stock"] = "fast"
+    detect_size: int = 640
+    min_face: int = 24
+    candidates: int = 64
+    faces: Literal["main", "all"] = "main"
+    bands: bool = True
+    band_definition: Literal["area", "linear"] = "area"
+    masks: bool = False
+    pair_boxes: bool = False
+    codec: Literal["zstd", "compact"] = "zstd"
+    device: Literal["cpu", "cuda"] = "cpu"
+
+    def settings(self) -> dict[str, object]:
+        """Everything that decides the bytes of a cached group, as plain JSON values."""
+        libraries = {name: ".".join(version(name).split(".")[:2]) for name in PIXEL_LIBRARIES}
+        return {"format": CACHE_FORMAT, **asdict(self), "libraries": libraries}
+
+    def cache_key(self) -> str:
+        """Name of the cache folder for these settings, e.g. `16x5-240px-3f2a9c0d41b7`."""
+        text = json.dumps(self.settings(), sort_keys=True, separators=(",", ":"))
+        digest = hashlib.sha256(text.encode()).hexdigest()[:12]
+        return f"{self.clips}x{self.frames}-{self.size}px-{digest}"
+
+
+@dataclass(frozen=True)
+class ExtractConfig:
+    """One call of extract: the crops it makes and how the work is shared out."""
+
+    crop: CropConfig = field(default_factory=CropConfig)
+    limits: Limits = field(default_factory=Limits)
+    jobs: int = -1
+    limit: int = 0
+    shard: tuple[int, int] = (1, 1)
+    scheduler: str | None = None
+    retry: bool = False
+    lock: bool = True

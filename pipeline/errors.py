@@ -1,0 +1,54 @@
+"""Every error a user can cause or meet; the command line turns each into one line and an exit code."""
+
+from __future__ import annotations
+
+EXIT_OK = 0
+EXIT_BUG = 1
+EXIT_USAGE = 2
+EXIT_SOME_FAILED = 3
+EXIT_REFUSED = 4
+EXIT_INTERRUPTED = 130
+EXIT_TERMINATED = 143
+
+
+class PipelineError(Exception):
+    """What was expected, what came, where, and what to do: one line, shown to the user as it is."""
+
+    exit_code = EXIT_USAGE
+
+
+class UsageError(PipelineError):
+    """The command was asked for something it cannot do: a missing folder, an unknown name, an empty dataset."""
+
+
+class VideoError(PipelineError):
+    """One video cannot be used; `reason` is a value of records.REASONS and becomes the video's Outcome."""
+
+    exit_code = EXIT_SOME_FAILED
+
+    def __init__(self, reason: str, detail: str = "") -> None:
+        super().__init__(f"{reason}: {detail}" if detail else reason)
+        self.reason = reason
+        self.detail = detail
+
+    def __reduce__(self) -> tuple[type, tuple[str, str]]:
+        # An exception crosses from a worker process to the parent; the default would lose `reason`.
+        return type(self), (self.reason, self.detail)
+
+
+class CacheError(PipelineError):
+    """A cache folder is absent, incomplete, damaged or of other settings than asked for."""
+
+    exit_code = EXIT_REFUSED
+
+
+class ManifestError(PipelineError):
+    """A manifest cannot be trusted; the message names file and line of every bad line (the first 20)."""
+
+    exit_code = EXIT_REFUSED
+
+
+class CheckpointError(PipelineError):
+    """A checkpoint is damaged, unsafe, or belongs to another model or other pixels."""
+
+    exit_code = EXIT_REFUSED

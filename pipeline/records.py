@@ -1,0 +1,180 @@
+"""The records that travel along the road; no I/O here. Axes: N clips, T frames, S crop side, H height, W width."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+REAL, FAKE = 0, 1
+
+SPLITS = ("train", "val", "test")
+
+# Why a video is not in the cache. A closed list: scripts count these words.
+REASONS: dict[str, str] = {
+    "not_a_video": "the bytes are not a video of an accepted container",
+    "not_a_file": "not a regular file (folder, FIFO, device)",
+    "permission": "the file cannot be read",
+    "missing": "an official list names the file, the disk does not have it",
+    "no_video_stream": "the container holds no video (audio only, subtitles, a picture)",
+    "unsupported_codec": "no decoder for this video in the installed FFmpeg libraries",
+    "unsupported_rotation": "the display matrix asks for a flip or an angle that is not a multiple of 90 degrees",
+    "too_large": "more pixels, frames or bytes than the limits allow",
+    "too_small": "smaller than a detectable face",
+    "too_short": "fewer frames than one clip",
+    "truncated": "the file ends before enough frames",
+    "corrupt": "too many damaged packets",
+    "changed_while_reading": "the file changed during extraction",
+    "no_face": "the detector finds no face that fills one clip",
+    "timeout": "the video took longer than the watchdog allows",
+    "out_of_memory": "the memory limit was reached",
+    "decoder_crash": "the worker process died while reading this video",
+}
+
+# Worth another try on the next run; every other reason stays true until the file or the settings change.
+TRANSIENT_REASONS = frozenset(
+    {"permission", "missing", "changed_while_reading", "timeout", "out_of_memory", "decoder_crash"}
+)
+
+
+@dataclass(frozen=True)
+class Video:
+    """One video of a dataset as its adapter found it.
+
+    key: unique in its dataset as its owners name it, e.g. `Deepfakes/c23/000_003`.
+    video_id: the same as a safe slug [A-Za-z0-9._-], unique in its dataset; the cache folder's name.
+    path: absolute; a file, or a folder of pictures.   label: 0 real, 1 fake.
+    target: identity whose body and pose is seen; source: identity put in (None for reals).
+    pair: key of the real video a fake was made from.   group: leakage group, never split.
+    split: train, val, test or none; split_origin: official, derived or all-test.
+    mask: absolute path of the mask video or folder.   fake_spans: (start, end) in seconds.
+    """
+
+    dataset: str
+    key: str
+    video_id: str
+    path: Path
+    label: int
+    method: str = "real"
+    compression: str = "none"
+    split: str = "none"
+    split_origin: str = "derived"
+    target: str | None = None
+    source: str | None = None
+    pair: str | None = None
+    group: str = ""
+    mask: Path | None = None
+    video_fake: bool | None = None
+    audio_fake: bool | None = None
+    fake_spans: tuple[tuple[float, float], ...] = ()
+
+
+@dataclass(frozen=True)
+class VideoInfo:
+    """What a file says of itself, checked against its packets.
+
+    width, height: of the upright picture, px.   frames: exact number of frames that can be shown.
+    pts: (frames,) float64, seconds, increasing.   rotation: degrees already undone in decoded Frames.
+    method: planned or sequential (how decode_clips will read it); guard: why not planned, or "".
+    flags: of incomplete, interlaced, vfr, damaged.
+    """
+
+    container: str
+    codec: str
+    pixel_format: str
+    width: int
+    height: int
+    rotation: int
+    fps: float
+    frames: int
+    pts: NDArray[np.float64]
+    method: Literal["planned", "sequential"]
+    guard: str = ""
+    flags: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Frames:
+    """Consecutive decoded frames of one video, upright and in display order.
+
+    pixels: (T, H, W, 3) uint8, RGB.   index: (T,) int64, frame number in the file.   pts: (T,) float64, seconds.
+    """
+
+    pixels: NDArray[np.uint8]
+    index: NDArray[np.int64]
+    pts: NDArray[np.float64]
+
+    def __post_init__(self) -> None:
+        if not len(self.pixels) == len(self.index) == len(self.pts):
+            raise ValueError(
+                f"Frames: {len(self.pixels)} images, {len(self.index)} indices, {len(self.pts)} times"
+            )
+
+
+@dataclass(frozen=True)
+class Detections:
+    """The faces of one picture, largest first, in pixels of that picture.
+
+    box: (F, 4) float32 x1,y1,x2,y2 (may leave the picture).   landmark: (F, 5, 2) float32.   prob: (F,) float32.
+    """
+
+    box: NDArray[np.float32]
+    landmark: NDArray[np.float32]
+    prob: NDArray[np.float32]
+
+    def __len__(self) -> int:
+        return len(self.box)
+
+
+@dataclass(frozen=True)
+class Crops:
+    """One person's aligned face in the clips of one video: what the cache stores.
+
+    pixels: (N, T, S, S, 3) uint8 RGB.   index: (N, T) int64.   pts: (N, T) float64 seconds.
+    box: (N, 4) float32 and landmark: (N, 5, 2) float32, of the clip's anchor frame, px of the upright frame.
+    prob: (N,) float32, detector score.   transform: (N, 2, 3) float32, upright frame px -> crop px.
+    window: (N,) int64, which of the planned clips each one is.   dropped: (window, why) of the others.
+    faces: most faces seen on one anchor.   track: 0 the main person, 1.. the others.
+    """
+
+    pixels: NDArray[np.uint8]
+    index: NDArray[np.int64]
+    pts: NDArray[np.float64]
+    box: NDArray[np.float32]
+    landmark: NDArray[np.float32]
+    prob: NDArray[np.float32]
+    transform: NDArray[np.float32]
+    window: NDArray[np.int64]
+    dropped: tuple[tuple[int, str], ...] = ()
+    faces: int = 1
+    track: int = 0
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How one video ended: ok, skipped (nothing wrong with the file, nothing to keep) or failed.
+
+    reason: "" when ok, else a key of REASONS.   clips, frames_read: kept clips and decoded frames.
+    flags: what a reader should know of an ok video, e.g. incomplete, sequential, fewer_clips.
+    """
+
+    video_id: str
+    status: Literal["ok", "skipped", "failed"]
+    reason: str = ""
+    detail: str = ""
+    flags: tuple[str, ...] = ()
+    clips: int = 0
+    frames_read: int = 0
+    seconds: float = field(default=0.0, compare=False)
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One line of a manifest: a folder relative to the cache root (or to the manifest, for picture folders)."""
+
+    folder: str
+    label: int
+    line: int = 0
