@@ -1,0 +1,82 @@
+"""The demo's dataset: drawn people in the official FaceForensics++ tree, split lists and mask videos included.
+
+Ours because no deepfake dataset may be shipped: everything here is drawn, so a stranger can walk the whole road
+without asking anyone for access. Numbers from it show that the road works, never that a detector is good.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from pipeline.drawing import Forgery, draw_frames, draw_identity, write_video
+
+# Flicker, place and softness differ by method as they do in FF++; NeuralTextures moves the mouth only.
+METHODS: dict[str, dict[str, float | bool]] = {
+    "Deepfakes": {},
+    "NeuralTextures": {"mouth_only": True, "flicker": 0.12, "jitter": 3.0},
+}
+
+
+@dataclass(frozen=True)
+class DemoConfig:
+    """Size of the drawn dataset: pairs per split (each is two reals and two fakes per method), frames, px."""
+
+    train_pairs: int = 8
+    val_pairs: int = 3
+    test_pairs: int = 5
+    frames: int = 80
+    width: int = 480
+    height: int = 360
+    seed: int = 7
+    compression: str = "c23"
+
+    @property
+    def pairs(self) -> dict[str, list[tuple[str, str]]]:
+        """The three split lists: pairs of three-digit ids, each id in one pair only."""
+        ids = iter(range(1000))
+        counts = {"train": self.train_pairs, "val": self.val_pairs, "test": self.test_pairs}
+        return {
+            split: [(f"{next(ids):03d}", f"{next(ids):03d}") for _ in range(count)] for split, count in counts.items()
+        }
+
+    @property
+    def videos(self) -> int:
+        """How many videos draw_dataset writes, masks not counted."""
+        return 2 * (self.train_pairs + self.val_pairs + self.test_pairs) * (1 + len(METHODS))
+
+
+def draw_dataset(root: Path, config: DemoConfig) -> Iterator[Path]:
+    """Write the tree under `root` and yield each video as it appears; a video that is there is left alone.
+
+    Tree: original_sequences/youtube/<compression>/videos, manipulated_sequences/<method>/..., <method>/masks/videos,
+    and train.json, val.json, test.json in the root (datasets sheet, section 1.1).
+    """
+    for split, pairs in config.pairs.items():
+        (root / f"{split}.json").parent.mkdir(parents=True, exist_ok=True)
+        (root / f"{split}.json").write_text(json.dumps(pairs, indent=1) + "\n")
+        for pair in pairs:
+            for target, source in (pair, pair[::-1]):
+                yield from _draw_family(root, config, target, source)
+
+
+def _draw_family(root: Path, config: DemoConfig, target: str, source: str) -> Iterator[Path]:
+    """The real video of `target`, and one fake per method that puts `source` on it."""
+    who, donor = (draw_identity(1000 * config.seed + int(name)) for name in (target, source))
+    scene = 1000 * config.seed + int(target)
+    size = (config.width, config.height)
+    real = root / "original_sequences" / "youtube" / config.compression / "videos" / f"{target}.mp4"
+    if not real.exists():
+        write_video(real, (picture for picture, _ in draw_frames(who, config.frames, size, scene)))
+    yield real
+    for method, looks in METHODS.items():
+        folder = root / "manipulated_sequences" / method
+        fake = folder / config.compression / "videos" / f"{target}_{source}.mp4"
+        mask = folder / "masks" / "videos" / fake.name
+        if not (fake.exists() and mask.exists()):
+            drawn = list(draw_frames(who, config.frames, size, scene, Forgery(donor, **looks)))
+            write_video(mask, [m for _, m in drawn])
+            write_video(fake, [p for p, _ in drawn])
+        yield fake
