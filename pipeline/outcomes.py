@@ -1,0 +1,91 @@
+"""How every video ended: remembered beside the cache, listed beside the manifests, summed up for the terminal.
+
+A video that is in the cache tells its own outcome. One that is not leaves a small record in `.outcomes/` of its
+cache folder, so that a file without a face is not decoded again on every run; it is tried again when the file
+changes, when the reason may pass (records.TRANSIENT_REASONS), or when asked (`--retry`).
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import asdict
+from pathlib import Path
+
+from pipeline.atomic import write_atomically
+from pipeline.records import REASONS, TRANSIENT_REASONS, Outcome
+
+Fingerprint = dict[str, int]
+
+
+def remember(parent: Path, outcome: Outcome, fingerprint: Fingerprint) -> None:
+    """Keep why a video is not in the cache folder `parent`, with the file's size and time as it was then."""
+    record = {"fingerprint": fingerprint, "outcome": _plain(outcome)}
+    write_atomically(_record(parent, outcome.video_id), json.dumps(record, sort_keys=True).encode() + b"\n")
+
+
+def recall(parent: Path, video_id: str, fingerprint: Fingerprint | None = None) -> Outcome | None:
+    """What an earlier run found, or None where it must be tried (again).
+
+    fingerprint: the file's present size and time; None asks for the record whatever the file is like now.
+    """
+    try:
+        record = json.loads(_record(parent, video_id).read_bytes())
+        outcome = Outcome(**{**record["outcome"], "flags": tuple(record["outcome"]["flags"])})
+    except (OSError, ValueError, KeyError, TypeError):
+        return None  # absent or half readable: trying again is always right
+    if outcome.video_id != video_id or outcome.reason not in REASONS:
+        return None
+    if fingerprint is not None and (record["fingerprint"] != fingerprint or outcome.reason in TRANSIENT_REASONS):
+        return None
+    return outcome
+
+
+def forget(parent: Path, video_id: str) -> None:
+    """Drop the record of a video that is in the cache now."""
+    _record(parent, video_id).unlink(missing_ok=True)
+
+
+def write_outcomes(path: Path, outcomes: Iterable[Outcome]) -> None:
+    """One JSON object per line, sorted by video_id; no times in it, so that equal runs give equal bytes."""
+    lines = [json.dumps(_plain(o), sort_keys=True) for o in sorted(outcomes, key=lambda o: o.video_id)]
+    write_atomically(path, "".join(line + "\n" for line in lines).encode())
+
+
+def read_outcomes(path: Path) -> list[Outcome]:
+    """The outcomes of one extraction, as write_outcomes left them; an absent file is an empty list."""
+    if not path.exists():
+        return []
+    rows = [json.loads(line) for line in path.read_text().splitlines() if line]
+    return [Outcome(**{**row, "flags": tuple(row["flags"])}) for row in rows]
+
+
+def summary(name: str, outcomes: Iterable[Outcome], seconds: float) -> str:
+    """One line a person can act on, e.g. `extract ffpp: 4,980 ok, 9 skipped (no_face 9), 8 failed (truncated 8)`."""
+    outcomes = list(outcomes)
+    parts = [f"{sum(o.status == 'ok' for o in outcomes):,} ok"]
+    for status in ("skipped", "failed"):
+        reasons = Counter(o.reason for o in outcomes if o.status == status)
+        if reasons:
+            why = ", ".join(f"{reason} {count:,}" for reason, count in reasons.most_common())
+            parts.append(f"{reasons.total():,} {status} ({why})")
+    return f"extract {name}: {', '.join(parts)}, {duration(seconds)}"
+
+
+def duration(seconds: float) -> str:
+    """Seconds as a person says them: 8.2 s, 31 min, 4 h 05 min."""
+    if seconds < 100:
+        return f"{seconds:.1f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 100 else f"{minutes // 60} h {minutes % 60:02d} min"
+
+
+def _record(parent: Path, video_id: str) -> Path:
+    return parent / ".outcomes" / f"{video_id}.json"
+
+
+def _plain(outcome: Outcome) -> dict[str, object]:
+    fields = asdict(outcome)
+    del fields["seconds"]
+    return {**fields, "flags": list(outcome.flags)}
