@@ -1,0 +1,195 @@
+"""What an adapter is asked (SourceOptions), what it yields (Dataset), how it describes itself (Source), and how its
+finds become a Dataset: sorted, named, split and filtered in one way for all."""
+
+from __future__ import annotations
+
+import difflib
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+from pipeline.errors import UsageError
+from pipeline.records import FAKE, REAL, Video
+from pipeline.sources.files import natural
+from pipeline.sources.slugs import video_ids
+from pipeline.sources.splits import DEFAULT_RATIO, check_ratio, split_groups
+
+LabelMode = Literal["visual", "audio", "any"]
+
+
+@dataclass(frozen=True)
+class SourceOptions:
+    """What the user may ask of any dataset; an adapter ignores what its dataset does not have.
+
+    compression: of FF++-like trees, raw, c23 or c40.   methods: manipulation methods to keep, empty for the usual.
+    splits: folder (or file) of official lists that lie elsewhere.   split_ratio: None for the official splits, else
+    shares of train, val, test; where there are no official ones None means (0.70, 0.15, 0.15).   seed: of derived ones.
+    strict: drop what is known to leak between official splits.   label_mode: which modality makes a video fake.
+    name: of a `folder` or `csv` dataset, and of its cache folder.   reals: root of the dataset that holds the reals,
+    where they come from another one (DF-TIMIT, DeeperForensics, SR-DF).
+    """
+
+    compression: str = "c23"
+    methods: tuple[str, ...] = ()
+    splits: Path | None = None
+    split_ratio: tuple[float, float, float] | None = None
+    seed: int = 1
+    strict: bool = False
+    label_mode: LabelMode = "visual"
+    name: str | None = None
+    reals: Path | None = None
+
+
+@dataclass(frozen=True)
+class Expected:
+    """How many videos the owners state; sure only where that was verified, otherwise a difference is just told."""
+
+    count: int
+    label: int | None = None
+    method: str | None = None
+    split: str | None = None
+    sure: bool = False
+
+    def fits(self, video: Video) -> bool:
+        return (
+            self.label in (None, video.label)
+            and self.method in (None, video.method)
+            and self.split in (None, video.split)
+        )
+
+    def __str__(self) -> str:
+        label = {None: "videos", REAL: "reals", FAKE: "fakes"}[self.label]
+        return " ".join(part for part in (self.split, self.method, label) if part)
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """All videos of one dataset on this disk, sorted by key.
+
+    missing: videos an official list names and the disk lacks (path is where they belong).   unlisted: files no list
+    names.   ignored: (path, why) of what is no media.   notes: what a reader of results should know.
+    problems: contradictions between lists, labels, pairs and disk; verify exits 3 for them.
+    Paths in unlisted and ignored are relative to root.
+    """
+
+    name: str
+    root: Path
+    videos: tuple[Video, ...]
+    missing: tuple[Video, ...] = ()
+    unlisted: tuple[str, ...] = ()
+    ignored: tuple[tuple[str, str], ...] = ()
+    notes: tuple[str, ...] = ()
+    problems: tuple[str, ...] = ()
+    expected: tuple[Expected, ...] = ()
+
+
+@dataclass(frozen=True)
+class Source:
+    """One dataset layout, in words for the user and as the function that reads it.
+
+    kind, size, access, licence, tasks: one phrase each.   tree: the expected folders.   labels, splits: how derived.
+    """
+
+    name: str
+    title: str
+    kind: str
+    size: str
+    access: str
+    licence: str
+    tasks: str
+    tree: str
+    labels: str
+    splits: str
+    discover: Callable[[Path, SourceOptions], Dataset]
+    aliases: tuple[str, ...] = ()
+
+
+class Finds:
+    """What an adapter has gathered so far; `dataset()` turns it into the finished Dataset."""
+
+    def __init__(self, name: str, root: Path, options: SourceOptions) -> None:
+        self.name, self.root, self.options = name, root, options
+        self.videos: list[Video] = []
+        self.missing: list[Video] = []
+        self.unlisted: list[str] = []
+        self.ignored: list[tuple[str, str]] = []
+        self.notes: list[str] = []
+        self.problems: list[str] = []
+        self.expected: list[Expected] = []
+
+    def add(self, video: Video, *, present: bool = True) -> None:
+        (self.videos if present else self.missing).append(video)
+
+    def dataset(self) -> Dataset:
+        """Filter by method, derive the splits that are still open, give ids, sort by key.
+
+        Raises: UsageError for an unknown method or when nothing is left.
+        """
+        videos, missing = self._unique(self.videos), self._unique(self.missing)
+        videos, missing = self._of_methods(videos, missing)
+        if not videos and not missing:
+            raise UsageError(
+                f"{self.name}: no videos under {str(self.root)!r}; `datasets {self.name}` prints the expected tree"
+            )
+        splits = self._derived(videos + missing)
+        ids = dict(zip(keys := [v.key for v in videos + missing], video_ids(keys), strict=True))
+        named = [
+            [replace(v, video_id=ids[v.key], split=splits[v.group] if _open(v) else v.split) for v in part]
+            for part in (videos, missing)
+        ]
+        found, lacking = (tuple(sorted(part, key=lambda v: natural(v.key))) for part in named)
+        return Dataset(
+            self.name, self.root, found, lacking, tuple(sorted(self.unlisted, key=natural)), tuple(self.ignored),
+            tuple(self.notes), tuple(self.problems), tuple(self.expected),
+        )  # fmt: skip
+
+    def _unique(self, videos: Sequence[Video]) -> list[Video]:
+        kept: dict[str, Video] = {}
+        twice = [v for v in videos if kept.setdefault(v.key, v) is not v]
+        if twice:
+            self.problems.append(f"{len(twice)} videos are there twice, e.g. {twice[0].key!r}; the first is used")
+        return list(kept.values())
+
+    def _of_methods(self, videos: list[Video], missing: list[Video]) -> tuple[list[Video], list[Video]]:
+        if not self.options.methods:
+            return videos, missing
+        known = sorted({v.method for v in videos + missing if v.method != "real"})
+        wanted = {"real", *(nearest(name, known, "method") for name in self.options.methods)}
+        return [v for v in videos if v.method in wanted], [v for v in missing if v.method in wanted]
+
+    def _derived(self, videos: Iterable[Video]) -> dict[str, str]:
+        members: dict[str, list[int]] = defaultdict(list)
+        for video in videos:
+            if _open(video):
+                members[video.group].append(video.label)
+        if not members:
+            return {}
+        ratio = check_ratio(self.options.split_ratio or DEFAULT_RATIO)
+        shares = "/".join(f"{share:g}" for share in ratio)
+        self.notes.append(
+            f"splits derived, not official: {len(members)} leakage groups cut {shares} with seed {self.options.seed}"
+        )
+        return split_groups(members, ratio, self.options.seed)
+
+
+def _open(video: Video) -> bool:
+    """Whether the adapter left the split to be derived."""
+    return video.split == "none" and video.split_origin == "derived"
+
+
+def nearest(name: str, known: Iterable[str], what: str) -> str:
+    """`name` as it is spelt in `known`, whatever its case; UsageError with the nearest name otherwise."""
+    spelling = {item.casefold(): item for item in known}
+    if name.casefold() in spelling:
+        return spelling[name.casefold()]
+    near = difflib.get_close_matches(name.casefold(), spelling, n=1, cutoff=0.5)
+    hint = f"did you mean {spelling[near[0]]!r}?" if near else f"known: {', '.join(spelling.values()) or 'none'}"
+    raise UsageError(f"no {what} {name!r}; {hint}")
+
+
+def label_of(video_fake: bool | None, audio_fake: bool | None, mode: LabelMode) -> int:
+    """Label of an audio-visual video: a fake voice over an untouched picture is no visual fake unless asked for."""
+    parts = {"visual": (video_fake,), "audio": (audio_fake,), "any": (video_fake, audio_fake)}[mode]
+    return FAKE if any(parts) else REAL
