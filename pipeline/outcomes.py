@@ -10,10 +10,11 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from pipeline.atomic import write_atomically
+from pipeline.atomic import write_whole
+from pipeline.errors import ManifestError
 from pipeline.records import REASONS, TRANSIENT_REASONS, Outcome
 
 Fingerprint = dict[str, int]
@@ -22,7 +23,7 @@ Fingerprint = dict[str, int]
 def remember(parent: Path, outcome: Outcome, fingerprint: Fingerprint) -> None:
     """Keep why a video is not in the cache folder `parent`, with the file's size and time as it was then."""
     record = {"fingerprint": fingerprint, "outcome": _plain(outcome)}
-    write_atomically(_record(parent, outcome.video_id), json.dumps(record, sort_keys=True).encode() + b"\n")
+    write_whole(_record(parent, outcome.video_id), json.dumps(record, sort_keys=True).encode() + b"\n")
 
 
 def recall(parent: Path, video_id: str, fingerprint: Fingerprint | None = None) -> Outcome | None:
@@ -47,18 +48,41 @@ def forget(parent: Path, video_id: str) -> None:
     _record(parent, video_id).unlink(missing_ok=True)
 
 
-def write_outcomes(path: Path, outcomes: Iterable[Outcome]) -> None:
+@dataclass(frozen=True)
+class Listed:
+    """One line of outcomes.jsonl: how a video ended, and what an evaluation must know to count it."""
+
+    outcome: Outcome
+    label: int
+    method: str
+    split: str
+
+
+def write_outcomes(path: Path, rows: Iterable[Listed]) -> None:
     """One JSON object per line, sorted by video_id; no times in it, so that equal runs give equal bytes."""
-    lines = [json.dumps(_plain(o), sort_keys=True) for o in sorted(outcomes, key=lambda o: o.video_id)]
-    write_atomically(path, "".join(line + "\n" for line in lines).encode())
+    plain = [
+        {**_plain(row.outcome), "label": row.label, "method": row.method, "split": row.split}
+        for row in sorted(rows, key=lambda row: row.outcome.video_id)
+    ]
+    write_whole(path, "".join(json.dumps(row, sort_keys=True) + "\n" for row in plain).encode())
 
 
-def read_outcomes(path: Path) -> list[Outcome]:
-    """The outcomes of one extraction, as write_outcomes left them; an absent file is an empty list."""
-    if not path.exists():
-        return []
-    rows = [json.loads(line) for line in path.read_text().splitlines() if line]
-    return [Outcome(**{**row, "flags": tuple(row["flags"])}) for row in rows]
+def read_outcomes(path: Path) -> list[Listed]:
+    """The list as write_outcomes left it; an absent file is an empty list (manifests made by others have none).
+
+    Raises: ManifestError naming the line that is not one of ours.
+    """
+    rows = []
+    for number, line in enumerate(path.read_text().splitlines() if path.exists() else (), start=1):
+        try:
+            row = json.loads(line)
+            label, method, split = row.pop("label"), row.pop("method"), row.pop("split")
+            rows.append(Listed(Outcome(**{**row, "flags": tuple(row["flags"])}), label, method, split))
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise ManifestError(
+                f"{path}:{number}: not an outcome that extract wrote ({error}); run extract again"
+            ) from error
+    return rows
 
 
 def summary(name: str, outcomes: Iterable[Outcome], seconds: float) -> str:

@@ -48,7 +48,8 @@ class Video:
     video_id: the same as a safe slug [A-Za-z0-9._-], unique in its dataset; the cache folder's name.
     path: absolute; a file, or a folder of pictures.   label: 0 real, 1 fake.
     target: identity whose body and pose is seen; source: identity put in (None for reals).
-    pair: key of the real video a fake was made from.   group: leakage group, never split.
+    pair: key of the real video a fake was made from; pair_id: its video_id, filled in by extract.
+    group: leakage group, never split.
     split: train, val, test or none; split_origin: official, derived or all-test.
     mask: absolute path of the mask video or folder.   fake_spans: (start, end) in seconds.
     """
@@ -70,6 +71,7 @@ class Video:
     video_fake: bool | None = None
     audio_fake: bool | None = None
     fake_spans: tuple[tuple[float, float], ...] = ()
+    pair_id: str | None = None
 
 
 @dataclass(frozen=True)
@@ -79,7 +81,8 @@ class VideoInfo:
     width, height: of the upright picture, px.   frames: exact number of frames that can be shown.
     pts: (frames,) float64, seconds, increasing.   rotation: degrees already undone in decoded Frames.
     method: planned or sequential (how decode_clips will read it); guard: why not planned, or "".
-    flags: of incomplete, interlaced, vfr, damaged.
+    flags: of incomplete, interlaced, vfr, damaged, times_from_rate (the file's own times are unusable).
+    packets: scan's note for decode_clips, one row per packet of a planned video.
     """
 
     container: str
@@ -94,6 +97,7 @@ class VideoInfo:
     method: Literal["planned", "sequential"]
     guard: str = ""
     flags: tuple[str, ...] = ()
+    packets: NDArray[np.void] | None = field(default=None, compare=False, repr=False)
 
 
 @dataclass(frozen=True)
@@ -109,9 +113,7 @@ class Frames:
 
     def __post_init__(self) -> None:
         if not len(self.pixels) == len(self.index) == len(self.pts):
-            raise ValueError(
-                f"Frames: {len(self.pixels)} images, {len(self.index)} indices, {len(self.pts)} times"
-            )
+            raise ValueError(f"Frames: {len(self.pixels)} images, {len(self.index)} indices, {len(self.pts)} times")
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,236 @@
+"""extract: from a dataset folder to crops in the cache and manifests."""
+
+from __future__ import annotations
+
+import signal
+import sys
+import time
+from collections import Counter
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import click
+from tqdm import tqdm
+
+from pipeline.config import CropConfig, ExtractConfig, Limits
+from pipeline.errors import EXIT_OK, EXIT_SOME_FAILED, UsageError
+
+CROP, LIMITS, RUN = CropConfig(), Limits(), ExtractConfig()
+
+
+def shard_of(text: str) -> tuple[int, int]:
+    """`2/8` -> (2, 8). Raises: UsageError."""
+    try:
+        part, parts = (int(word) for word in text.split("/"))
+    except ValueError:
+        part, parts = 0, 0
+    if not 1 <= part <= parts:
+        raise UsageError(f"--shard {text!r}: expected K/N with 1 <= K <= N, for example 2/8")
+    return part, parts
+
+
+def ratio_of(text: str | None) -> tuple[float, float, float] | None:
+    """`0.7,0.15,0.15` -> three shares. Raises: UsageError."""
+    if text is None:
+        return None
+    try:
+        first, second, third = (float(word) for word in text.replace("/", ",").split(","))
+    except ValueError:
+        raise UsageError(
+            f"--split-ratio {text!r}: expected three shares that make 1, such as 0.7,0.15,0.15"
+        ) from None
+    return first, second, third
+
+
+@click.command(name="extract")
+@click.option("--dataset", required=True, metavar="NAME", help="ffpp, folder, celebdf2, ... (see: unmask datasets).")
+@click.option(
+    "--root", type=click.Path(path_type=Path), help="Where it lies.  [default: $UNMASK_DATA/NAME or data/NAME]"
+)
+@click.option("--cache", type=click.Path(path_type=Path), default="cache", show_default=True, help="Crops go here.")
+@click.option("--manifests", type=click.Path(path_type=Path), default="manifests", show_default=True)
+@click.option("--name", help="Call the dataset so in cache and manifests (folder and csv).")
+@click.option("--compression", default="c23", show_default=True, help="FF++: raw, c23 or c40.")
+@click.option("--methods", help="Only these manipulation methods, comma-separated; reals always come along.")
+@click.option("--splits", type=click.Path(path_type=Path), help="Folder with the official split lists.")
+@click.option("--split-ratio", help="Make train,val,test by leakage group, e.g. 0.7,0.15,0.15.")
+@click.option("--seed", type=int, default=1, show_default=True, help="Of splits that are not official.")
+@click.option("--strict", is_flag=True, help="Drop known leaks of official splits; refuse an incomplete dataset.")
+@click.option("--label-mode", type=click.Choice(["visual", "audio", "any"]), default="visual", show_default=True)
+@click.option("--clips", type=click.IntRange(1, 4096), default=CROP.clips, show_default=True, help="Clips per video.")
+@click.option(
+    "--frames", type=click.IntRange(1, 256), default=CROP.frames, show_default=True, help="Consecutive frames."
+)
+@click.option("--size", type=click.IntRange(16, 2048), default=CROP.size, show_default=True, help="Crop side, px.")
+@click.option(
+    "--margin", type=click.FloatRange(0.5, 4.0), default=CROP.margin, show_default=True, help="Crop over face."
+)
+@click.option("--detector", type=click.Choice(["fast", "stock"]), default=CROP.detector, show_default=True)
+@click.option(
+    "--detect-size",
+    type=click.IntRange(0, 16384),
+    default=CROP.detect_size,
+    show_default=True,
+    help="Long side the detector sees, px; 0 for full size.",
+)
+@click.option(
+    "--min-face",
+    type=click.IntRange(12, 4096),
+    default=CROP.min_face,
+    show_default=True,
+    help="Smallest face, px of the picture the detector sees (20 is careful).",
+)
+@click.option("--faces", type=click.Choice(["main", "all"]), default=CROP.faces, show_default=True)
+@click.option("--pair-boxes", is_flag=True, help="Cut a fake exactly where its original is cut.")
+@click.option("--masks", is_flag=True, help="Store manipulation masks beside the crops.")
+@click.option("--bands/--no-bands", default=CROP.bands, show_default=True, help="Store DCT bands beside the crops.")
+@click.option(
+    "--band-definition", type=click.Choice(["area", "linear"]), default=CROP.band_definition, show_default=True
+)
+@click.option("--codec", type=click.Choice(["zstd", "compact"]), default=CROP.codec, show_default=True)
+@click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True)
+@click.option("--jobs", type=int, default=RUN.jobs, show_default=True, help="Worker processes; -1 is one per core.")
+@click.option(
+    "--timeout", type=click.FloatRange(1), default=LIMITS.seconds, show_default=True, help="Seconds per video."
+)
+@click.option(
+    "--memory-limit", type=click.IntRange(0), default=LIMITS.memory_mib, help="MiB per CPU worker; 0 is none."
+)
+@click.option("--limit", type=click.IntRange(0), default=RUN.limit, help="Only the first N videos; 0 is all.")
+@click.option("--shard", default="1/1", show_default=True, help="K/N: this machine's part of the videos.")
+@click.option("--scheduler", metavar="tcp://HOST:PORT", help="Run on a Dask cluster (pip install 'unmask[dask]').")
+@click.option("--retry", is_flag=True, help="Try videos again that an earlier run refused.")
+@click.option("--lock/--no-lock", default=RUN.lock, help="Keep a second extract out of the same cache.")
+@click.option("--dry-run", is_flag=True, help="Say what would be done, per split, method and label; write nothing.")
+def command(dataset: str, root: Path | None, cache: Path, manifests: Path, **options: Any) -> int:
+    """Videos to aligned face crops in the cache, and manifests for training.
+
+    \b
+    unmask extract --dataset ffpp --root /data/FaceForensics++
+    unmask extract --dataset folder --root my_videos     (with real/ and fake/ inside)
+
+    Safe to stop and to run again: finished videos are skipped, no half-written one is ever visible.
+    """
+    from pipeline.sources import SourceOptions, default_root, discover, resolve
+
+    config = _config(options)
+    source = resolve(dataset)
+    if root is None:
+        root = default_root(source.name)
+        click.echo(f"root: {root} (default; set another with --root or $UNMASK_DATA)", err=True)
+    ratio = ratio_of(options["split_ratio"])
+    found = discover(
+        source.name,
+        root,
+        SourceOptions(
+            compression=options["compression"],
+            methods=tuple(word.strip() for word in (options["methods"] or "").split(",") if word.strip()),
+            splits=options["splits"],
+            seed=options["seed"],
+            strict=options["strict"],
+            label_mode=options["label_mode"],
+            name=options["name"],
+            **({"split_ratio": ratio} if ratio else {}),
+        ),
+    )
+    if config.limit:
+        from dataclasses import replace
+
+        found = replace(found, videos=found.videos[: config.limit])
+    if not found.videos:
+        raise UsageError(
+            f"{root}: no videos of dataset '{found.name}' there; `unmask datasets {source.name}` shows its tree"
+        )
+    for note in found.notes:
+        click.echo(f"note: {note}", err=True)
+    if options["dry_run"]:
+        return _dry_run(found, config, cache)
+    return _extract(found, config, cache, manifests)
+
+
+def _config(options: dict[str, Any]) -> ExtractConfig:
+    from pipeline.devices import choose_device
+
+    crop = CropConfig(
+        **{name: options[name] for name in CropConfig.__dataclass_fields__ if name in options and name != "device"},
+        device=choose_device(options["device"]),
+    )
+    limits = Limits(seconds=options["timeout"], memory_mib=options["memory_limit"])
+    run = {name: options[name] for name in ("jobs", "limit", "scheduler", "retry", "lock")}
+    return ExtractConfig(crop=crop, limits=limits, shard=shard_of(options["shard"]), **run)
+
+
+def _extract(found: Any, config: ExtractConfig, cache: Path, manifests: Path) -> int:
+    from pipeline import extract, outcomes
+
+    started, counts = time.monotonic(), Counter()
+    with (
+        stop_on_sigterm(),
+        tqdm(total=len(found.videos), unit="video", disable=not sys.stderr.isatty(), dynamic_ncols=True) as bar,
+    ):
+
+        def progress(outcome: Any) -> None:
+            counts[outcome.status] += 1
+            bar.update()
+            bar.set_postfix(ok=counts["ok"], skipped=counts["skipped"], failed=counts["failed"], refresh=False)
+
+        ended = extract.run(found.videos, config, cache, progress)
+    written = extract.publish(found, ended, config, cache, manifests)
+    for path, entries in written.items():
+        click.echo(f"{path}  {entries:,} entries")
+    lists = sorted({path.parent / "outcomes.jsonl" for path in written}) or [manifests / found.name]
+    click.echo(outcomes.summary(found.name, ended, time.monotonic() - started))
+    bad = [o for o in ended if o.status != "ok"]
+    for outcome in bad[:10]:
+        click.echo(f"  {outcome.video_id}: {outcome.reason}  {printable(outcome.detail)}")
+    if len(bad) > 10:
+        click.echo(f"  ... and {len(bad) - 10:,} more")
+    if found.missing:
+        click.echo(f"  {len(found.missing):,} videos that the official lists name are not on disk")
+    click.echo(f"crops: {extract.cache_folder(cache, found.name, config.crop)}")
+    click.echo(f"every video's outcome: {', '.join(map(str, lists))}")
+    return EXIT_SOME_FAILED if bad or found.missing else EXIT_OK
+
+
+def _dry_run(found: Any, config: ExtractConfig, cache: Path) -> int:
+    from pipeline import extract
+
+    parent = extract.cache_folder(cache, found.name, config.crop)
+    done = (
+        [v.video_id for v in found.videos if extract.finished(v, parent, config) is not None]
+        if parent.exists()
+        else []
+    )
+    rows = Counter((v.split, v.method, v.label) for v in found.videos)
+    finished = Counter((v.split, v.method, v.label) for v in found.videos if v.video_id in set(done))
+    click.echo(f"{'split':<8}{'method':<24}{'label':<8}{'videos':>8}{'done':>8}{'to do':>8}")
+    order = {"train": 0, "val": 1, "test": 2, "none": 3}
+    for row in sorted(rows, key=lambda row: (order[row[0]], row[2], row[1])):
+        split, method, label = row
+        left = rows[row] - finished[row]
+        click.echo(f"{split:<8}{method:<24}{('real', 'fake')[label]:<8}{rows[row]:>8,}{finished[row]:>8,}{left:>8,}")
+    click.echo(f"{'':<40}{rows.total():>8,}{finished.total():>8,}{rows.total() - finished.total():>8,}")
+    if found.missing:
+        click.echo(f"{len(found.missing):,} videos that the official lists name are not on disk")
+    click.echo(f"crops would go to {parent}")
+    return EXIT_OK
+
+
+def printable(text: str) -> str:
+    """A file's own words without control characters: a name must not move the cursor or colour the terminal."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape", "replace").decode() for c in text)[:300]
+
+
+@contextmanager
+def stop_on_sigterm() -> Any:
+    """SIGTERM stops as Ctrl-C does, with exit code 143."""
+
+    def stop(number: int, frame: object) -> None:
+        raise SystemExit(128 + number)
+
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

@@ -1,0 +1,205 @@
+"""Joins the road from dataset to cache and manifests: what is done is skipped, what is left is shared out to workers.
+
+On disk a video is absent or whole, and one that was refused is remembered with its reason, so running again does
+only what is left, and gives the same bytes as a run that was never stopped.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import os
+import platform
+import shutil
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, replace
+from importlib.metadata import version
+from pathlib import Path
+
+from pipeline import outcomes
+from pipeline.atomic import write_whole
+from pipeline.cache import is_committed, lock_cache, open_video, remove_stale
+from pipeline.config import PIXEL_LIBRARIES, CropConfig, ExtractConfig
+from pipeline.errors import CacheError
+from pipeline.manifests import write_manifest
+from pipeline.records import SPLITS, Entry, Outcome, Video
+from pipeline.sources import Dataset
+from pipeline.video import content_hash, facts, stat_fingerprint
+
+log = logging.getLogger(__name__)
+
+
+def cache_folder(cache: Path, dataset: str, config: CropConfig) -> Path:
+    """Where the videos of one dataset lie for these settings: cache/<dataset>/<key>."""
+    return cache / dataset / config.cache_key()
+
+
+def run(
+    videos: Sequence[Video],
+    config: ExtractConfig,
+    cache: Path,
+    progress: Callable[[Outcome], None] = lambda outcome: None,
+) -> list[Outcome]:
+    """Bring every video into the cache that is not there yet, and return how each one ended, in the order given.
+
+    videos: of one dataset.   progress: called once per video, the ones already done first.
+    Raises: CacheError when the cache cannot be written or another run holds it.
+    """
+    from pipeline import workers  # joblib starts its machinery at import; a dry run never needs it
+
+    if not videos:
+        return []
+    ids = {video.key: video.video_id for video in videos}
+    videos = [replace(video, pair_id=ids.get(video.pair or "")) for video in videos]
+    parent = cache_folder(cache, videos[0].dataset, config.crop)
+    prepare_folder(parent)
+    with lock_cache(parent, shared=config.shard != (1, 1) or not config.lock):
+        remove_stale(parent)
+        ended: dict[str, Outcome] = {}
+        for video in videos:
+            known = finished(video, parent, config)
+            if known is not None:
+                ended[video.video_id] = known
+                progress(known)
+        waiting = _longest_first([v for v in _own_share(videos, config.shard) if v.video_id not in ended])
+        for phase in _phases(waiting, config.crop.pair_boxes):
+            for outcome in workers.dispatch(phase, config, parent):
+                ended[outcome.video_id] = outcome
+                progress(outcome)
+        remove_stale(parent)
+    return [ended[v.video_id] for v in videos if v.video_id in ended]
+
+
+def prepare_folder(parent: Path) -> None:
+    """Make the cache folder and prove that it can be written, before anything is decoded.
+
+    Raises: CacheError with the operating system's reason.
+    """
+    try:
+        parent.mkdir(parents=True, exist_ok=True)
+        probe = parent / f".tmp-probe-{os.getpid()}"
+        probe.touch(exist_ok=True)
+        probe.unlink()
+    except OSError as error:
+        raise CacheError(
+            f"{parent}: the cache cannot be written ({error.strerror}); choose another with --cache"
+        ) from error
+
+
+def finished(video: Video, parent: Path, config: ExtractConfig) -> Outcome | None:
+    """The outcome of a video that needs no work: committed from this very file, or refused for a lasting reason."""
+    fingerprint = stat_fingerprint(video.path)
+    if fingerprint is None:
+        return None
+    folder = parent / video.video_id
+    if is_committed(folder):
+        try:
+            attributes = open_video(folder).attributes
+        except CacheError as error:
+            log.warning("%s is damaged and is made again: %s", folder, error)
+            _discard(folder)
+            return None
+        source = attributes["source"]
+        same_file = {"size": source["size"], "mtime_ns": source["mtime_ns"]} == fingerprint
+        if (same_file or source["sha256"] == content_hash(video.path)) and attributes["video"] == facts(video):
+            return Outcome(**{**attributes["outcome"], "flags": tuple(attributes["outcome"]["flags"])})
+        log.warning("%s was made from another file or with other labels; it is made again", folder)
+        _discard(folder)
+        return None
+    return None if config.retry else outcomes.recall(parent, video.video_id, fingerprint)
+
+
+def publish(
+    dataset: Dataset, ended: Sequence[Outcome], config: ExtractConfig, cache: Path, manifests: Path
+) -> dict[Path, int]:
+    """Write manifests, outcomes.jsonl and extract.json per compression, and return each manifest with its length.
+
+    Lists every committed video of the dataset, not only those of this call, so that `--shard` runs and interrupted
+    runs end with the same files as one uninterrupted run. Layout: <manifests>/<dataset>/<compression>/<split>.txt.
+    """
+    parent = cache_folder(cache, dataset.name, config.crop)
+    known = {outcome.video_id: outcome for outcome in ended}
+    written: dict[Path, int] = {}
+    for compression in sorted({video.compression for video in dataset.videos}):
+        videos = [video for video in dataset.videos if video.compression == compression]
+        folder = manifests / dataset.name / compression
+        rows = [known.get(v.video_id) or _present(v, parent) for v in videos]
+        for split in (*SPLITS, "none"):
+            entries = [
+                Entry(f"{dataset.name}/{parent.name}/{track}", video.label)
+                for video, outcome in zip(videos, rows, strict=True)
+                if video.split == split and outcome is not None and outcome.status == "ok"
+                for track in _tracks(parent, video.video_id, config.crop)
+            ]
+            if entries:
+                path = folder / f"{split if split != 'none' else 'all'}.txt"
+                write_manifest(path, entries)
+                written[path] = len(entries)
+        lacking = [v for v in dataset.missing if v.compression == compression]
+        rows += [Outcome(v.video_id, "failed", "missing", "an official list names it") for v in lacking]
+        listed = [
+            outcomes.Listed(outcome, video.label, video.method, video.split)
+            for video, outcome in zip([*videos, *lacking], rows, strict=True)
+            if outcome is not None
+        ]
+        outcomes.write_outcomes(folder / "outcomes.jsonl", listed)
+        about = describe_run(config, dataset)
+        write_whole(folder / "extract.json", json.dumps(about, indent=1, sort_keys=True).encode() + b"\n")
+    return written
+
+
+def describe_run(config: ExtractConfig, dataset: Dataset) -> dict[str, object]:
+    """Settings and versions of one extraction, for extract.json beside the manifests; no times, no machine names."""
+    libraries = {name: version(name) for name in (*PIXEL_LIBRARIES, "zarr", "numpy", "joblib", "unmask")}
+    return {
+        "dataset": dataset.name,
+        "cache_key": config.crop.cache_key(),
+        "settings": config.crop.settings(),
+        "limits": asdict(config.limits),
+        "versions": {"python": platform.python_version(), **libraries},
+        "notes": list(dataset.notes),
+    }
+
+
+def _present(video: Video, parent: Path) -> Outcome | None:
+    """How a video of another shard, or of an earlier run, ended; None when nobody has worked on it yet."""
+    folder = parent / video.video_id
+    if not is_committed(folder):
+        return outcomes.recall(parent, video.video_id)
+    found = open_video(folder).attributes["outcome"]
+    return Outcome(**{**found, "flags": tuple(found["flags"])})
+
+
+def _tracks(parent: Path, video_id: str, crop: CropConfig) -> list[str]:
+    """The folders of one video: its own, and with `--faces all` one more per further person."""
+    others = sorted(parent.glob(f"{video_id}--*")) if crop.faces == "all" else []
+    return [video_id, *(folder.name for folder in others if folder.name.removeprefix(f"{video_id}--").isdigit())]
+
+
+def _phases(videos: list[Video], pair_boxes: bool) -> list[list[Video]]:
+    """Originals before their fakes where a fake is cut at its original's boxes; else everything at once."""
+    if not pair_boxes:
+        return [videos] if videos else []
+    return [part for part in ([v for v in videos if not v.pair], [v for v in videos if v.pair]) if part]
+
+
+def _own_share(videos: Sequence[Video], shard: tuple[int, int]) -> list[Video]:
+    """The K-th of N parts (K from 1): by a hash of the id, so that adding videos moves no other."""
+    part, parts = shard
+    if parts == 1:
+        return list(videos)
+    return [v for v in videos if int(hashlib.sha256(v.video_id.encode()).hexdigest()[:8], 16) % parts == part - 1]
+
+
+def _longest_first(videos: list[Video]) -> list[Video]:
+    """Big files first, so that the last worker does not start the longest video when the others have ended."""
+    sizes = {v.video_id: (stat_fingerprint(v.path) or {"size": 0})["size"] for v in videos}
+    return sorted(videos, key=lambda v: (-sizes[v.video_id], v.video_id))
+
+
+def _discard(folder: Path) -> None:
+    """Take a group away in one rename, then delete it: no reader ever sees half of it."""
+    doomed = folder.with_name(f".tmp-discard-{folder.name}-{os.getpid()}")
+    folder.rename(doomed)
+    shutil.rmtree(doomed)

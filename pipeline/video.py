@@ -1,0 +1,208 @@
+"""One video, from its file to its committed groups in the cache: the task that a worker process runs.
+
+Never raises for a bad video: whatever is wrong with the file becomes the Outcome's reason. read_crops is the part
+that predict shares, so that a model sees in use what it saw in training.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import os
+import time
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline import outcomes
+from pipeline.cache import is_committed, open_video, write_video
+from pipeline.config import CropConfig, ExtractConfig
+from pipeline.errors import VideoError
+from pipeline.records import REAL, Crops, Outcome, Video, VideoInfo
+
+# Nothing is wrong with these files; there is only nothing in them to keep.
+SKIPPED_REASONS = frozenset({"no_face", "too_short"})
+
+
+def extract_video(video: Video, config: ExtractConfig, parent: Path) -> Outcome:
+    """Decode, detect, align and commit one video; whatever is wrong with the file becomes the Outcome's reason."""
+    started = time.monotonic()
+    before = stat_fingerprint(video.path)
+    try:
+        outcome = _extract(video, config, parent, before)
+        outcomes.forget(parent, video.video_id)
+    except VideoError as error:
+        outcome = refused(video, error.reason, error.detail)
+    except MemoryError as error:
+        outcome = refused(video, "out_of_memory", str(error) or f"limit {config.limits.memory_mib} MiB")
+    if outcome.status != "ok" and before is not None:
+        outcomes.remember(parent, outcome, before)
+    return replace(outcome, seconds=time.monotonic() - started)
+
+
+def refused(video: Video, reason: str, detail: str) -> Outcome:
+    """The outcome of a video that gives no crops."""
+    return Outcome(video.video_id, "skipped" if reason in SKIPPED_REASONS else "failed", reason, detail)
+
+
+def _extract(video: Video, config: ExtractConfig, parent: Path, before: outcomes.Fingerprint | None) -> Outcome:
+    """The straight road for one video. Raises: VideoError with the reason; CacheError when the disk gives out."""
+    if before is None:
+        reason = "permission" if os.path.lexists(video.path) else "missing"
+        raise VideoError(reason, str(video.path))
+    boxes = _pair_boxes(video, parent) if config.crop.pair_boxes else None
+    info, people = read_crops(video.path, config, boxes)
+    digest = content_hash(video.path)
+    if stat_fingerprint(video.path) != before:
+        raise VideoError("changed_while_reading", str(video.path))
+    flags = [*info.flags]
+    if info.guard:
+        flags.append("sequential")
+    if config.crop.pair_boxes and video.pair and boxes is None:
+        flags.append("own_boxes")
+    committed: list[Outcome] = []
+    for crops in reversed(people):  # the main person last: its folder says that the video is finished
+        name = video.video_id if crops.track == 0 else f"{video.video_id}--{crops.track}"
+        masks, mask_flag = _masks(video, crops, config) if config.crop.masks else (None, "")
+        own_flags = [*flags, *([mask_flag] if mask_flag else [])]
+        if len(crops.pixels) < config.crop.clips:
+            own_flags.append("fewer_clips")
+        frames = int(crops.index.size)
+        outcome = Outcome(name, "ok", flags=tuple(sorted(own_flags)), clips=len(crops.pixels), frames_read=frames)
+        attributes = {
+            "format": 1,
+            "video": facts(video),
+            "source": {"path": str(video.path), "sha256": digest, **before},
+            "media": _media(info),
+            "clips": _clip_facts(crops),
+            "outcome": {k: v for k, v in asdict(outcome).items() if k != "seconds"},
+            "settings": config.crop.settings(),
+        }
+        bands = _bands(crops.pixels, config.crop) if config.crop.bands else None
+        write_video(parent, name, crops, bands, masks, attributes, config.crop.codec)
+        committed.append(outcome)
+    return committed[-1]
+
+
+def read_crops(
+    path: Path, config: ExtractConfig, boxes: object | None = None, every: float | None = None
+) -> tuple[VideoInfo, list[Crops]]:
+    """Decode the clips of one video and cut its people out; planned where it is exact, else frame by frame.
+
+    every: seconds between clips (dense timelines of predict) in place of a fixed number of clips.
+    Raises: VideoError.
+    """
+    from pipeline.decode import PlanBroken, decode_clips, scan, spread_clips
+    from pipeline.faces import find_crops
+
+    crop = config.crop
+    info = scan(path, config.limits)
+    for _ in range(2):
+        clips = crop.clips if every is None else max(1, round((info.pts[-1] - info.pts[0]) / every))
+        windows = spread_clips(info.frames, clips, crop.frames)
+        try:
+            frames = decode_clips(path, info, windows)
+            return info, find_crops(frames, detector_for(crop), crop, boxes)
+        except PlanBroken as broken:
+            info = scan(path, config.limits, planned=False, guard=str(broken))
+    raise AssertionError("a sequential scan has no plan to break")
+
+
+@functools.lru_cache(maxsize=2)
+def detector_for(config: CropConfig) -> object:
+    """The detector of these settings, built once per process: a worker keeps it for all its videos."""
+    from pipeline.detector import build_detector
+
+    return build_detector(config)
+
+
+def facts(video: Video) -> dict[str, object]:
+    """What the dataset says of a video, as plain JSON; the split stays out, it belongs to the manifests."""
+    plain = asdict(video)
+    for name in ("path", "mask", "split", "split_origin", "pair_id"):
+        del plain[name]
+    return {**plain, "fake_spans": [list(span) for span in video.fake_spans]}
+
+
+def stat_fingerprint(path: Path) -> outcomes.Fingerprint | None:
+    """Size and modification time of a file (of all files in a folder of pictures), or None where there is none."""
+    try:
+        if not path.is_dir():
+            found = path.stat()
+            return {"size": found.st_size, "mtime_ns": found.st_mtime_ns}
+        files = [entry.stat() for entry in os.scandir(path) if entry.is_file()]
+    except OSError:
+        return None
+    return {"size": sum(f.st_size for f in files), "mtime_ns": max((f.st_mtime_ns for f in files), default=0)}
+
+
+def content_hash(path: Path) -> str:
+    """sha256 of the bytes; of a folder of pictures: of every name and its bytes, in order of the names."""
+    if not path.is_dir():
+        with open(path, "rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    digest = hashlib.sha256()
+    for entry in sorted(os.scandir(path), key=lambda entry: entry.name):
+        if entry.is_file():
+            digest.update(os.fsencode(entry.name) + b"\0" + bytes.fromhex(content_hash(Path(entry.path))))
+    return digest.hexdigest()
+
+
+def _media(info: VideoInfo) -> dict[str, object]:
+    names = ("container", "codec", "pixel_format", "width", "height", "rotation", "fps", "frames", "method", "guard")
+    return {name: getattr(info, name) for name in names} | {"flags": list(info.flags)}
+
+
+def _clip_facts(crops: Crops) -> dict[str, object]:
+    names = ("window", "index", "pts", "box", "landmark", "prob", "transform")
+    return {name: getattr(crops, name).tolist() for name in names} | {
+        "dropped": [list(drop) for drop in crops.dropped],
+        "faces": crops.faces,
+        "track": crops.track,
+    }
+
+
+def _bands(pixels: NDArray[np.uint8], crop: CropConfig) -> NDArray[np.float16]:
+    from pipeline.bands import coefficients
+
+    return np.stack([coefficients(clip, crop.band_definition) for clip in pixels])
+
+
+def _masks(video: Video, crops: Crops, config: ExtractConfig) -> tuple[NDArray[np.uint8] | None, str]:
+    """Manipulation masks (N, T, S, S) uint8 cut with the face's own transforms, and a flag where there are none.
+
+    A real video has all-zero masks. Mask videos are lossy, so they are thresholded at mid-grey (datasets sheet 1.4).
+    """
+    from pipeline.decode import PlanBroken, decode_clips, scan
+    from pipeline.faces import crop_clip
+
+    shape = crops.pixels.shape[:4]
+    if video.label == REAL:
+        return np.zeros(shape, np.uint8), ""
+    if video.mask is None or not video.mask.exists():
+        return None, "no_mask"
+    info = scan(video.mask, config.limits)
+    if info.frames <= crops.index.max():
+        return None, "mask_incomplete"
+    for _ in range(2):
+        try:
+            clips = zip(decode_clips(video.mask, info, crops.index), crops.transform, strict=True)
+            grey = [crop_clip(frames.pixels, transform, config.crop.size)[..., 1] for frames, transform in clips]
+            return np.where(np.stack(grey) >= 128, 255, 0).astype(np.uint8), ""
+        except PlanBroken as broken:
+            info = scan(video.mask, config.limits, planned=False, guard=str(broken))
+    raise AssertionError("a sequential scan has no plan to break")
+
+
+def _pair_boxes(video: Video, parent: Path) -> list[tuple[NDArray, NDArray] | None] | None:
+    """Box and landmarks per window of the original a fake was made from, where the cache has it."""
+    original = parent / video.pair_id if video.pair_id else None
+    if original is None or not is_committed(original):
+        return None
+    clips = open_video(original).attributes["clips"]
+    boxes: list[tuple[NDArray, NDArray] | None] = [None] * (max(clips["window"]) + 1)
+    for window, box, landmark in zip(clips["window"], clips["box"], clips["landmark"], strict=True):
+        boxes[window] = (np.float32(box), np.float32(landmark))
+    return boxes

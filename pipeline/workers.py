@@ -1,0 +1,213 @@
+"""Shares one-video tasks out to processes so that a video can only ever cost itself.
+
+Ours because joblib ends a whole call when one worker dies, and does not say which input was guilty. Each task
+leaves a note in `.started/` while it runs; Python's fault handler writes into that note when the process crashes
+or the watchdog fires. After a crash the note names the guilty video. Where no note speaks (SIGKILL, exit), the
+videos that were running are tried again alone, so every crash takes at least one video off the list and the run ends.
+"""
+
+from __future__ import annotations
+
+import faulthandler
+import logging
+import os
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, wait
+from concurrent.futures.process import BrokenProcessPool
+from pathlib import Path
+
+from joblib import Parallel, cpu_count, delayed, parallel_config
+from joblib.externals.loky import get_reusable_executor
+
+from pipeline.config import ExtractConfig
+from pipeline.errors import UsageError
+from pipeline.outcomes import remember
+from pipeline.records import Outcome, Video
+from pipeline.video import extract_video, refused
+
+log = logging.getLogger(__name__)
+
+STARTED = ".started"
+QUEUED_PER_WORKER = 2
+
+
+def dispatch(videos: Sequence[Video], config: ExtractConfig, parent: Path) -> Iterator[Outcome]:
+    """Run every video in some worker and yield the outcomes as they come; a dead worker is an outcome too.
+
+    Raises: KeyboardInterrupt and other stops of the parent, after all workers are gone.
+    """
+    if config.scheduler:
+        yield from _on_dask(videos, config, parent)
+        return
+    waiting = list(reversed(videos))
+    workers = min(worker_count(config.jobs), len(waiting))
+    notes = parent / STARTED
+    notes.mkdir(exist_ok=True)
+    try:
+        while waiting:
+            interrupted: list[Video] = []
+            yield from _until_a_crash(waiting, interrupted, workers, config, parent)
+            for video in interrupted:
+                yield from _verdict_after_crash(video, waiting, config, parent)
+    finally:
+        get_reusable_executor(max_workers=workers).shutdown(wait=True, kill_workers=True)
+        _sweep(notes)
+
+
+def worker_count(jobs: int) -> int:
+    """Processes for --jobs: -1 one per core this process may use, -2 all but one, 3 exactly three.
+
+    Raises: UsageError for 0.
+    """
+    if jobs == 0:
+        raise UsageError("--jobs 0: expected a positive number, or -1 for one worker per core")
+    return jobs if jobs > 0 else max(1, cpu_count() + 1 + jobs)
+
+
+def _until_a_crash(
+    waiting: list[Video], interrupted: list[Video], workers: int, config: ExtractConfig, parent: Path
+) -> Iterator[Outcome]:
+    """Feed the pool from the end of `waiting`; after a crash put what was handed out into `interrupted`."""
+    pool = _pool(workers, config)
+    running: dict[Future[Outcome], Video] = {}
+    broken = False
+    while running or (waiting and not broken):
+        while waiting and not broken and len(running) < QUEUED_PER_WORKER * workers:
+            video = waiting.pop()
+            try:
+                running[pool.submit(_task, video, config, parent)] = video
+            except (BrokenProcessPool, RuntimeError):  # the pool died between two submits
+                waiting.append(video)
+                broken = True
+        done, _ = wait(running, return_when=FIRST_COMPLETED)
+        for future in done:
+            video = running.pop(future)
+            if isinstance(future.exception(), BrokenProcessPool):
+                interrupted.append(video)
+                broken = True
+            else:
+                yield future.result()
+
+
+def _verdict_after_crash(
+    video: Video, waiting: list[Video], config: ExtractConfig, parent: Path
+) -> Iterator[Outcome]:
+    """Guilty by its own note; innocent if it had not begun (back to the list); else tried once more, alone."""
+    note = parent / STARTED / video.video_id
+    if not note.exists():
+        waiting.append(video)
+        return
+    told = note.read_text(errors="replace")
+    note.unlink()
+    reason = _reason(told)
+    if not reason:
+        pool = _pool(1, config)
+        future = pool.submit(_task, video, config, parent)
+        crash = future.exception()
+        if not isinstance(crash, BrokenProcessPool):
+            yield future.result()
+            return
+        told = note.read_text(errors="replace") if note.exists() else ""
+        note.unlink(missing_ok=True)
+        reason = _reason(told) or ("out_of_memory" if "SIGKILL" in str(crash) else "decoder_crash")
+        told = told or str(crash)
+    outcome = refused(video, reason, _detail(reason, told, config))
+    remember(parent, outcome, {})
+    yield outcome
+
+
+def _reason(told: str) -> str:
+    """What the fault handler wrote into a note, as a reason; empty when the process died without a word."""
+    if "Timeout (" in told:
+        return "timeout"
+    return "decoder_crash" if "Fatal Python error" in told else ""
+
+
+def _detail(reason: str, told: str, config: ExtractConfig) -> str:
+    if reason == "timeout":
+        return f"stopped by the watchdog after {config.limits.seconds:g} s"
+    if reason == "out_of_memory":
+        return "the worker was killed (SIGKILL), as the system does when memory runs out"
+    first = next((line for line in told.splitlines() if line.strip()), "the worker process ended without a word")
+    return first.strip()[:200]
+
+
+def _pool(workers: int, config: ExtractConfig):
+    return get_reusable_executor(
+        max_workers=workers, timeout=60, initializer=_start_worker, initargs=(os.getpid(), config.limits.memory_mib)
+    )
+
+
+def _start_worker(parent_pid: int, memory_mib: int) -> None:
+    """One thread each, an optional memory limit, and no life after the parent's death."""
+    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+        os.environ[name] = "1"
+    if memory_mib:
+        import resource
+
+        resource.setrlimit(resource.RLIMIT_AS, (memory_mib << 20, memory_mib << 20))
+    if parent_pid:
+        threading.Thread(target=_die_with, args=(parent_pid,), daemon=True).start()
+
+
+def _die_with(parent_pid: int) -> None:
+    """A worker that outlives a killed parent would write beside the next run; ours because loky lets it finish."""
+    while os.getppid() == parent_pid:
+        time.sleep(0.2)
+    os._exit(0)
+
+
+def _task(video: Video, config: ExtractConfig, parent: Path) -> Outcome:
+    """One video in this worker, with a note that outlives the process and a watchdog that no lock can hold up."""
+    _single_threaded()
+    note = parent / STARTED / video.video_id
+    with open(note, "w") as file:
+        faulthandler.enable(file=file, all_threads=False)
+        faulthandler.dump_traceback_later(config.limits.seconds, exit=True, file=file)
+        try:
+            return extract_video(video, config, parent)
+        finally:
+            faulthandler.cancel_dump_traceback_later()
+            faulthandler.disable()
+            note.unlink(missing_ok=True)
+
+
+def _single_threaded() -> None:
+    """Two workers with two threads each on two cores were measured 2.9x slower than with one each."""
+    import cv2
+    import torch
+
+    if torch.get_num_threads() != 1:
+        torch.set_num_threads(1)
+        cv2.setNumThreads(1)
+
+
+def _on_dask(videos: Sequence[Video], config: ExtractConfig, parent: Path) -> Iterator[Outcome]:
+    """The same tasks on a Dask cluster through joblib's own backend; Dask itself repeats what a dead worker held."""
+    try:
+        from distributed import Client
+    except ImportError as error:
+        raise UsageError("--scheduler needs Dask: pip install 'unmask[dask]'") from error
+    try:
+        client = Client(config.scheduler, timeout="10s", set_as_default=True)
+    except (OSError, ValueError) as error:
+        raise UsageError(f"--scheduler {config.scheduler}: no Dask scheduler answers there ({error})") from error
+    with client, parallel_config(backend="dask", client=client):
+        tasks = (delayed(_dask_task)(video, config, parent) for video in videos)
+        yield from Parallel(return_as="generator_unordered", batch_size=1)(tasks)
+
+
+def _dask_task(video: Video, config: ExtractConfig, parent: Path) -> Outcome:
+    """A task that Dask may run twice: the second time it finds the video committed."""
+    from pipeline.extract import finished
+
+    _single_threaded()
+    return finished(video, parent, config) or extract_video(video, config, parent)
+
+
+def _sweep(notes: Path) -> None:
+    for note in notes.iterdir():
+        note.unlink(missing_ok=True)
+    notes.rmdir()
