@@ -48,6 +48,12 @@ class ManifestError(PipelineError):
     exit_code = EXIT_REFUSED
 
 
+class ScoresError(PipelineError):
+    """A scores file cannot be trusted; the message names file and line of every bad line (the first 20)."""
+
+    exit_code = EXIT_REFUSED
+
+
 class CheckpointError(PipelineError):
     """A checkpoint is damaged, unsafe, or belongs to another model or other pixels."""
 

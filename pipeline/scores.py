@@ -1,0 +1,337 @@
+"""The scores file: one CSV line per scored clip, written by us or by anybody, read back without losing a bit.
+
+    dataset,video_id,label,method,compression,split,track,clip,frame,logit,score
+
+Needed: video_id, label (0 real, 1 fake) and score (probability of fake) or logit. Everything else may be missing.
+Numbers are written with as many digits as read back to the same float64. A text cell that a spreadsheet would run as
+a formula gets an apostrophe in front, which our reader takes away again.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+import math
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.atomic import write_whole
+from pipeline.calibration import logit, sigmoid
+from pipeline.errors import ScoresError
+from pipeline.records import FAKE, REAL
+
+TEXTS = ("dataset", "video_id", "method", "compression", "split")
+COLUMNS = (
+    "dataset",
+    "video_id",
+    "label",
+    "method",
+    "compression",
+    "split",
+    "track",
+    "clip",
+    "frame",
+    "logit",
+    "score",
+)
+
+# What Excel and LibreOffice take for the start of a formula, and tab and newlines, which they skip before looking.
+FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
+SPECIAL = re.compile('[,"\r\n]|^ | $')
+MAX_BYTES = 500_000_000
+MAX_PROBLEMS = 20
+ABSENT = -1
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Columns of equal length R. clip, frame and track are -1 where the file says nothing; texts are "" there.
+
+    clip: number of the clip in its video.   frame: number of the picture in its file, for models of one frame.
+    track: 0 the main person.   logit: before the softmax, fake minus real.   score: probability of fake.
+    """
+
+    dataset: NDArray[np.str_]
+    video_id: NDArray[np.str_]
+    label: NDArray[np.int64]
+    method: NDArray[np.str_]
+    compression: NDArray[np.str_]
+    split: NDArray[np.str_]
+    track: NDArray[np.int64]
+    clip: NDArray[np.int64]
+    frame: NDArray[np.int64]
+    logit: NDArray[np.float64]
+    score: NDArray[np.float64]
+
+    def __len__(self) -> int:
+        return len(self.score)
+
+    def take(self, rows: NDArray) -> Scores:
+        """The chosen rows: a mask (R,) or indices."""
+        return Scores(**{field.name: getattr(self, field.name)[rows] for field in fields(self)})
+
+    def with_score(self, score: NDArray[np.float64]) -> Scores:
+        return replace(self, score=score)
+
+    @property
+    def video(self) -> NDArray[np.int64]:
+        """(R,) number of each row's video.
+
+        One video is one dataset, method, compression and name: FF++ calls a fake of each of its four methods 000_003.
+        """
+        return groups(self.dataset, self.method, self.compression, self.video_id)
+
+    @property
+    def level(self) -> str:
+        """frame when the rows are single frames, clip when they are clips, video when every video has one row."""
+        if (self.frame != ABSENT).any():
+            return "frame"
+        several = len(self) and np.bincount(self.video).max() > 1
+        return "clip" if several or (self.clip != ABSENT).any() else "video"
+
+
+def groups(*columns: NDArray) -> NDArray[np.int64]:
+    """(R,) the number of each row's distinct combination, numbered in order of first appearance."""
+    seen: dict[tuple, int] = {}
+    return np.array([seen.setdefault(key, len(seen)) for key in zip(*columns, strict=True)], dtype=np.int64)
+
+
+def table(**columns: Sequence) -> Scores:
+    """Scores from plain columns; whatever is not given is absent. score or logit must be given."""
+    known = columns.get("score")
+    size = len(columns["logit"] if known is None else known)
+    values: dict[str, NDArray] = {}
+    for name in COLUMNS:
+        if name in columns:
+            kind = str if name in TEXTS else np.float64 if name in ("logit", "score") else np.int64
+            values[name] = np.asarray(columns[name], dtype=object if kind is str else kind)
+        elif name in TEXTS:
+            values[name] = np.full(size, "", dtype=object)
+        elif name not in ("logit", "score"):
+            values[name] = np.full(size, ABSENT, dtype=np.int64)
+    if "logit" not in values:
+        values["logit"] = logit(values["score"])
+    if "score" not in values:
+        values["score"] = sigmoid(values["logit"])
+    return Scores(**values)
+
+
+def concatenate(parts: Sequence[Scores]) -> Scores:
+    """All rows, in order."""
+    return Scores(**{f.name: np.concatenate([getattr(part, f.name) for part in parts]) for f in fields(Scores)})
+
+
+def videos(scores: Scores, rule: str = "mean", tracks: str = "max") -> Scores:
+    """One row per video: its clips joined by `rule`, then its persons by `tracks` (max: one fake face is enough).
+
+    rule: mean, max or median of the probabilities, or mean-logit (sigmoid of the mean logit). The logit column is
+    that of the joined score, and clip, frame and track become absent.
+    """
+    persons = _joined(scores, groups(scores.video, scores.track), RULES[rule])
+    joined = _joined(persons, persons.video, RULES[tracks])
+    none = np.full(len(joined), ABSENT, dtype=np.int64)
+    return replace(joined, logit=logit(joined.score), clip=none, frame=none, track=none)
+
+
+def _mean_logit(score: NDArray[np.float64], value: NDArray[np.float64]) -> float:
+    return float(sigmoid(value.mean()))
+
+
+RULES: dict[str, Callable[[NDArray[np.float64], NDArray[np.float64]], float]] = {
+    "mean": lambda score, value: float(score.mean()),
+    "max": lambda score, value: float(score.max()),
+    "median": lambda score, value: float(np.median(score)),
+    "mean-logit": _mean_logit,
+}
+
+
+def _joined(scores: Scores, group: NDArray[np.int64], rule: Callable[[NDArray, NDArray], float]) -> Scores:
+    if not len(scores):
+        return scores
+    order = np.argsort(group, kind="stable")
+    starts = np.flatnonzero(np.diff(group[order], prepend=-1))
+    parts = np.split(order, starts[1:])
+    one = scores.take(order[starts])
+    return one.with_score(np.array([rule(scores.score[part], scores.logit[part]) for part in parts]))
+
+
+def protect(text: str) -> str:
+    """The cell as a spreadsheet may see it: an apostrophe before what it would run, and before what looks marked."""
+    marked = text[:1] == "'" and text[1:2] in (*FORMULA, "'") and len(text) > 1
+    return f"'{text}" if text.startswith(FORMULA) or marked else text
+
+
+def unprotect(text: str) -> str:
+    """The inverse of protect."""
+    return text[1:] if text[:1] == "'" and len(text) > 1 and text[1] in (*FORMULA, "'") else text
+
+
+def encode(scores: Scores) -> bytes:
+    """The file's bytes: header, one line per row, the same bytes for the same rows."""
+    columns = []
+    for name in COLUMNS:
+        values = getattr(scores, name).tolist()
+        if name in TEXTS:
+            columns.append([_quoted(protect(value)) for value in values])
+        elif name in ("logit", "score"):
+            columns.append([repr(value) for value in values])
+        else:
+            columns.append(["" if value == ABSENT else str(value) for value in values])
+    lines = [",".join(COLUMNS), *map(",".join, zip(*columns, strict=True)), ""]
+    return "\n".join(lines).encode("utf-8", "surrogateescape")
+
+
+def _quoted(text: str) -> str:
+    # csv.writer leaves a lone carriage return bare when lines end with \n, and its own reader then splits the line.
+    return '"' + text.replace('"', '""') + '"' if SPECIAL.search(text) else text
+
+
+def write(path: Path, scores: Scores) -> str:
+    """Write the file in one rename; returns its sha256."""
+    data = encode(scores)
+    write_whole(path, data)
+    return hashlib.sha256(data).hexdigest()
+
+
+def read(path: Path) -> tuple[Scores, str]:
+    """The rows and the sha256 of a scores file of any author.
+
+    Rows of a video without clip and frame are its clips in the order of the file.
+    Raises ScoresError naming file and line of every bad line (the first 20), also for one video with two labels and
+    for a clip given twice.
+    """
+    data = _bytes(path)
+    reader = csv.reader(io.StringIO(data.decode("utf-8-sig", "surrogateescape"), newline=""), strict=True)
+    rows = _Rows(path)
+    try:
+        header = next(reader, None)
+        rows.begin(header)
+        for cells in reader:
+            if cells:
+                rows.add(cells, reader.line_num)
+    except csv.Error as error:
+        raise ScoresError(f"{path}:{reader.line_num}: not a CSV line: {error}") from error
+    return rows.finish(), hashlib.sha256(data).hexdigest()
+
+
+def _bytes(path: Path) -> bytes:
+    try:
+        size = path.stat().st_size
+        if size > MAX_BYTES:
+            raise ScoresError(f"{path}: {size:,} bytes; a scores file may have {MAX_BYTES:,}")
+        return path.read_bytes()
+    except OSError as error:
+        raise ScoresError(f"{path}: cannot read the scores file: {error.strerror}") from error
+
+
+class _Rows:
+    """Collects checked lines and what is wrong with the others."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.problems: list[str] = []
+        self.lines: list[int] = []
+        self.values: dict[str, list] = {}
+        self.columns: list[str] = []
+
+    def begin(self, header: list[str] | None) -> None:
+        self.columns = [cell.strip().lower() for cell in header or []]
+        if not self.columns:
+            raise ScoresError(f"{self.path}: empty; the first line names the columns, e.g. video_id,label,score")
+        doubled = {name for name in self.columns if name and self.columns.count(name) > 1}
+        if doubled:
+            raise ScoresError(f"{self.path}:1: column named twice: {', '.join(sorted(doubled))}")
+        missing = [name for name in ("video_id", "label") if name not in self.columns]
+        if "score" not in self.columns and "logit" not in self.columns:
+            missing.append("score (or logit)")
+        if missing:
+            shown = ", ".join(map(repr, self.columns[:12]))
+            raise ScoresError(f"{self.path}:1: no column {', '.join(missing)}; the first line names {shown}")
+        self.values = {name: [] for name in self.columns if name in COLUMNS}
+
+    def add(self, cells: list[str], line: int) -> None:
+        if len(cells) != len(self.columns):
+            return self._bad(line, f"{len(cells)} cells where the header has {len(self.columns)}")
+        row = {name: cell for name, cell in zip(self.columns, cells, strict=True) if name in COLUMNS}
+        try:
+            parsed = {name: _cell(name, cell) for name, cell in row.items()}
+        except ValueError as error:
+            return self._bad(line, str(error))
+        for name, value in parsed.items():
+            self.values[name].append(value)
+        self.lines.append(line)
+        return None
+
+    def finish(self) -> Scores:
+        if not self.problems and not self.lines:
+            raise ScoresError(f"{self.path}: a header and no scores")
+        self._raise()
+        scores = table(**self.values)
+        self._check_videos(scores)
+        self._raise()
+        return scores
+
+    def _check_videos(self, scores: Scores) -> None:
+        labels: dict[int, tuple[int, int]] = {}
+        seen: dict[tuple, int] = {}
+        numbered = "clip" in self.values or "frame" in self.values
+        keys = zip(
+            scores.video.tolist(), scores.track.tolist(), scores.clip.tolist(), scores.frame.tolist(), strict=True
+        )
+        for key, label, line in zip(keys, scores.label.tolist(), self.lines, strict=True):
+            first, where = labels.setdefault(key[0], (label, line))
+            if first != label:
+                self._bad(line, f"label {label}, but line {where} gives the same video label {first}")
+            elif numbered and seen.setdefault(key, line) != line:
+                self._bad(line, f"the same clip of the same video as line {seen[key]}")
+
+    def _bad(self, line: int, why: str) -> None:
+        self.problems.append(f"{self.path}:{line}: {why}")
+
+    def _raise(self) -> None:
+        if self.problems:
+            more = len(self.problems) - MAX_PROBLEMS
+            tail = [f"and {more} more"] if more > 0 else []
+            raise ScoresError("\n".join(self.problems[:MAX_PROBLEMS] + tail))
+
+
+def _cell(name: str, cell: str) -> object:
+    """One parsed cell. Raises ValueError with what was expected."""
+    if name in TEXTS:
+        if name == "video_id" and not cell:
+            raise ValueError("no video_id")
+        return unprotect(cell)
+    text = cell.strip()
+    if name == "label":
+        if text not in ("0", "1"):
+            raise ValueError(f"label {_shown(cell)} is not {REAL} (real) or {FAKE} (fake)")
+        return int(text)
+    if name in ("logit", "score"):
+        return _number(name, text)
+    if not text:
+        return ABSENT
+    if not (text.isascii() and text.isdigit() and len(text) <= 15):
+        raise ValueError(f"{name} {_shown(cell)} is not a whole number from 0")
+    return int(text)
+
+
+def _number(name: str, text: str) -> float:
+    try:
+        value = float(text) if text.isascii() else math.nan
+    except ValueError:
+        value = math.nan
+    if not math.isfinite(value):
+        raise ValueError(f"{name} {_shown(text)} is not a finite number")
+    if name == "score" and not 0 <= value <= 1:
+        raise ValueError(f"score {_shown(text)} is not a probability from 0 to 1; name the column logit if it is one")
+    return value
+
+
+def _shown(cell: str) -> str:
+    return ascii(cell[:40])
