@@ -79,9 +79,10 @@ class Batch:
 class ClipSource:
     """The videos of one manifest as readers of samples.
 
-    entries, readers, labels: one per usable video, in manifest order.   missing: entries without a whole cache folder.
+    entries, readers, labels: one per usable video, in manifest order.   missing: entries without a cache folder.
     sha256: of the manifest.   key: cache key of the pixels.   side: of the cached crops, px.
-    Raises ManifestError (nothing in it), CacheError (folders missing unless `allow_missing`, damaged, unequal, no masks).
+    Raises ManifestError when nothing can be read, CacheError for folders that are missing (unless `allow_missing`),
+    damaged, of unequal shape, or without the masks the model's loss wants.
     """
 
     def __init__(
@@ -138,7 +139,7 @@ class ClipSource:
         return samples
 
     def read(self, sample: Sample, out: NDArray[np.uint8], masks: NDArray[np.uint8] | None = None) -> None:
-        """Fill `out` (T,S,S,3), and `masks` (T,S,S) where wanted, with one sample. Raises CacheError naming the folder."""
+        """Fill `out` (T,S,S,3), and `masks` (T,S,S) where wanted, with one sample; CacheError names the folder."""
         reader, clips = self.readers[sample.video], sample.clips
         whole = len(clips) == 1 and sample.picks == tuple((clips[0], t) for t in range(reader.shape[1]))
         if whole:
@@ -249,8 +250,8 @@ def random_of(sample: Sample) -> np.random.Generator:
 def prepare(raw: RawBatch, spec: ClipSpec, device: torch.device | str, augment: Augment | None = None) -> Batch:
     """Host uint8 -> the model's input on `device`: copy, augment, bands, crop or resize, normalise, in this order.
 
-    Samples with a seed (training) are cropped at a random place, the others in the centre. Bands are those of the whole
-    crop after augmentation, cut like the pixels (m2tr.md section 9), so no cached coefficient can be stale.
+    Samples with a seed (training) are cropped at a random place, the others in the centre. Bands are those of the
+    whole crop after augmentation, cut like the pixels (m2tr.md section 9), so no cached coefficient can be stale.
     """
     pixels = raw.pixels.to(device, non_blocking=True).permute(0, 1, 4, 2, 3)  # (B,T,3,S,S) uint8
     masks = None if raw.masks is None else raw.masks.to(device, non_blocking=True).unsqueeze(2)  # (B,T,1,S,S)

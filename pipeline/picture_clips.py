@@ -1,7 +1,7 @@
 """A folder of face pictures (PNG or JPEG) read as if it were a cached video: the Xception-LSTM authors' format.
 
-The pictures, sorted by the numbers in their names, are cut into up to 16 clips of 5 neighbours spread over the folder,
-as extraction would have done, so that every sampling mode works on them. Sides other than 240 px are resized.
+The pictures, sorted by the numbers in their names, are cut into up to 16 clips of 5 neighbours spread over the
+folder, as extraction would have done, so that every sampling mode works on them. Sides other than 240 px are resized.
 """
 
 from __future__ import annotations

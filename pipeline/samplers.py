@@ -1,8 +1,8 @@
 """Which frames make one sample, and which samples make one batch: numbers in, numbers out, nothing is read here.
 
-A training plan is a pure function of (seed, epoch) and of the manifest. That is why resuming in the middle of an epoch
-is exact (the plan is made again and entered at batch k), and why two processes train on the same global batches as one
-(every process makes the whole plan and takes its slice).
+A training plan is a pure function of (seed, epoch) and of the manifest. That is why resuming in the middle of an
+epoch is exact (the plan is made again and entered at batch k), and why two processes train on the same global batches
+as one (every process makes the whole plan and takes its slice).
 """
 
 from __future__ import annotations
@@ -106,7 +106,7 @@ def training_picks(
 
 
 def _cycle(videos: NDArray[np.int64], count: int, rng: np.random.Generator) -> NDArray[np.int64]:
-    """`count` videos in random order, each one floor or ceil of count / n times: no luckier and no forgotten video."""
+    """`count` videos in random order, each one floor or ceil of count / n times: none luckier, none forgotten."""
     rounds = -(-count // len(videos))
     return np.concatenate([rng.permutation(videos) for _ in range(rounds)])[:count]
 
@@ -118,7 +118,7 @@ def _groups(
     shown: NDArray[np.int64],
     rng: np.random.Generator,
 ) -> list[tuple[int, ...]]:
-    """Videos that must share a batch, in the order of the epoch: (real, fake) when balanced or paired, else (video,)."""
+    """Videos that share a batch, in the order of the epoch: (real, fake) when balanced or paired, else (video,)."""
     real, fake = np.flatnonzero(labels == REAL), np.flatnonzero(labels == FAKE)
     turns = int(shown.max())
     if balance == "none":
@@ -155,7 +155,7 @@ def training_plan(
 
     labels: (V,).   pairs: position of each fake's original, or None.   shapes: (clips, frames) of each video.
     batch: samples in a global batch; sizes differ by at most one group, so that no epoch ends in a batch of one.
-    balance: `balanced` alternates real and fake (CLRNet's rule), the smaller class repeats evenly and with other clips;
+    balance: `balanced` alternates real and fake (CLRNet's rule), the smaller class repeats evenly with other clips;
     `paired` sets each fake beside its own original; `none` takes every video once.
     all_clips: every clip of every video instead of one clip of each video.
     Raises UsageError when a class is missing, CacheError when the clips are too short.
