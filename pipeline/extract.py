@@ -22,6 +22,7 @@ from pipeline.atomic import write_whole
 from pipeline.cache import is_committed, lock_cache, open_video, remove_stale
 from pipeline.config import PIXEL_LIBRARIES, CropConfig, ExtractConfig
 from pipeline.errors import CacheError
+from pipeline.index import write_index
 from pipeline.manifests import write_manifest
 from pipeline.records import SPLITS, Entry, Outcome, Video
 from pipeline.sources import Dataset
@@ -56,6 +57,7 @@ def run(
     prepare_folder(parent)
     with lock_cache(parent, shared=config.shard != (1, 1) or not config.lock):
         remove_stale(parent)
+        write_index(parent, videos, config.crop)
         ended: dict[str, Outcome] = {}
         for video in videos:
             known = finished(video, parent, config)
@@ -98,14 +100,14 @@ def finished(video: Video, parent: Path, config: ExtractConfig) -> Outcome | Non
             attributes = open_video(folder).attributes
         except CacheError as error:
             log.warning("%s is damaged and is made again: %s", folder, error)
-            _discard(folder)
+            discard(folder)
             return None
         source = attributes["source"]
         same_file = {"size": source["size"], "mtime_ns": source["mtime_ns"]} == fingerprint
         if (same_file or source["sha256"] == content_hash(video.path)) and attributes["video"] == facts(video):
             return Outcome(**{**attributes["outcome"], "flags": tuple(attributes["outcome"]["flags"])})
         log.warning("%s was made from another file or with other labels; it is made again", folder)
-        _discard(folder)
+        discard(folder)
         return None
     return None if config.retry else outcomes.recall(parent, video.video_id, fingerprint)
 
@@ -198,8 +200,10 @@ def _longest_first(videos: list[Video]) -> list[Video]:
     return sorted(videos, key=lambda v: (-sizes[v.video_id], v.video_id))
 
 
-def _discard(folder: Path) -> None:
+def discard(folder: Path) -> None:
     """Take a group away in one rename, then delete it: no reader ever sees half of it."""
+    if not folder.exists():
+        return
     doomed = folder.with_name(f".tmp-discard-{folder.name}-{os.getpid()}")
     folder.rename(doomed)
     shutil.rmtree(doomed)

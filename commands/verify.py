@@ -1,0 +1,62 @@
+"""verify: every byte of a cache, and --repair for what is damaged."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+from tqdm import tqdm
+
+from pipeline.config import ExtractConfig
+from pipeline.errors import EXIT_OK, EXIT_REFUSED, EXIT_SOME_FAILED
+
+
+@click.command(name="verify")
+@click.option("--cache", type=click.Path(path_type=Path), default="cache", show_default=True)
+@click.option("--dataset", help="Only this one; all by default.")
+@click.option("--repair", is_flag=True, help="Make the damaged videos again from their source files.")
+@click.option(
+    "--jobs", type=int, default=ExtractConfig().jobs, show_default=True, help="Worker processes of a repair."
+)
+def command(cache: Path, dataset: str | None, repair: bool, jobs: int) -> int:
+    """Check every byte of every cached video against its digests.
+
+    Exit code 0: all whole (or all repaired); 4: damaged videos, named; 3: some could not be made again.
+    """
+    from pipeline import verify
+
+    folders = [f for parent in verify.cache_folders(cache, dataset) for f in verify.video_folders(parent)]
+    damaged = []
+    with tqdm(total=len(folders), unit="video", disable=not sys.stderr.isatty(), dynamic_ncols=True) as bar:
+        for checked in verify.check(folders):
+            bar.update()
+            if checked.problems:
+                damaged.append(checked)
+                bar.set_postfix(damaged=len(damaged))
+    for checked in damaged:
+        click.echo(f"{checked.folder}: {'; '.join(checked.problems[:3])}")
+    click.echo(f"verify: {len(folders) - len(damaged):,} whole, {len(damaged):,} damaged")
+    if not damaged:
+        return EXIT_OK
+    if not repair:
+        click.echo("run the same command with --repair to make exactly these again")
+        return EXIT_REFUSED
+    return _repair([checked.folder for checked in damaged], jobs, cache)
+
+
+def _repair(damaged: list[Path], jobs: int, cache: Path) -> int:
+    from pipeline import verify
+
+    with tqdm(total=len(damaged), unit="video", disable=not sys.stderr.isatty()) as bar:
+
+        def progress(outcome: Any) -> None:
+            bar.update()
+
+        ended = verify.repair(damaged, ExtractConfig(jobs=jobs), cache, progress)
+    bad = [outcome for outcome in ended if outcome.status != "ok"]
+    for outcome in bad:
+        click.echo(f"  {outcome.video_id}: {outcome.reason}  {outcome.detail}")
+    click.echo(f"repair: {len(ended) - len(bad):,} made again, {len(bad):,} could not be")
+    return EXIT_SOME_FAILED if bad else EXIT_OK
