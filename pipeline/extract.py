@@ -11,7 +11,6 @@ import json
 import logging
 import os
 import platform
-import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from importlib.metadata import version
@@ -20,6 +19,7 @@ from pathlib import Path
 from pipeline import outcomes
 from pipeline.atomic import write_whole
 from pipeline.cache import is_committed, lock_cache, open_video, remove_stale
+from pipeline.commit import remove_folder
 from pipeline.config import PIXEL_LIBRARIES, CropConfig, ExtractConfig
 from pipeline.errors import CacheError
 from pipeline.index import write_index
@@ -100,14 +100,15 @@ def finished(video: Video, parent: Path, config: ExtractConfig) -> Outcome | Non
             attributes = open_video(folder).attributes
         except CacheError as error:
             log.warning("%s is damaged and is made again: %s", folder, error)
-            discard(folder)
+            remove_folder(folder)
             return None
-        source = attributes["source"]
-        same_file = {"size": source["size"], "mtime_ns": source["mtime_ns"]} == fingerprint
-        if (same_file or source["sha256"] == content_hash(video.path)) and attributes["video"] == facts(video):
+        file, said = attributes["file"], facts(video)
+        same_file = {"size": file["size"], "mtime_ns": file["mtime_ns"]} == fingerprint
+        same_facts = {name: attributes.get(name) for name in said} == said
+        if same_facts and (same_file or file["sha256"] == content_hash(video.path)):
             return Outcome(**{**attributes["outcome"], "flags": tuple(attributes["outcome"]["flags"])})
         log.warning("%s was made from another file or with other labels; it is made again", folder)
-        discard(folder)
+        remove_folder(folder)
         return None
     return None if config.retry else outcomes.recall(parent, video.video_id, fingerprint)
 
@@ -198,12 +199,3 @@ def _longest_first(videos: list[Video]) -> list[Video]:
     """Big files first, so that the last worker does not start the longest video when the others have ended."""
     sizes = {v.video_id: (stat_fingerprint(v.path) or {"size": 0})["size"] for v in videos}
     return sorted(videos, key=lambda v: (-sizes[v.video_id], v.video_id))
-
-
-def discard(folder: Path) -> None:
-    """Take a group away in one rename, then delete it: no reader ever sees half of it."""
-    if not folder.exists():
-        return
-    doomed = folder.with_name(f".tmp-discard-{folder.name}-{os.getpid()}")
-    folder.rename(doomed)
-    shutil.rmtree(doomed)

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pipeline.cache import verify_video
+from pipeline.commit import remove_folder
 from pipeline.config import ExtractConfig
 from pipeline.errors import CacheError
 from pipeline.index import INDEX, crop_config, read_index
@@ -74,6 +75,6 @@ def repair(
     ended = []
     for folders, videos, crop in plans:
         for folder in {*folders, *(folders[0].parent / video.video_id for video in videos)}:
-            extract.discard(folder)
+            remove_folder(folder)
         ended += extract.run(videos, replace(config, crop=crop), cache, progress)
     return ended

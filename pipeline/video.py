@@ -72,9 +72,10 @@ def _extract(video: Video, config: ExtractConfig, parent: Path, before: outcomes
         frames = int(crops.index.size)
         outcome = Outcome(name, "ok", flags=tuple(sorted(own_flags)), clips=len(crops.pixels), frames_read=frames)
         attributes = {
-            "format": 1,
-            "video": facts(video),
-            "source": {"path": str(video.path), "sha256": digest, **before},
+            **facts(video),
+            "split": video.split,
+            "split_origin": video.split_origin,
+            "file": {"path": os.fspath(video.path), "sha256": digest, **before},
             "media": _media(info),
             "clips": _clip_facts(crops),
             "outcome": {k: v for k, v in asdict(outcome).items() if k != "seconds"},
