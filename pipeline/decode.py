@@ -1,0 +1,415 @@
+"""A video file or a folder of pictures comes in, upright RGB clips go out; the only room where video is decoded.
+
+`scan` finds out everything about a file and chooses the way to read it; `decode_clips` yields the wanted clips, one
+window of frames in memory at a time. Two ways give the same pixels: planned (pipeline/packets.py, fast, guarded) and
+sequential (every packet in turn, damaged ones counted). A guard that fires while decoding raises PlanBroken: the
+caller drops that video's clips, scans again with planned=False and starts over.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from av.container import InputContainer
+from av.error import DecoderNotFoundError
+from av.video.frame import PictureType, VideoFrame
+from av.video.stream import VideoStream
+from numpy.typing import NDArray
+
+from pipeline import pictures
+from pipeline.config import Limits
+from pipeline.containers import AV_ERRORS, check_size, open_video
+from pipeline.errors import VideoError
+from pipeline.packets import (
+    FEED,
+    SKIP,
+    Listing,
+    PlanBroken,
+    Run,
+    find_guard,
+    is_flush,
+    is_variable,
+    list_packets,
+    plan_actions,
+    plan_runs,
+    shown_order,
+)
+from pipeline.pixels import Converter, read_rotation, upright_size
+from pipeline.records import Frames, VideoInfo
+
+__all__ = ["PlanBroken", "decode_clips", "scan", "spread_clips"]
+
+log = logging.getLogger(__name__)
+
+
+def spread_clips(frames: int, clips: int, length: int, flags: tuple[str, ...] = ()) -> NDArray[np.int64]:
+    """Spread clips of consecutive frames evenly over a whole video: frame numbers (N, length).
+
+    N = min(clips, frames - length + 1): starts are distinct; the first clip starts the video, the last one ends it
+    (a single clip lies in the middle).   flags: of VideoInfo, they tell a cut file from a short one.
+    Raises VideoError too_short, or truncated for an incomplete file, when no clip fits.
+    """
+    spare = frames - length
+    if spare < 0:
+        reason = "truncated" if "incomplete" in flags else "too_short"
+        raise VideoError(reason, f"{frames} frames, a clip needs {length}")
+    count = min(clips, spare + 1)
+    starts = np.arange(count) * spare // (count - 1) if count > 1 else np.array([spare // 2])
+    return starts[:, None] + np.arange(length)
+
+
+def scan(path: Path, limits: Limits, *, planned: bool = True, guard: str = "", threads: int = 1) -> VideoInfo:
+    """Find out what a file holds: exact frame count, time of each frame, and how decode_clips can read it.
+
+    planned=False decodes once from start to end to count; guard says why, for the record.   threads: of the decoder.
+    Raises VideoError: not_a_file, permission, missing, not_a_video, no_video_stream, unsupported_codec,
+    unsupported_rotation, too_large, too_small, too_short (no frame at all), truncated, corrupt, out_of_memory.
+    """
+    if path.is_dir():
+        return pictures.scan(path, limits, planned=planned, guard=guard)
+    if planned:
+        with open_video(path, limits.max_pixels, threads) as (container, stream):
+            _check_declared_size(stream, limits)
+            listing = list_packets(container, stream, limits.max_frames)
+            guard = find_guard(listing, container.format.name, stream.codec_context.codec.canonical_name)
+            if not guard:
+                return _planned_info(container, stream, listing, limits)
+        log.debug("%s: sequential, because %s", path.name, guard)
+    with open_video(path, limits.max_pixels, threads) as (container, stream):
+        _check_declared_size(stream, limits)
+        return _count(container, stream, limits, guard)
+
+
+def _check_declared_size(stream: VideoStream, limits: Limits) -> None:
+    codec = stream.codec_context
+    if codec.width and codec.height:
+        check_size(codec.width, codec.height, limits)
+
+
+def _planned_info(container: InputContainer, stream: VideoStream, listing: Listing, limits: Limits) -> VideoInfo:
+    rows, first = listing.rows, listing.first
+    assert first is not None
+    ticks = rows["pts"][shown_order(rows)]
+    flags = _flags(
+        incomplete=_falls_short(container, stream, listing.end, len(rows)),
+        interlaced=first.interlaced_frame,
+        vfr=is_variable(np.diff(ticks)),
+    )
+    seconds = ticks * float(stream.time_base)
+    return _info(container, stream, first, limits, seconds, "planned", "", flags, rows)
+
+
+def _flags(**found: bool) -> tuple[str, ...]:
+    return tuple(name for name, true in found.items() if true)
+
+
+def _info(
+    container: InputContainer,
+    stream: VideoStream,
+    first: VideoFrame,
+    limits: Limits,
+    seconds: NDArray[np.float64],
+    method: str,
+    guard: str,
+    flags: tuple[str, ...],
+    rows: NDArray[np.void] | None = None,
+) -> VideoInfo:
+    check_size(first.width, first.height, limits)
+    rotation = read_rotation(first)
+    width, height = upright_size(first, rotation)
+    return VideoInfo(
+        container=container.format.name,
+        codec=stream.codec_context.codec.canonical_name,
+        pixel_format=first.format.name,
+        width=width,
+        height=height,
+        rotation=rotation,
+        fps=float(stream.average_rate or stream.guessed_rate or 0),
+        frames=len(seconds),
+        pts=seconds,
+        method=method,
+        guard=guard,
+        flags=flags,
+        packets=rows,
+    )
+
+
+def _falls_short(container: InputContainer, stream: VideoStream, end: int | None, packets: int) -> bool:
+    """Whether the file ends before what it declares: the stream's or container's duration, else its frame count."""
+    if end is None:
+        return True
+    declared = _declared_end(container, stream)
+    if declared is None:
+        return packets < stream.frames
+    step = 1 / float(stream.average_rate) if stream.average_rate else 0.05
+    return declared - end * float(stream.time_base) > 1.5 * step
+
+
+def _declared_end(container: InputContainer, stream: VideoStream) -> float | None:
+    """Seconds at which the picture should end, None where the container does not say."""
+    start = (stream.start_time or 0) * float(stream.time_base)
+    if stream.duration is not None:
+        return start + stream.duration * float(stream.time_base)
+    tag = stream.metadata.get("DURATION", "")
+    if tag.count(":") == 2:
+        hours, minutes, seconds = tag.split(":")
+        try:
+            return int(hours) * 3600 + int(minutes) * 60 + float(seconds)
+        except ValueError:
+            return None
+    alone = len(container.streams) == 1 and container.duration is not None
+    return start + container.duration / 1e6 if alone else None
+
+
+@dataclass
+class _Tally:
+    """What a sequential decode met on its way.
+
+    bad: packets that could not be decoded; last_bad: whether the last one was.   corrupt: frames marked so.
+    ended_early: the container stopped with an error.   end: pts + duration of the last packet shown, ticks.
+    """
+
+    packets: int = 0
+    bad: int = 0
+    last_bad: bool = False
+    corrupt: int = 0
+    ended_early: bool = False
+    end: int | None = None
+    interlaced: bool = False
+
+    @property
+    def damaged(self) -> bool:
+        return bool(self.bad or self.corrupt or self.ended_early)
+
+    def share_bad(self) -> float:
+        """Share of bad packets; a bad last one is where the file was cut, not damage."""
+        return (self.bad - self.last_bad) / max(self.packets, 1)
+
+
+def _decode_all(container: InputContainer, stream: VideoStream, tally: _Tally) -> Iterator[VideoFrame]:
+    """Decode every packet in turn and yield all frames in display order, stepping over damaged packets."""
+    size = None
+    for frame in _decode_packets(container, stream, tally):
+        tally.corrupt += frame.is_corrupt
+        tally.interlaced |= frame.interlaced_frame
+        size = size or (frame.width, frame.height)
+        if (frame.width, frame.height) != size:
+            now = f"{frame.width}x{frame.height}"
+            raise VideoError("corrupt", f"the picture size changes from {size[0]}x{size[1]} to {now} px")
+        yield frame
+
+
+def _decode_packets(container: InputContainer, stream: VideoStream, tally: _Tally) -> Iterator[VideoFrame]:
+    packets = container.demux(stream)
+    while True:
+        try:
+            packet = next(packets, None)
+        except MemoryError:
+            raise VideoError("out_of_memory", f"reading packet {tally.packets}") from None
+        except AV_ERRORS:
+            tally.ended_early, packet = True, None
+        if packet is None or is_flush(packet):
+            break
+        tally.packets += 1
+        tally.last_bad = False
+        if packet.pts is not None and not packet.is_discard:
+            tally.end = max(tally.end or packet.pts, packet.pts + (packet.duration or 0))
+        yield from _decode_packet(stream, packet, tally)
+    yield from _decode_packet(stream, None, tally)
+
+
+def _decode_packet(stream: VideoStream, packet: object, tally: _Tally) -> list[VideoFrame]:
+    try:
+        return stream.codec_context.decode(packet)
+    except MemoryError:
+        raise VideoError("out_of_memory", f"decoding packet {tally.packets}") from None
+    except DecoderNotFoundError:
+        raise VideoError("unsupported_codec", f"{stream.codec_context.name} cannot decode this video") from None
+    except AV_ERRORS:
+        tally.bad += packet is not None
+        tally.last_bad = packet is not None
+        return []
+
+
+def _count(container: InputContainer, stream: VideoStream, limits: Limits, guard: str) -> VideoInfo:
+    """Decode once without converting, and keep the times."""
+    tally, first, ticks = _Tally(), None, []
+    for frame in _decode_all(container, stream, tally):
+        first = first or frame
+        ticks.append(frame.pts)
+        if len(ticks) > limits.max_frames:
+            raise VideoError("too_large", f"more than {limits.max_frames} frames")
+    cut = tally.ended_early or tally.last_bad or _falls_short(container, stream, tally.end, tally.packets)
+    if tally.share_bad() > limits.max_bad_packets:
+        raise VideoError("corrupt", f"{tally.bad} of {tally.packets} packets cannot be decoded")
+    if first is None:
+        raise VideoError("truncated" if cut else "too_short", f"no frame in {tally.packets} packets")
+    seconds, made = _sequential_times(ticks, stream)
+    flags = _flags(
+        incomplete=cut or tally.damaged,
+        interlaced=tally.interlaced,
+        vfr=not made and is_variable(np.diff(np.array(ticks, np.int64))),
+        damaged=tally.damaged,
+        times_from_rate=made,
+    )
+    return _info(container, stream, first, limits, seconds, "sequential", guard, flags)
+
+
+def _sequential_times(ticks: list[int | None], stream: VideoStream) -> tuple[NDArray[np.float64], bool]:
+    """Seconds of each frame, and whether they had to be made from the frame rate because the file's are no order."""
+    if None not in ticks and (np.diff(np.array(ticks, np.int64)) > 0).all():
+        return np.array(ticks, np.int64) * float(stream.time_base), False
+    rate = float(stream.average_rate or stream.guessed_rate or 0) or pictures.RATE
+    return np.arange(len(ticks)) / rate, True
+
+
+def decode_clips(path: Path, info: VideoInfo, windows: NDArray[np.int64], *, threads: int = 1) -> Iterator[Frames]:
+    """Decode the wanted windows and yield one Frames for each, in order; windows may overlap.
+
+    windows: (N, T) frame numbers, increasing along T, first frames in order.   info: scan's answer for this path.
+    Only the windows that overlap the one being filled are in memory.
+    Raises PlanBroken when a guard fires (everything yielded for this video is then void), VideoError like scan.
+    """
+    windows = np.asarray(windows, np.int64)
+    _check_windows(windows, info)
+    if not windows.size:
+        return
+    if info.container == pictures.CONTAINER:
+        yield from _fill(pictures.decode(path, info, np.unique(windows)), windows, info)
+        return
+    with open_video(path, info.width * info.height, threads) as (container, stream):
+        if info.method == "planned":
+            frames = _decode_planned(container, stream, info, np.unique(windows))
+        else:
+            frames = enumerate(_decode_all(container, stream, _Tally()))
+        yield from _fill(frames, windows, info)
+
+
+def _check_windows(windows: NDArray[np.int64], info: VideoInfo) -> None:
+    if windows.ndim != 2:
+        raise ValueError(f"windows: expected shape (N, T), got {windows.shape}")
+    if windows.size and not 0 <= windows.min() <= windows.max() < info.frames:
+        raise ValueError(f"windows: frames {windows.min()}..{windows.max()} of a video with {info.frames}")
+    if (np.diff(windows, axis=1) <= 0).any() or (np.diff(windows[:, :1], axis=0) < 0).any():
+        raise ValueError(
+            "windows: frames of a window must increase, and windows be in the order of their first frame"
+        )
+
+
+def _fill(frames: Iterable[tuple[int, VideoFrame]], windows: NDArray[np.int64], info: VideoInfo) -> Iterator[Frames]:
+    """Collect (number, frame) in increasing order into windows; each frame is converted once."""
+    converter = Converter(info.rotation)
+    shape = (windows.shape[1], info.height, info.width, 3)
+    waiting: list[tuple[int, NDArray[np.uint8]]] = []
+    opened = done = 0
+    for number, frame in frames:
+        while opened < len(windows) and windows[opened, 0] <= number:
+            waiting.append((opened, np.empty(shape, np.uint8)))
+            opened += 1
+        _place(converter, frame, number, waiting, windows)
+        while waiting and windows[waiting[0][0], -1] <= number:
+            row, pixels = waiting.pop(0)
+            done += 1
+            yield Frames(pixels=pixels, index=windows[row].copy(), pts=info.pts[windows[row]])
+        if done == len(windows):
+            return
+    raise VideoError("changed_while_reading", f"clip {done} of {len(windows)} has lost frames that were there before")
+
+
+def _place(
+    converter: Converter,
+    frame: VideoFrame,
+    number: int,
+    waiting: list[tuple[int, NDArray[np.uint8]]],
+    windows: NDArray[np.int64],
+) -> None:
+    written = None
+    for row, pixels in waiting:
+        at = int(np.searchsorted(windows[row], number))
+        if at == len(windows[row]) or windows[row, at] != number:
+            continue
+        if written is None:
+            converter.write(frame, pixels[at])
+            written = pixels[at]
+        else:
+            pixels[at] = written
+
+
+def _decode_planned(
+    container: InputContainer, stream: VideoStream, info: VideoInfo, wanted: NDArray[np.int64]
+) -> Iterator[tuple[int, VideoFrame]]:
+    """Yield (number, frame) of the wanted frames in order, decoding no more than they need; guards on every frame."""
+    rows = info.packets
+    assert rows is not None, "a planned VideoInfo comes from scan"
+    runs = plan_runs(rows, wanted)
+    actions = plan_actions(rows, runs, info.codec)
+    packets, codec = enumerate(container.demux(stream)), stream.codec_context
+    shape: list[tuple[int, int, str]] = []
+    for run in runs:
+        check = _RunCheck(run, rows, shape)
+        try:
+            for position, packet in packets:
+                if position >= len(rows) or packet.pts != rows["pts"][position]:
+                    raise PlanBroken(f"packet {position} is not the one that was listed")
+                if actions[position] == SKIP:
+                    continue
+                codec.skip_frame = "DEFAULT" if actions[position] == FEED else "NONREF"
+                yield from check.accept(codec.decode(packet))
+                if position + 1 == run.stop:
+                    break
+            codec.skip_frame = "DEFAULT"
+            yield from check.accept(codec.decode(None))
+            codec.flush_buffers()
+        except MemoryError:
+            raise VideoError("out_of_memory", f"decoding frames near packet {run.stop}") from None
+        except AV_ERRORS as error:
+            raise PlanBroken(f"{type(error).__name__} while decoding") from None
+        check.finish()
+
+
+class _RunCheck:
+    """The guards while decoding, over the frames of one run; shape is shared by all runs of the video."""
+
+    def __init__(self, run: Run, rows: NDArray[np.void], shape: list[tuple[int, int, str]]) -> None:
+        self._wanted = dict(run.wanted)
+        self._fed = set(rows["pts"][run.start : run.stop].tolist())
+        self._start = None if rows["discard"][run.start] else int(rows["pts"][run.start])
+        self._last: int | None = None
+        self._shape = shape
+
+    def accept(self, frames: list[VideoFrame]) -> Iterator[tuple[int, VideoFrame]]:
+        """Check frames as they leave the decoder and pass on the wanted ones with their numbers."""
+        for frame in frames:
+            self._check(frame)
+            number = self._wanted.pop(frame.pts, None)
+            if number is not None:
+                yield number, frame
+
+    def _check(self, frame: VideoFrame) -> None:
+        if frame.is_corrupt:
+            raise PlanBroken("a frame is marked corrupt")
+        if frame.pts not in self._fed:
+            raise PlanBroken(f"a frame came with the unknown pts {frame.pts}")
+        if self._last is not None and frame.pts <= self._last:
+            raise PlanBroken("frames came out of order or twice")
+        self._last = frame.pts
+        if frame.pts == self._start:
+            if frame.pict_type != PictureType.I:
+                raise PlanBroken("a run's keyframe is not an intra picture")
+            self._start = None
+        shape = (frame.width, frame.height, frame.format.name)
+        if not self._shape:
+            self._shape.append(shape)
+        if shape != self._shape[0]:
+            raise PlanBroken("picture size or format changes")
+
+    def finish(self) -> None:
+        """Check at the end of a run that nothing is missing."""
+        if self._start is not None:
+            raise PlanBroken("a run's keyframe did not come out")
+        if self._wanted:
+            raise PlanBroken(f"{len(self._wanted)} wanted frames did not come out")

@@ -1,0 +1,79 @@
+"""Decoded frames of any pixel format come in, upright uint8 RGB goes out.
+
+Colour is converted by swscale through PyAV, once and everywhere the same way, by the matrix and range that the frame
+itself states (BT.601 limited where it states none, as ffmpeg and OpenCV do). 8-bit 4:2:0 and 4:2:2 take swscale's
+direct path (chroma repeated, within 1-2 grey levels of OpenCV); every other YUV goes through planar RGB with exact
+rounding, which for 4:4:4 is both closer to the formula and three times faster than the direct path (2.5 against
+6 ms for 1280x720 on one core). Alpha is dropped, not blended. Sample aspect ratio and interlacing stay as stored.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from av.sidedata.sidedata import Type
+from av.video.format import VideoFormat
+from av.video.frame import VideoFrame
+from av.video.reformatter import Interpolation, VideoReformatter
+from numpy.typing import NDArray
+
+from pipeline.errors import VideoError
+
+_EXACT = Interpolation.BILINEAR | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INT
+# Coded angles come from floating-point trigonometry in 16.16 fixed point: half a degree is far above its rounding.
+_ANGLE_TOLERANCE = 0.5
+
+
+class Converter:
+    """Write frames as upright RGB into arrays; one for all frames of a video, so that swscale is set up once."""
+
+    def __init__(self, rotation: int) -> None:
+        self._turns = rotation // 90
+        self._to_rgb = VideoReformatter()
+        self._to_planar = VideoReformatter()
+
+    def write(self, frame: VideoFrame, out: NDArray[np.uint8]) -> None:
+        """Convert one frame into out (H, W, 3) uint8 RGB, turned upright as `rotation` says."""
+        if _needs_planar(frame.format):
+            frame = self._to_planar.reformat(frame, format="gbrp", interpolation=_EXACT, threads=1)
+        frame = self._to_rgb.reformat(frame, format="rgb24", threads=1)
+        plane = frame.planes[0]
+        rows = np.frombuffer(plane, np.uint8).reshape(frame.height, plane.line_size)
+        stored = rows[:, : frame.width * 3].reshape(frame.height, frame.width, 3)
+        out[:] = np.rot90(stored, self._turns)
+
+
+def _needs_planar(form: VideoFormat) -> bool:
+    """YUV whose direct conversion is slow or rough: full-size chroma or more than 8 bits."""
+    if form.is_rgb or len(form.components) < 3 or form.has_palette:
+        return False
+    deep = any(component.bits > 8 for component in form.components)
+    return deep or form.components[1].width == form.width
+
+
+def read_rotation(frame: VideoFrame) -> int:
+    """Degrees, counter-clockwise, that turn the stored picture upright: 0, 90, 180 or 270.
+
+    From the frame's display matrix (a, b, u, c, d, v, x, y, w): its angle is -atan2(b, a), and a negative
+    determinant a*d - b*c is a mirror, which `frame.rotation` alone cannot tell.
+    Raises VideoError unsupported_rotation for a mirror or an angle that is not a multiple of 90.
+    """
+    matrix = next(
+        (np.frombuffer(data, np.int32) for data in frame.side_data if data.type is Type.DISPLAYMATRIX), None
+    )
+    if matrix is None or not matrix.any():
+        return 0
+    a, b, c, d = (float(matrix[at]) for at in (0, 1, 3, 4))
+    angle = -math.degrees(math.atan2(b, a))
+    quarter = round(angle / 90) * 90
+    if a * d - b * c <= 0:
+        raise VideoError("unsupported_rotation", "the display matrix mirrors the picture; write it upright first")
+    if abs(angle - quarter) > _ANGLE_TOLERANCE:
+        raise VideoError("unsupported_rotation", f"the display matrix turns by {angle:.1f} degrees, not by quarters")
+    return quarter % 360
+
+
+def upright_size(frame: VideoFrame, rotation: int) -> tuple[int, int]:
+    """Width and height in px after the turn."""
+    return (frame.height, frame.width) if rotation % 180 else (frame.width, frame.height)
