@@ -1,16 +1,16 @@
 """The three MTCNN networks as a thin cascade: pictures in, faces out, several times faster than the stock loop.
 
-Zhang, Zhang, Li, Qiao, "Joint Face Detection and Alignment Using Multitask Cascaded Convolutional Networks" (2016), with
-the weights, thresholds and box arithmetic of facenet-pytorch, whose MTCNN is the reference in the tests. Ours because
-detection, not decoding, limits extraction. What differs: the pyramid is built from uint8 pictures, only the best candidates
-of the first network go on, and a face that is small in the reduced picture is read again from the full one, so that
-landmarks keep the precision of the full size.
+Zhang, Zhang, Li, Qiao, "Joint Face Detection and Alignment Using Multitask Cascaded Convolutional Networks" (2016),
+with the weights, thresholds and box arithmetic of facenet-pytorch, whose MTCNN is the reference in the tests. Ours
+because detection, not decoding, limits extraction. What differs: the pyramid is built from uint8 pictures, only the
+best candidates of the first network go on, and a face that is small in the reduced picture is read from the full
+one again, so that landmarks keep the precision of the full size.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import cv2
 import numpy as np
@@ -82,15 +82,12 @@ class Net:
             weight = weight.view(-1, side, side, channels).transpose(1, 2).reshape(len(weight), -1)
             slope = part[f"prelu{dense[-1]}"].weight.detach()
             self.dense = (weight.to(device), part[dense].bias.detach().to(device), slope.to(device))
-        face, *rest = (part[name] for name in heads)
-        weights, biases = [(m.weight.detach().flatten(1), m.bias.detach()) for m in rest], None
-        # softmax over (no face, face) depends on the difference of the two logits only
-        logit = face.weight.detach().flatten(1), face.bias.detach()
-        biases = torch.cat([logit[1][1:] - logit[1][:1], *(b for _, b in weights)])
-        self.head = (
-            torch.cat([logit[0][1:] - logit[0][:1], *(w for w, _ in weights)]).to(device),
-            biases.to(device),
+        weight, bias = (
+            torch.cat([getattr(part[name], kind).detach().flatten(1 if kind == "weight" else 0) for name in heads])
+            for kind in ("weight", "bias")
         )
+        # The first two rows are the logits of no face and face; softmax depends on their difference only.
+        self.head = tuple(torch.cat([rows[1:2] - rows[0:1], rows[2:]]).to(device) for rows in (weight, bias))
 
     def __call__(self, pictures: NDArray[np.uint8]) -> Tensor:
         x = torch.from_numpy(pictures).to(self.device).permute(0, 3, 1, 2).float()
@@ -142,20 +139,34 @@ def _shift(box: NDArray, offset: NDArray, grow: float) -> NDArray:
     return box + offset * np.tile(side, 2)
 
 
+def _pyramid(picture: NDArray[np.uint8], min_face: int) -> Iterator[tuple[float, NDArray[np.uint8]]]:
+    """The picture reduced step by step until 12 px is its short side: (scale, level), large to small.
+
+    Each level comes from the one two above, twice its size: as good as from the picture and far less work.
+    """
+    height, width = picture.shape[:2]
+    above = [picture, picture]
+    scale = CELL / min_face
+    while min(height, width) * scale >= CELL:
+        size = max(CELL, round(width * scale)), max(CELL, round(height * scale))
+        above = [above[1], cv2.resize(above[0], size, interpolation=cv2.INTER_AREA)]
+        if above[0] is picture:
+            above[0] = above[1]
+        yield scale, above[1]
+        scale *= FACTOR
+
+
 class Cascade:
     """P-Net, R-Net and O-Net over pictures of equal size.
 
-    __call__(full, small, min_face, candidates): full (B) pictures (H, W, 3), small the same pictures reduced to (h, w, 3);
-    faces are looked for in `small` (min_face in its pixels) and returned in pixels of `full`: for each picture box (F, 4),
-    landmark (F, 5, 2), prob (F,), float64, no order.
+    __call__(full, small, min_face, candidates): full (B) pictures (H, W, 3), small the same reduced to (h, w, 3);
+    faces are looked for in `small` (min_face in its pixels) and returned in pixels of `full`: for each picture
+    box (F, 4), landmark (F, 5, 2), prob (F,), float64, no order.
     """
 
     def __init__(self, device: str = "cpu") -> None:
-        from facenet_pytorch.models.mtcnn import (
-            ONet,
-            PNet,
-            RNet,
-        )  # seconds to import: only where faces are looked for
+        # Seconds to import, so only where faces are looked for.
+        from facenet_pytorch.models.mtcnn import ONet, PNet, RNet
 
         self.chunk = CPU_CHUNK if device == "cpu" else CUDA_CHUNK
         self.pnet = Net(PNet(), (2, 0, 0), "", ("conv4_1", "conv4_2"), device)
@@ -179,29 +190,27 @@ class Cascade:
         return faces
 
     def _propose(self, small: Sequence[NDArray], min_face: int, candidates: int) -> tuple[NDArray, NDArray]:
-        """First network over the pyramid: candidate boxes (n, 4) in px of the small pictures, and whose they are (n,)."""
-        h, w = small[0].shape[:2]
-        scale, found, level = CELL / min_face, [np.empty((0, 11))], 0
-        while min(h, w) * scale >= CELL:
-            size = (int(w * scale + 1), int(h * scale + 1))
-            out = self.pnet(np.stack([cv2.resize(p, size, interpolation=cv2.INTER_AREA) for p in small]))
+        """First network over the pyramid: candidates (n, 4) in px of the small pictures, and whose they are (n,)."""
+        found, levels = [np.empty((0, 11))], 0
+        for level, pictures in enumerate(zip(*(_pyramid(p, min_face) for p in small), strict=True)):
+            scale, levels = pictures[0][0], level + 1
+            out = self.pnet(np.stack([picture for _, picture in pictures]))
             at = (out[..., 0] >= _logit(THRESHOLDS[0])).nonzero()
             if len(at):
                 values, at = out[tuple(at.T)].cpu().numpy(), at.cpu().numpy()
                 corner = STRIDE * at[:, [2, 1]] + 1
                 box = np.floor(np.concatenate([corner, corner + CELL - 1], 1) / scale)
                 found.append(np.column_stack([box, values, at[:, 0], np.full(len(at), level)]))
-            scale, level = scale * FACTOR, level + 1
         every = np.concatenate(found)  # x1 y1 x2 y2, logit, four offsets, picture, level
         box, score, group = every[:, :4], every[:, 4], every[:, 9]
-        kept = _suppress(box, score, group * level + every[:, 10], 0.5)
+        kept = _suppress(box, score, group * levels + every[:, 10], 0.5)
         kept = kept[_suppress(box[kept], score[kept], group[kept], 0.7)]
         if candidates:
             kept = np.concatenate([kept[group[kept] == number][:candidates] for number in range(len(small))])
         return _shift(box[kept], every[kept, 5:9], 0), group[kept].astype(np.int64)
 
     def _look(self, net: Net, side: int, full: Sequence, small: Sequence, box: NDArray, group: NDArray) -> tuple:
-        """Run one network on the boxes that lie in their picture: which of them (m,), and what it said (m, 5 or 15)."""
+        """One network on the boxes that lie in their picture: which of them (m,), and what it said (m, 5 or 15)."""
         (height, width), (h, w) = full[0].shape[:2], small[0].shape[:2]
         edge = np.trunc(np.clip(box, -1e6, 1e6)).astype(np.int64)
         low, high = np.maximum(edge[:, :2], 1) - 1, np.minimum(edge[:, 2:], (width, height))
@@ -210,7 +219,7 @@ class Cascade:
         crops = np.empty((len(inside), side, side, 3), np.uint8)
         for crop, i in zip(crops, inside, strict=True):
             source, (x1, y1), (x2, y2) = full[group[i]], low[i], high[i]
-            if min((high[i] - low[i]) * shrink) >= 3 * side:
+            if min((high[i] - low[i]) * shrink) >= 2 * side:
                 # Large enough in the small picture too, where shrinking costs a fraction.
                 source = small[group[i]]
                 (x1, y1), (x2, y2) = np.rint(low[i] * shrink).astype(int), np.rint(high[i] * shrink).astype(int)

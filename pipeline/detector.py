@@ -1,7 +1,7 @@
 """Find the faces of a picture: the fast cascade, or facenet-pytorch's own MTCNN as the careful reference.
 
-Comes in: an upright RGB picture. Goes out: Detections in pixels of that picture. Both detectors look at the picture reduced
-to `detect_size` px on its long side, so that their cost does not grow with the video's resolution.
+Comes in: an upright RGB picture. Goes out: Detections in pixels of that picture. Both detectors look at the picture
+reduced to `detect_size` px on its long side, so that their cost does not grow with the video's resolution.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class Detector(Protocol):
 
 @contextmanager
 def _one_thread() -> Iterator[None]:
-    # More threads make detection slower (performance.md section 3) and let boxes depend on the machine's core count.
+    # More threads make detection slower and let boxes depend on the machine's core count.
     before = torch.get_num_threads()
     if before == 1:
         yield
@@ -159,7 +159,7 @@ class StockDetector:
         return _detections(box * np.tile(scale, 2), (landmark + 0.5) * scale - 0.5, np.asarray(prob, np.float64))
 
     def detect_many(self, pictures: Sequence[NDArray[np.uint8]]) -> list[Detections]:
-        """The same for several pictures, one after the other: batches gain nothing here (performance.md section 2)."""
+        """The same for several pictures, one after the other: batches were measured to gain nothing here."""
         return [self.detect(picture) for picture in pictures]
 
 
