@@ -26,11 +26,11 @@ from torch.nn.functional import interpolate
 
 from models.layers.bands import band_images
 from models.spec import NORMS, ClipSpec
-from pipeline.cache import is_committed, open_video
-from pipeline.errors import CacheError, ManifestError
-from pipeline.manifests import Manifest, read_manifest
+from pipeline.cache import open_video
+from pipeline.errors import CacheError
+from pipeline.manifests import GROUP_FILE, Manifest, read_manifest
 from pipeline.picture_clips import PictureClips
-from pipeline.records import FAKE, Entry
+from pipeline.records import FAKE
 from pipeline.samplers import Sample, evaluation_picks
 
 # (clip (T,3,S,S) uint8 on the device, masks (T,1,S,S) uint8 or None, random numbers) -> the same two, any side.
@@ -41,6 +41,7 @@ class ClipReader(Protocol):
     """One video's clips, wherever they lie: cache folder, picture folder or exported file."""
 
     attributes: dict[str, object]
+    arrays: tuple[str, ...]
     shape: tuple[int, ...]
 
     def read_crops(self, clips: Sequence[int], out: NDArray[np.uint8] | None = None) -> NDArray[np.uint8]: ...
@@ -81,27 +82,18 @@ class ClipSource:
 
     entries, readers, labels: one per usable video, in manifest order.   missing: entries without a cache folder.
     sha256: of the manifest.   key: cache key of the pixels.   side: of the cached crops, px.
-    Raises ManifestError when nothing can be read, CacheError for folders that are missing (unless `allow_missing`),
-    damaged, of unequal shape, or without the masks the model's loss wants.
+    Raises ManifestError for bad lines and folders that are missing (unless `allow_missing`), CacheError for folders
+    that are damaged, of unequal shape, or without the masks the model's loss wants.
     """
 
     def __init__(
         self, manifest: Path | Manifest, cache_root: Path, spec: ClipSpec, *, allow_missing: bool = False
     ) -> None:
         if not isinstance(manifest, Manifest):
-            manifest = read_manifest(Path(manifest), Path(cache_root))
+            manifest = read_manifest(Path(manifest), Path(cache_root), allow_missing=allow_missing)
         self.path, self.sha256, self.key, self.spec = manifest.path, manifest.sha256, manifest.key, spec
-        self.entries: list[Entry] = []
-        self.readers: list[ClipReader] = []
-        self.missing: list[Entry] = []
-        for entry in manifest.entries:
-            reader = _open(entry, Path(cache_root), manifest.path.parent)
-            if reader is None:
-                self.missing.append(entry)
-            else:
-                self.entries.append(entry)
-                self.readers.append(reader)
-        self._refuse_missing(allow_missing)
+        self.entries, self.missing, self.warnings = manifest.entries, manifest.missing, manifest.warnings
+        self.readers: list[ClipReader] = [_open(folder) for folder in manifest.folders]
         self.labels = np.array([entry.label for entry in self.entries], np.int64)
         self.length, self.side = self._common_shape()
 
@@ -207,17 +199,6 @@ class ClipSource:
         masks = torch.empty(shape, dtype=torch.uint8, pin_memory=pin) if self.spec.masks else None
         return RawBatch([], pixels, masks, torch.empty(0, dtype=torch.int64))
 
-    def _refuse_missing(self, allow_missing: bool) -> None:
-        total = len(self.entries) + len(self.missing)
-        if self.missing and not allow_missing:
-            first = ", ".join(entry.folder for entry in self.missing[:3])
-            raise CacheError(
-                f"{self.path}: {len(self.missing)} of {total} videos are not in the cache (first: {first}); "
-                "run extract again, or allow missing videos with --allow-missing"
-            )
-        if not self.entries:
-            raise ManifestError(f"{self.path}: names {total} videos, none of which can be read; run extract first")
-
     def _common_shape(self) -> tuple[int, int]:
         first = self.readers[0].shape
         for entry, reader in zip(self.entries, self.readers, strict=True):
@@ -226,20 +207,15 @@ class ClipSource:
                     f"{self.path}:{entry.line}: {entry.folder} has clips of {reader.shape[1:]}, the first video "
                     f"{first[1:]}; a manifest must come from one cache key"
                 )
-            if self.spec.masks and entry.label == FAKE and not reader.attributes.get("masks"):
+            if self.spec.masks and entry.label == FAKE and "masks" not in reader.arrays:
                 raise CacheError(f"{entry.folder} has no masks and the loss wants them; extract with --masks")
             evaluation_picks(self.spec, *reader.shape[:2])
         return int(first[1]), int(first[2])
 
 
-def _open(entry: Entry, cache_root: Path, beside: Path) -> ClipReader | None:
-    """The reader of one entry: a committed cache folder, else a folder of pictures, else None (missing)."""
-    if is_committed(cache_root / entry.folder):
-        return open_video(cache_root / entry.folder)
-    for folder in (beside / entry.folder, cache_root / entry.folder):
-        if PictureClips.found(folder):
-            return PictureClips(folder)
-    return None
+def _open(folder: Path) -> ClipReader:
+    """A committed cache folder, or a plain folder of pictures. Raises CacheError for anything damaged."""
+    return open_video(folder) if (folder / GROUP_FILE).is_file() else PictureClips(folder)
 
 
 def random_of(sample: Sample) -> np.random.Generator:

@@ -6,7 +6,6 @@ folder, as extraction would have done, so that every sampling mode works on them
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -18,19 +17,7 @@ from torchvision.transforms.v2 import functional
 
 from pipeline.config import CropConfig
 from pipeline.errors import CacheError
-
-SUFFIXES = (".png", ".jpg", ".jpeg")
-
-
-def numeric_order(path: Path) -> tuple[tuple[int, int, str], ...]:
-    """Sort key that puts 2.png before 10.png."""
-    parts = re.findall(r"\d+|\D+", path.name)
-    return tuple((0, int(part), "") if part.isdigit() else (1, 0, part) for part in parts)
-
-
-def pictures_of(folder: Path) -> list[Path]:
-    """The pictures directly in `folder`, in numeric order."""
-    return sorted((p for p in folder.iterdir() if p.suffix.lower() in SUFFIXES), key=numeric_order)
+from pipeline.pictures import list_pictures
 
 
 class PictureClips:
@@ -42,7 +29,7 @@ class PictureClips:
 
     def __init__(self, folder: Path, config: CropConfig | None = None) -> None:
         config = config or CropConfig()
-        self.folder, self.files = folder, pictures_of(folder)
+        self.folder, self.files, self.arrays = folder, list_pictures(folder), ("crops",)
         if len(self.files) < config.frames:
             raise CacheError(
                 f"{folder}: {len(self.files)} pictures, one clip needs {config.frames}; take it off the manifest"
@@ -52,11 +39,6 @@ class PictureClips:
         self.starts = np.rint(np.linspace(0, last, clips)).astype(int)
         self.shape = (clips, config.frames, config.size, config.size, 3)
         self.attributes: dict[str, object] = {"key": folder.name, "dataset": folder.parent.name}
-
-    @staticmethod
-    def found(folder: Path) -> bool:
-        """Whether `folder` is a folder with pictures directly in it."""
-        return folder.is_dir() and any(p.suffix.lower() in SUFFIXES for p in folder.iterdir())
 
     @property
     def clips(self) -> int:
