@@ -1,0 +1,215 @@
+"""A folder on disk is absent or whole: temporary sibling, fsync, one rename; and one writer of a cache at a time.
+
+Ours because zarr makes single files atomic but never syncs them, and nothing of it covers a group of files. Every
+temporary folder is flocked by its writer for as long as it lives, so that cleaning up never takes a live one away.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import json
+import os
+import re
+import secrets
+import shutil
+import socket
+import time
+from collections.abc import Callable, Iterator
+from datetime import datetime
+from pathlib import Path
+
+from pipeline.atomic import sync_folder
+from pipeline.errors import CacheError
+
+LOCK_FILE = ".lock"
+TEMPORARY = re.compile(r"\.tmp-.+-\d+(-[0-9a-f]{8})?", re.DOTALL)
+POLL_SECONDS = 0.1
+
+
+def commit_folder(target: Path, fill: Callable[[Path], None], needed: int) -> bool:
+    """Make `target` appear with what `fill(temporary folder)` wrote; False when another writer's is there already.
+
+    needed: bytes, for the message of a full disk.
+    Raises: CacheError when the file system refuses (no space, quota, read-only, other file system); nothing is left.
+    """
+    try:
+        temporary, hold = _temporary_sibling(target)
+        try:
+            fill(temporary)
+            _sync_tree(temporary)
+            won = _rename(temporary, target)
+            if won:
+                sync_folder(target.parent)
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
+            os.close(hold)
+    except OSError as error:
+        raise CacheError(f"{target}: not written ({_why(error, target.parent, needed)})") from error
+    return won
+
+
+def remove_folder(target: Path) -> None:
+    """Take a folder away in one rename, then delete it: no reader ever sees half of it. Absent is fine."""
+    doomed = target.with_name(f".tmp-{target.name[:100]}-{os.getpid()}-{secrets.token_hex(4)}")
+    try:
+        os.rename(target, doomed)
+        sync_folder(target.parent)
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise CacheError(f"{target}: cannot be removed ({error.strerror or error})") from error
+    shutil.rmtree(doomed, ignore_errors=True)
+
+
+def remove_stale(parent: Path) -> list[str]:
+    """Delete what dead writers left in `parent` and return the names; the caller holds the lock of `parent`.
+
+    Only names of our own pattern; folders whose writer still lives (shared lock) and links are left alone.
+    """
+    removed = []
+    with os.scandir(parent) as entries:
+        found = sorted((e for e in entries if TEMPORARY.fullmatch(e.name)), key=lambda e: e.name)
+    for entry in found:
+        if entry.is_dir(follow_symlinks=False):
+            if not _remove_dead(entry.path):
+                continue
+        elif entry.is_file(follow_symlinks=False):
+            Path(entry.path).unlink(missing_ok=True)
+        else:
+            continue
+        removed.append(entry.name)
+    return removed
+
+
+@contextlib.contextmanager
+def lock_cache(parent: Path, shared: bool = False, wait: float = 0.0) -> Iterator[None]:
+    """Hold the lock of one cache folder; the kernel gives it back when the process dies, however it dies.
+
+    shared: together with other shared holders.   wait: seconds to wait for another holder, math.inf for ever.
+    Raises: CacheError naming the holder (pid, host, since), or saying why the folder cannot be locked.
+    """
+    path = parent / LOCK_FILE
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o666)
+    except OSError as error:
+        raise CacheError(f"{path}: cannot be locked ({error.strerror}); choose another --cache") from error
+    try:
+        _acquire(descriptor, path, shared, wait)
+        if not shared:
+            _write_holder(descriptor)
+        try:
+            yield
+        finally:
+            if not shared:
+                os.ftruncate(descriptor, 0)
+    finally:
+        os.close(descriptor)
+
+
+def _temporary_sibling(target: Path) -> tuple[Path, int]:
+    """A new folder beside `target` and the descriptor that holds its flock."""
+    while True:
+        path = target.with_name(f".tmp-{target.name[:100]}-{os.getpid()}-{secrets.token_hex(4)}")
+        path.mkdir()
+        try:
+            descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        except FileNotFoundError:  # somebody cleaned up between the two calls
+            continue
+        if _flock_alone(descriptor) and path.exists():
+            return path, descriptor
+        os.close(descriptor)
+
+
+def _flock_alone(descriptor: int) -> bool:
+    """Whether nobody else holds it; file systems without flock count as nobody."""
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError as error:
+        if error.errno not in (errno.ENOLCK, errno.EOPNOTSUPP, errno.EBADF):
+            raise
+    return True
+
+
+def _remove_dead(folder: str) -> bool:
+    try:
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return False
+    try:
+        if not _flock_alone(descriptor):
+            return False
+        shutil.rmtree(folder, ignore_errors=True)
+        return True
+    finally:
+        os.close(descriptor)
+
+
+def _sync_tree(folder: Path) -> None:
+    """fsync every file, then every folder from the inside out: names must not become durable before contents."""
+    for place, _, names in os.walk(folder, topdown=False):
+        for name in sorted(names):
+            descriptor = os.open(os.path.join(place, name), os.O_RDONLY)
+            try:
+                os.fsync(descriptor)
+            finally:
+                os.close(descriptor)
+        sync_folder(Path(place))
+
+
+def _rename(temporary: Path, target: Path) -> bool:
+    try:
+        os.rename(temporary, target)
+    except OSError as error:
+        if error.errno in (errno.EEXIST, errno.ENOTEMPTY):
+            return False
+        raise
+    return True
+
+
+def _why(error: OSError, parent: Path, needed: int) -> str:
+    """The operating system's reason with what is free and needed, and what to do."""
+    reason = error.strerror or str(error)
+    try:
+        free = f"{shutil.disk_usage(parent).free / 2**20:,.1f} MiB free"
+    except OSError:
+        free = "free space unknown"
+    sizes = f"{needed / 2**20:,.1f} MiB needed, {free}"
+    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        return f"{reason}: {sizes}; free some space or raise the quota, then run again to go on"
+    if error.errno == errno.EXDEV:
+        return f"{reason}: the cache folder changes file system inside; choose another --cache; {sizes}"
+    return f"{reason}: {sizes}; make the folder writable or choose another --cache"
+
+
+def _acquire(descriptor: int, path: Path, shared: bool, wait: float) -> None:
+    until = time.monotonic() + wait
+    while True:
+        try:
+            return fcntl.flock(descriptor, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() >= until:
+                raise CacheError(
+                    f"{path.parent}: another run is writing here ({_holder(descriptor)}); wait for it, or stop it"
+                ) from None
+        except OSError as error:
+            raise CacheError(f"{path}: this file system cannot lock ({error.strerror}); use --no-lock") from error
+        time.sleep(POLL_SECONDS)
+
+
+def _write_holder(descriptor: int) -> None:
+    since = datetime.now().astimezone().isoformat(timespec="seconds")
+    text = json.dumps({"pid": os.getpid(), "host": socket.gethostname(), "since": since}, sort_keys=True)
+    os.ftruncate(descriptor, 0)
+    os.pwrite(descriptor, text.encode() + b"\n", 0)
+
+
+def _holder(descriptor: int) -> str:
+    try:
+        held = json.loads(os.pread(descriptor, 4096, 0))
+        return f"pid {int(held['pid'])} on {held['host']!r} since {held['since']!r}"
+    except (ValueError, KeyError, TypeError):
+        return "a shared holder"
