@@ -11,10 +11,10 @@ import errno
 import fcntl
 import json
 import os
+import platform
 import re
 import secrets
 import shutil
-import socket
 import time
 from collections.abc import Callable, Iterator
 from datetime import datetime
@@ -48,6 +48,17 @@ def commit_folder(target: Path, fill: Callable[[Path], None], needed: int) -> bo
     except OSError as error:
         raise CacheError(f"{target}: not written ({_why(error, target.parent, needed)})") from error
     return won
+
+
+@contextlib.contextmanager
+def scratch_folder(target: Path) -> Iterator[Path]:
+    """A temporary sibling of `target` for notes that nobody needs later; gone at the end, or at the next clean-up."""
+    temporary, hold = _temporary_sibling(target)
+    try:
+        yield temporary
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+        os.close(hold)
 
 
 def remove_folder(target: Path) -> None:
@@ -202,7 +213,7 @@ def _acquire(descriptor: int, path: Path, shared: bool, wait: float) -> None:
 
 def _write_holder(descriptor: int) -> None:
     since = datetime.now().astimezone().isoformat(timespec="seconds")
-    text = json.dumps({"pid": os.getpid(), "host": socket.gethostname(), "since": since}, sort_keys=True)
+    text = json.dumps({"pid": os.getpid(), "host": platform.node(), "since": since}, sort_keys=True)
     os.ftruncate(descriptor, 0)
     os.pwrite(descriptor, text.encode() + b"\n", 0)
 

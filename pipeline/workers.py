@@ -1,7 +1,7 @@
 """Shares one-video tasks out to processes so that a video can only ever cost itself.
 
 Ours because joblib ends a whole call when one worker dies, and does not say which input was guilty. Each task
-leaves a note in `.started/` while it runs; Python's fault handler writes into that note when the process crashes
+leaves a note in a scratch folder while it runs; Python's fault handler writes into that note when the process crashes
 or the watchdog fires. After a crash the note names the guilty video. Where no note speaks (SIGKILL, exit), the
 videos that were running are tried again alone, so every crash takes at least one video off the list and the run ends.
 """
@@ -21,6 +21,7 @@ from pathlib import Path
 from joblib import Parallel, cpu_count, delayed, parallel_config
 from joblib.externals.loky import get_reusable_executor
 
+from pipeline.commit import scratch_folder
 from pipeline.config import ExtractConfig
 from pipeline.errors import UsageError
 from pipeline.outcomes import remember
@@ -29,7 +30,6 @@ from pipeline.video import extract_video, refused
 
 log = logging.getLogger(__name__)
 
-STARTED = ".started"
 QUEUED_PER_WORKER = 2
 
 
@@ -43,17 +43,15 @@ def dispatch(videos: Sequence[Video], config: ExtractConfig, parent: Path) -> It
         return
     waiting = list(reversed(videos))
     workers = min(worker_count(config.jobs), len(waiting))
-    notes = parent / STARTED
-    notes.mkdir(exist_ok=True)
-    try:
-        while waiting:
-            interrupted: list[Video] = []
-            yield from _until_a_crash(waiting, interrupted, workers, config, parent)
-            for video in interrupted:
-                yield from _verdict_after_crash(video, waiting, config, parent)
-    finally:
-        get_reusable_executor(max_workers=workers).shutdown(wait=True, kill_workers=True)
-        _sweep(notes)
+    with scratch_folder(parent / "started") as notes:
+        try:
+            while waiting:
+                interrupted: list[Video] = []
+                yield from _until_a_crash(waiting, interrupted, workers, config, parent, notes)
+                for video in interrupted:
+                    yield from _verdict_after_crash(video, waiting, config, parent, notes)
+        finally:
+            get_reusable_executor(max_workers=workers).shutdown(wait=True, kill_workers=True)
 
 
 def worker_count(jobs: int) -> int:
@@ -67,7 +65,12 @@ def worker_count(jobs: int) -> int:
 
 
 def _until_a_crash(
-    waiting: list[Video], interrupted: list[Video], workers: int, config: ExtractConfig, parent: Path
+    waiting: list[Video],
+    interrupted: list[Video],
+    workers: int,
+    config: ExtractConfig,
+    parent: Path,
+    notes: Path,
 ) -> Iterator[Outcome]:
     """Feed the pool from the end of `waiting`; after a crash put what was handed out into `interrupted`."""
     pool = _pool(workers, config)
@@ -77,7 +80,7 @@ def _until_a_crash(
         while waiting and not broken and len(running) < QUEUED_PER_WORKER * workers:
             video = waiting.pop()
             try:
-                running[pool.submit(_task, video, config, parent)] = video
+                running[pool.submit(_task, video, config, parent, notes)] = video
             except (BrokenProcessPool, RuntimeError):  # the pool died between two submits
                 waiting.append(video)
                 broken = True
@@ -92,10 +95,10 @@ def _until_a_crash(
 
 
 def _verdict_after_crash(
-    video: Video, waiting: list[Video], config: ExtractConfig, parent: Path
+    video: Video, waiting: list[Video], config: ExtractConfig, parent: Path, notes: Path
 ) -> Iterator[Outcome]:
     """Guilty by its own note; innocent if it had not begun (back to the list); else tried once more, alone."""
-    note = parent / STARTED / video.video_id
+    note = notes / video.video_id
     if not note.exists():
         waiting.append(video)
         return
@@ -104,7 +107,7 @@ def _verdict_after_crash(
     reason = _reason(told)
     if not reason:
         pool = _pool(1, config)
-        future = pool.submit(_task, video, config, parent)
+        future = pool.submit(_task, video, config, parent, notes)
         crash = future.exception()
         if not isinstance(crash, BrokenProcessPool):
             yield future.result()
@@ -159,10 +162,10 @@ def _die_with(parent_pid: int) -> None:
     os._exit(0)
 
 
-def _task(video: Video, config: ExtractConfig, parent: Path) -> Outcome:
+def _task(video: Video, config: ExtractConfig, parent: Path, notes: Path) -> Outcome:
     """One video in this worker, with a note that outlives the process and a watchdog that no lock can hold up."""
     _single_threaded()
-    note = parent / STARTED / video.video_id
+    note = notes / video.video_id
     with open(note, "w") as file:
         faulthandler.enable(file=file, all_threads=False)
         faulthandler.dump_traceback_later(config.limits.seconds, exit=True, file=file)
@@ -205,9 +208,3 @@ def _dask_task(video: Video, config: ExtractConfig, parent: Path) -> Outcome:
 
     _single_threaded()
     return finished(video, parent, config) or extract_video(video, config, parent)
-
-
-def _sweep(notes: Path) -> None:
-    for note in notes.iterdir():
-        note.unlink(missing_ok=True)
-    notes.rmdir()

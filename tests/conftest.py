@@ -18,3 +18,14 @@ def media() -> Path:
     if not root or not Path(root).is_dir():
         pytest.skip("UNMASK_TEST_DATA does not name the folder with real test media")
     return Path(root)
+
+
+@pytest.fixture(scope="session")
+def drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small drawn dataset in the official FF++ tree: 6 reals, 12 fakes of two methods, split lists, mask videos."""
+    from pipeline.demo import DemoConfig, draw_dataset
+
+    root = tmp_path_factory.mktemp("drawn") / "ffpp"
+    small = DemoConfig(train_pairs=1, val_pairs=1, test_pairs=1, frames=30, width=320, height=240)
+    assert len(list(draw_dataset(root, small))) == 18
+    return root

@@ -1,0 +1,48 @@
+"""Tasks that misbehave in a worker as real decoders do; a module, because worker processes import them by name."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import time
+from pathlib import Path
+
+from pipeline import workers
+from pipeline.config import ExtractConfig
+from pipeline.records import Outcome, Video
+
+task = workers._task
+PLAN = "hostile.txt"
+
+
+def misbehave(how: str) -> None:
+    """Crash, die or hang the way native code does."""
+    if how == "segfault":
+        ctypes.string_at(0)
+    elif how == "kill":
+        os.kill(os.getpid(), signal.SIGKILL)
+    elif how == "exit":
+        os._exit(7)
+    elif how == "hang":
+        ctypes.PyDLL(None).sleep(600)  # PyDLL keeps the interpreter's lock, as a stuck decoder may
+    elif how == "memory":
+        raise MemoryError("cannot allocate 96 GiB")
+    elif how == "slow":
+        time.sleep(0.3)
+
+
+def hostile_task(video: Video, config: ExtractConfig, parent: Path, notes: Path) -> Outcome:
+    """The real task, but a video that the plan file names does what it says in place of being extracted."""
+    plan = dict(line.split() for line in (parent / PLAN).read_text().splitlines())
+
+    def extract_video(video: Video, config: ExtractConfig, parent: Path) -> Outcome:
+        try:
+            misbehave(plan.get(video.video_id, "slow"))
+        except MemoryError as error:  # the real one turns it into an outcome, too
+            return Outcome(video.video_id, "failed", "out_of_memory", str(error))
+        return Outcome(video.video_id, "ok")
+
+    workers.extract_video = extract_video
+    workers._single_threaded = lambda: None  # its imports take seconds and are not what is tried here
+    return task(video, config, parent, notes)
