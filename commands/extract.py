@@ -14,7 +14,7 @@ import click
 from tqdm import tqdm
 
 from pipeline.config import CropConfig, ExtractConfig, Limits
-from pipeline.errors import EXIT_OK, EXIT_SOME_FAILED, UsageError
+from pipeline.errors import EXIT_BUG, EXIT_OK, EXIT_SOME_FAILED, UsageError
 
 CROP, LIMITS, RUN = CropConfig(), Limits(), ExtractConfig()
 
@@ -186,10 +186,11 @@ def _extract(found: Any, config: ExtractConfig, cache: Path, manifests: Path) ->
         click.echo(f"  {outcome.video_id}: {outcome.reason}  {printable(outcome.detail)}")
     if len(bad) > 10:
         click.echo(f"  ... and {len(bad) - 10:,} more")
-    if found.missing:
-        click.echo(f"  {len(found.missing):,} videos that the official lists name are not on disk")
+    _tell_missing(found)
     click.echo(f"crops: {extract.cache_folder(cache, found.name, config.crop)}")
     click.echo(f"every video's outcome: {', '.join(map(str, lists))}")
+    if any(outcome.reason == "internal_error" for outcome in bad):
+        return EXIT_BUG
     return EXIT_SOME_FAILED if bad or found.missing else EXIT_OK
 
 
@@ -211,10 +212,16 @@ def _dry_run(found: Any, config: ExtractConfig, cache: Path) -> int:
         left = rows[row] - finished[row]
         click.echo(f"{split:<8}{method:<24}{('real', 'fake')[label]:<8}{rows[row]:>8,}{finished[row]:>8,}{left:>8,}")
     click.echo(f"{'':<40}{rows.total():>8,}{finished.total():>8,}{rows.total() - finished.total():>8,}")
-    if found.missing:
-        click.echo(f"{len(found.missing):,} videos that the official lists name are not on disk")
+    _tell_missing(found)
     click.echo(f"crops would go to {parent}")
     return EXIT_OK
+
+
+def _tell_missing(found: Any) -> None:
+    if found.missing:
+        per_method = Counter(video.method for video in found.missing)
+        which = ", ".join(f"{method} {count:,}" for method, count in sorted(per_method.items()))
+        click.echo(f"not on disk, though the official lists name them: {which}")
 
 
 def printable(text: str) -> str:

@@ -32,11 +32,12 @@ REASONS: dict[str, str] = {
     "timeout": "the video took longer than the watchdog allows",
     "out_of_memory": "the memory limit was reached",
     "decoder_crash": "the worker process died while reading this video",
+    "internal_error": "a fault of unmask; the detail names it",
 }
 
 # Worth another try on the next run; every other reason stays true until the file or the settings change.
 TRANSIENT_REASONS = frozenset(
-    {"permission", "missing", "changed_while_reading", "timeout", "out_of_memory", "decoder_crash"}
+    {"permission", "missing", "changed_while_reading", "timeout", "out_of_memory", "decoder_crash", "internal_error"}
 )
 
 
@@ -52,6 +53,7 @@ class Video:
     group: leakage group, never split.
     split: train, val, test or none; split_origin: official, derived or all-test.
     mask: absolute path of the mask video or folder.   fake_spans: (start, end) in seconds.
+    fake_frames: the same as (first, one past the last) frame numbers, where the owners count frames.
     """
 
     dataset: str
@@ -71,6 +73,7 @@ class Video:
     video_fake: bool | None = None
     audio_fake: bool | None = None
     fake_spans: tuple[tuple[float, float], ...] = ()
+    fake_frames: tuple[tuple[int, int], ...] = ()
     pair_id: str | None = None
 
 

@@ -23,7 +23,7 @@ from joblib.externals.loky import get_reusable_executor
 
 from pipeline.commit import scratch_folder
 from pipeline.config import ExtractConfig
-from pipeline.errors import UsageError
+from pipeline.errors import PipelineError, UsageError
 from pipeline.outcomes import remember
 from pipeline.records import Outcome, Video
 from pipeline.video import extract_video, refused
@@ -91,7 +91,7 @@ def _until_a_crash(
                 interrupted.append(video)
                 broken = True
             else:
-                yield future.result()
+                yield _result(future, video)
 
 
 def _verdict_after_crash(
@@ -110,7 +110,7 @@ def _verdict_after_crash(
         future = pool.submit(_task, video, config, parent, notes)
         crash = future.exception()
         if not isinstance(crash, BrokenProcessPool):
-            yield future.result()
+            yield _result(future, video)
             return
         told = note.read_text(errors="replace") if note.exists() else ""
         note.unlink(missing_ok=True)
@@ -119,6 +119,18 @@ def _verdict_after_crash(
     outcome = refused(video, reason, _detail(reason, told, config))
     remember(parent, outcome, {})
     yield outcome
+
+
+def _result(future: Future[Outcome], video: Video) -> Outcome:
+    """What the task returned; a fault of ours is recorded with its video and does not end a long run.
+
+    Raises: PipelineError, such as a full disk, which no other video would survive either.
+    """
+    fault = future.exception()
+    if fault is None or isinstance(fault, PipelineError):
+        return future.result()
+    log.error("%s: a fault of unmask, please report it", video.path, exc_info=fault)
+    return refused(video, "internal_error", f"{type(fault).__name__}: {fault}")
 
 
 def _reason(told: str) -> str:
