@@ -70,8 +70,9 @@ def evaluate_scores(
 ) -> dict[str, object]:
     """All numbers of one scores table.
 
-    Returns a JSON object with levels (clip or frame, and video), by (method, compression, dataset), coverage,
-    failed_as_half, confusion and, with a calibration, the video numbers after it.
+    Returns a JSON object with levels (clip or frame, and video), by (method, compression, dataset; video level),
+    rows_by (method; clip or frame level), sets, confusion, coverage, failed_as_half and, with a calibration, the
+    video numbers after it.
     """
     coverage = coverage or Coverage()
     joined = videos(scores, options.rule, options.tracks)
@@ -90,7 +91,9 @@ def evaluate_scores(
             "interval": 0.95,
         },
         "levels": levels,
+        "sets": {name: sorted(set(getattr(joined, name).tolist())) for name in ("dataset", "compression")},
         "by": {name: breakdown(joined, name, options) for name in ("method", "compression", "dataset")},
+        "rows_by": {"method": breakdown(scores, "method", options)} if scores.level != "video" else {"method": {}},
         "confusion": confusion(joined.label, joined.score, options.threshold),
         "coverage": coverage_json(joined, coverage),
         "failed_as_half": None,
@@ -122,21 +125,21 @@ def sizes(scores: Scores) -> dict[str, int]:
     return {"n": len(scores), "real": reals, "fake": len(scores) - reals, "videos": len(np.unique(scores.video))}
 
 
-def breakdown(joined: Scores, column: str, options: Options) -> dict[str, object]:
+def breakdown(scores: Scores, column: str, options: Options) -> dict[str, object]:
     """One block per value of the column.
 
     Methods: the fakes of that method against ALL reals, because a method has no reals of its own. Compressions and
     datasets: both classes of that value.
     """
-    values = getattr(joined, column)
+    values = getattr(scores, column)
     result = {}
     for name in sorted(set(values.tolist())):
         member = values == name
         if column == "method":
-            if not (joined.label[member] == FAKE).any():
+            if not (scores.label[member] == FAKE).any():
                 continue
-            member = (member & (joined.label == FAKE)) | (joined.label == REAL)
-        result[name] = block(joined.take(member), options)
+            member = (member & (scores.label == FAKE)) | (scores.label == REAL)
+        result[name] = block(scores.take(member), options)
     return result
 
 

@@ -115,8 +115,8 @@ def roc_plot(label: NDArray, score: Floats, auc: float, interval: tuple[float | 
     shown = f"AUC {auc:.3f}" + (f" [{interval[0]:.3f}, {interval[1]:.3f}]" if interval[0] is not None else "")
 
     def draw(axes: Axes, palette: Palette) -> None:
-        axes.plot([0, 1], [0, 1], color=palette.faint, linestyle="--", linewidth=1, label="chance")
-        axes.plot([0, 1], [1, 0], color=palette.faint, linestyle=":", linewidth=1, label="equal errors")
+        axes.plot([0, 1], [0, 1], color=palette.ink, alpha=0.5, linestyle="--", linewidth=1, label="chance")
+        axes.plot([0, 1], [1, 0], color=palette.ink, alpha=0.5, linestyle=":", linewidth=1, label="equal errors")
         axes.plot(fpr, tpr, color=palette.real, linewidth=2.2, label=shown, clip_on=False)
         axes.fill_between(fpr, tpr, color=palette.real, alpha=0.12, linewidth=0)
         axes.set(xlabel="reals taken for fake (FPR)", ylabel="fakes found (TPR)", xlim=(0, 1), ylim=(0, 1))
@@ -176,7 +176,7 @@ def reliability_plot(table: Reliability, ece: float) -> Picture:
 
     def draw(axes: Axes, palette: Palette) -> None:
         held = table.count > 0
-        axes.plot([0, 1], [0, 1], color=palette.faint, linestyle="--", linewidth=1, label="honest scores")
+        axes.plot([0, 1], [0, 1], color=palette.ink, alpha=0.5, linestyle="--", linewidth=1, label="honest scores")
         size = 30 + 270 * table.count[held] / table.count.max()
         axes.plot(table.score[held], table.fakes[held], color=palette.real, linewidth=1.5)
         axes.scatter(
