@@ -50,7 +50,7 @@ class SIM(nn.Module):
         """Sigmoid gate in 0..1 from the map and its pooled context, (N, w, H, W)."""
         u = F.avg_pool2d(b, self.pool)
         u = self.down(F.relu(self.across(u), inplace=True))
-        return torch.sigmoid(b + F.interpolate(u, b.shape[-2:]))
+        return F.interpolate(u, b.shape[-2:]).add_(b).sigmoid_()
 
     def forward(self, b: Tensor) -> tuple[Tensor, Tensor]:
         s = self.conv(b) * self.gate(b)
@@ -94,7 +94,7 @@ class TIM(nn.Module):
     def forward(self, a: Tensor, frames: int) -> Tensor:
         f = self.reduce(a)
         # 1 + ((g1 - 0.5) + (g2 - 0.5)) / 2 = (g1 + g2 + 1) / 2
-        return a * ((self.rows(f, frames) + self.columns(f, frames) + 1) / 2)
+        return a * (self.rows(f, frames) + self.columns(f, frames)).add_(1).div_(2)
 
 
 class ISM(nn.Module):
@@ -154,10 +154,11 @@ class Block(nn.Module):
     def forward(self, x: Tensor, frames: int) -> Tensor:
         a, b = F.relu(self.enter(x), inplace=True).chunk(2, 1)  # (B*T, w, H, W) each
         b, s = self.sim(b)
-        a = self.shift(self.tim(a, frames) + self.ism(s), frames)
+        # Sums go in place where no gradient needs the old value: these maps are bound by memory, not by arithmetic.
+        a = self.shift(self.tim(a, frames).add_(self.ism(s)), frames)
         a = F.relu(self.conv(a), inplace=True)
-        out = self.leave(self.halve(torch.cat([a, b], 1)))
-        return F.relu(out + self.shortcut(x), inplace=True)
+        out = self.leave(self.halve(torch.cat([a, b], 1))).add_(self.shortcut(x))
+        return F.relu(out, inplace=True)
 
 
 class STIL(nn.Module):
