@@ -1,0 +1,245 @@
+"""From the clips of one video to aligned face crops of one person: detect, cut out, follow, choose.
+
+Comes in: Frames, one clip at a time, so that only one clip's full pictures are in memory. Goes out: Crops. Every clip
+is cut with ONE transform, from its middle frame: what moves inside a clip is the face, never the crop window, because
+a window that jitters writes its own traces into the time axis.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice, pairwise
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.config import CropConfig
+from pipeline.detector import Detector
+from pipeline.errors import VideoError
+from pipeline.records import Crops, Detections, Frames
+from pipeline.tracks import Anchor, Track, describe, follow, likeness, thumbnail
+
+# Eyes, nose and mouth corners of an upright face, in any unit, y down; symmetric, so that an upright face turns by 0.
+TEMPLATE = np.array([(-17.6, -20.3), (17.6, -20.3), (0.0, -0.2), (-14.6, 20.4), (14.6, 20.4)])
+
+# Faces of one clip that are cut out before the person is known: largest first.
+MAX_FACES = 6
+
+# A step between two frames is a hard cut when the thumbnails differ by this many grey levels, hardly correlate, and
+# the step is this many times the usual one of the clip. On real video steps stay below 8 levels and above 0.89, cuts
+# start at 20 levels and 0.75; whip pans differ in every step, flashes still correlate. Around the face, lips and
+# flickering fakes are allowed more.
+CUT_LEVELS, CUT_CORRELATION, CUT_RATIO = 12.0, 0.8, 3.0
+FACE_CUT_LEVELS, FACE_CUT_CORRELATION = 25.0, 0.5
+
+# Fewest clips of a person that is not the main one.
+MIN_CLIPS = 2
+
+# Clips whose anchors share one detector batch on CUDA.
+CUDA_CLIPS = 4
+
+
+def roll(landmark: NDArray) -> float:
+    """Angle in radians, image axes, by which a face must be turned to stand upright; 0 if its points coincide.
+
+    landmark: (5, 2) px. The rotation of the least-squares similarity to the template (Umeyama 1991, in 2-D).
+    """
+    points = np.asarray(landmark, np.float64)
+    points = points - points.mean(0)
+    template = TEMPLATE - TEMPLATE.mean(0)
+    sine = (points[:, 0] * template[:, 1] - points[:, 1] * template[:, 0]).sum()
+    cosine = (points * template).sum()
+    return math.atan2(sine, cosine) if math.isfinite(sine + cosine) and (sine or cosine) else 0.0
+
+
+def align_transform(box: NDArray, landmark: NDArray, size: int, margin: float) -> NDArray[np.float32]:
+    """The similarity that puts a face upright in the middle of a crop; (2, 3) float32, frame px -> crop px.
+
+    box: (4,) px, whose centre goes to the crop's centre and whose longer side becomes size / margin px.
+    landmark: (5, 2) px, used for the rotation only: their distances change with the pose, the box hardly does.
+    Whole numbers are pixel centres, as in OpenCV.
+    """
+    x1, y1, x2, y2 = np.asarray(box, np.float64)
+    side = margin * max(x2 - x1, y2 - y1)
+    if not side > 0:
+        raise ValueError(f"align_transform: box {x1:g},{y1:g},{x2:g},{y2:g} has no extent")
+    angle = roll(landmark)
+    turn = size / side * np.array([[math.cos(angle), -math.sin(angle)], [math.sin(angle), math.cos(angle)]])
+    move = (size - 1) / 2 - turn @ [(x1 + x2) / 2, (y1 + y2) / 2]
+    return np.column_stack([turn, move]).astype(np.float32)
+
+
+def _reflected(start: int, stop: int, length: int) -> NDArray[np.int64]:
+    """Positions start..stop-1 folded back into 0..length-1 at the border pixels, as often as needed."""
+    period = max(1, 2 * length - 2)
+    folded = np.abs(np.arange(start, stop)) % period
+    return np.minimum(folded, period - folded)
+
+
+def _patches(pixels: NDArray, transform: NDArray, size: int, shrink: int) -> tuple[NDArray, NDArray]:
+    """The part of the frames under the crop, averaged over shrink x shrink px, and its (2, 3) transform."""
+    height, width = pixels.shape[1:3]
+    corner = np.array([[0, 0], [size, 0], [0, size], [size, size]]) - 0.5
+    under = (corner - transform[:, 2]) @ np.linalg.inv(transform[:, :2]).T
+    low = np.floor(under.min(0)).astype(int) - 2 * shrink
+    high = low + -(-(np.ceil(under.max(0)).astype(int) + 2 * shrink - low) // shrink) * shrink
+    if (low >= 0).all() and (high <= (width, height)).all():
+        part = pixels[:, low[1] : high[1], low[0] : high[0]]
+    else:
+        rows, columns = _reflected(low[1], high[1], height), _reflected(low[0], high[0], width)
+        part = pixels[:, rows[:, None], columns]
+    target = tuple(((high - low) // shrink).tolist())
+    part = np.stack([cv2.resize(frame, target, interpolation=cv2.INTER_AREA) for frame in part])
+    # Pixel k of the patch is the mean of frame pixels low + shrink*k ... low + shrink*k + shrink-1.
+    move = transform[:, 2] + transform[:, :2] @ (low + (shrink - 1) / 2)
+    return part, np.column_stack([transform[:, :2] * shrink, move])
+
+
+def crop_clip(pixels: NDArray[np.uint8], transform: NDArray, size: int) -> NDArray[np.uint8]:
+    """The same window cut from every frame of a clip: (T, H, W, 3) -> (T, size, size, 3) uint8.
+
+    transform: (2, 3), frame px -> crop px. Outside the frame its reflection is seen (BORDER_REFLECT_101), so that the
+    face stays in the middle. Enlarging is cubic (51 dB against an oversampled reference, linear 45), reducing is
+    linear (at 1.4x 57 dB, cubic 52, which aliases), and beyond 2x whole pixels are averaged first.
+    """
+    transform = np.asarray(transform, np.float64)
+    shrink = 1 / math.sqrt(abs(np.linalg.det(transform[:, :2])))
+    if shrink > 2:
+        pixels, transform = _patches(pixels, transform, size, int(shrink))
+    how = cv2.INTER_CUBIC if shrink < 1 else cv2.INTER_LINEAR
+    crops = np.empty((len(pixels), size, size, 3), np.uint8)
+    for frame, crop in zip(pixels, crops, strict=True):
+        cv2.warpAffine(frame, transform, (size, size), dst=crop, flags=how, borderMode=cv2.BORDER_REFLECT_101)
+    return crops
+
+
+def has_cut(pixels: NDArray[np.uint8], levels: float = CUT_LEVELS, correlation: float = CUT_CORRELATION) -> bool:
+    """Whether one step of a clip (T, H, W, 3) stands out as a hard cut; ours, thresholds measured on real video."""
+    small = [thumbnail(frame) for frame in pixels]
+    steps = [likeness(before, after) for before, after in pairwise(small)]
+    for number, (step, alike) in enumerate(steps):
+        others = [size for size, _ in steps[:number] + steps[number + 1 :]]
+        usual = float(np.median(others)) if others else 0.0
+        if step > levels and alike < correlation and step > CUT_RATIO * usual:
+            return True
+    return False
+
+
+@dataclass(frozen=True)
+class _Clip:
+    """What is kept of one clip once its frames are gone: the cut-out candidates and how they were found.
+
+    pixels: (F, T, S, S, 3).   transform: (F, 2, 3).   seen: faces found.   cut: some or all were left out for a cut.
+    """
+
+    index: NDArray[np.int64]
+    pts: NDArray[np.float64]
+    faces: Detections
+    transform: NDArray[np.float32]
+    pixels: NDArray[np.uint8]
+    anchor: Anchor
+    seen: int
+    cut: bool
+
+
+def _cut_out(clip: Frames, faces: Detections, config: CropConfig, trusted: bool) -> _Clip:
+    """Cut every candidate out of one clip; trusted faces come from the original video and are taken as they are."""
+    cut = not trusted and len(faces) > 0 and has_cut(clip.pixels)
+    kept, transforms, crops, looks = [], [], [], []
+    for number in range(0 if cut else min(len(faces), MAX_FACES)):
+        transform = align_transform(faces.box[number], faces.landmark[number], config.size, config.margin)
+        crop = crop_clip(clip.pixels, transform, config.size)
+        if trusted or not has_cut(crop, FACE_CUT_LEVELS, FACE_CUT_CORRELATION):
+            kept.append(number)
+            transforms.append(transform)
+            crops.append(crop)
+            looks.append(describe(crop[len(crop) // 2]))
+    chosen = Detections(faces.box[kept], faces.landmark[kept], faces.prob[kept])
+    return _Clip(
+        index=clip.index,
+        pts=clip.pts,
+        faces=chosen,
+        transform=np.array(transforms, np.float32).reshape(-1, 2, 3),
+        pixels=np.array(crops, np.uint8),
+        anchor=Anchor(chosen.box, np.array(looks), thumbnail(clip.pixels[len(clip.pixels) // 2])),
+        seen=len(faces),
+        cut=len(kept) < min(len(faces), MAX_FACES),
+    )
+
+
+def _searched(clips: Iterable[Frames], detector: Detector, config: CropConfig) -> Iterator[_Clip]:
+    """Detect on each clip's middle frame and cut out; a clip's frames are let go before the next clip is asked for."""
+    clips, together = iter(clips), CUDA_CLIPS if config.device == "cuda" else 1
+    while group := list(islice(clips, together)):
+        found = detector.detect_many([clip.pixels[len(clip.pixels) // 2] for clip in group])
+        while group:
+            yield _cut_out(group.pop(0), found.pop(0), config, trusted=False)
+
+
+def _given(clips: Iterable[Frames], boxes: Sequence[Detections | None], config: CropConfig) -> Iterator[_Clip]:
+    """Cut out where the original video's face was."""
+    nobody = Detections(np.empty((0, 4), np.float32), np.empty((0, 5, 2), np.float32), np.empty(0, np.float32))
+    clips = iter(clips)
+    for number, faces in enumerate(boxes):
+        if faces is not None and len(faces) != 1:
+            raise ValueError(f"find_crops: boxes[{number}] holds {len(faces)} faces, a pair shares exactly one")
+        try:
+            yield _cut_out(next(clips), nobody if faces is None else faces, config, trusted=True)
+        except StopIteration:
+            raise ValueError(f"find_crops: {len(boxes)} boxes for {number} clips; give one per window") from None
+
+
+def _person(clips: Sequence[_Clip], track: Track, number: int) -> Crops:
+    """Stack one person's crops; the other windows go into `dropped` with the reason."""
+    window, face = (np.array(column, np.int64) for column in zip(*track.faces, strict=True))
+    mine = [(clips[w], f) for w, f in zip(window, face, strict=True)]
+    absent = sorted(set(range(len(clips))) - set(window.tolist()))
+    why = ["cut" if clips[w].cut else "other_person" if clips[w].seen else "no_face" for w in absent]
+    return Crops(
+        pixels=np.stack([clip.pixels[f] for clip, f in mine]),
+        index=np.stack([clip.index for clip, _ in mine]),
+        pts=np.stack([clip.pts for clip, _ in mine]),
+        box=np.stack([clip.faces.box[f] for clip, f in mine]),
+        landmark=np.stack([clip.faces.landmark[f] for clip, f in mine]),
+        prob=np.array([clip.faces.prob[f] for clip, f in mine], np.float32),
+        transform=np.stack([clip.transform[f] for clip, f in mine]),
+        window=window,
+        dropped=tuple(zip(absent, why, strict=True)),
+        faces=max(clip.seen for clip in clips),
+        track=number,
+    )
+
+
+def find_crops(
+    clips: Iterable[Frames],
+    detector: Detector,
+    config: CropConfig,
+    boxes: Sequence[Detections | None] | None = None,
+) -> list[Crops]:
+    """The aligned crops of a video's persons, main person first; only that one unless config.faces is "all".
+
+    clips: one Frames per planned window, in order; each is let go before the next is asked for.
+    boxes: per window the one face of the original video (None where it has none): the clip is cut exactly there,
+    nothing is detected or judged, so that a fake and its original differ in the face only.
+    Of the other persons those seen in at least MIN_CLIPS clips are returned: fewer is a passer-by or a false find.
+    dropped holds (window, why): no_face, cut (a hard cut inside the clip), other_person (faces, but not this one).
+
+    Raises: VideoError("no_face") when no clip shows a face.
+    """
+    if boxes is None:
+        kept = list(_searched(clips, detector, config))
+        tracks = follow([clip.anchor for clip in kept])
+    else:
+        kept = list(_given(clips, boxes, config))
+        faces = tuple((number, 0) for number, clip in enumerate(kept) if len(clip.faces))
+        tracks = [Track(faces, 0.0)] if faces else []
+    if not tracks:
+        cuts = sum(clip.cut for clip in kept)
+        raise VideoError(
+            "no_face", f"none in {len(kept)} clips" + (f", {cuts} of them left out for a cut" * (cuts > 0))
+        )
+    others = [track for track in tracks[1:] if len(track.faces) >= MIN_CLIPS] if config.faces == "all" else []
+    return [_person(kept, track, number) for number, track in enumerate([tracks[0], *others])]
