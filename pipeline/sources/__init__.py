@@ -8,8 +8,26 @@ import re
 from pathlib import Path
 
 from pipeline.errors import UsageError
-from pipeline.sources import ffpp, folder
-from pipeline.sources.dataset import Dataset, Expected, Source, SourceOptions
+from pipeline.sources import (
+    avdeepfake1m,
+    celebdf,
+    deeperforensics,
+    dfd,
+    dfdc,
+    dfdcp,
+    dftimit,
+    fakeavceleb,
+    ffpp,
+    folder,
+    forgerynet,
+    lavdf,
+    srdf,
+    table,
+    tvil,
+    uadfv,
+    wilddeepfake,
+)
+from pipeline.sources.dataset import Dataset, Expected, Source, SourceOptions, data_root
 
 __all__ = ["SOURCES", "Dataset", "Expected", "Source", "SourceOptions", "default_root", "discover", "resolve"]
 
@@ -17,7 +35,22 @@ SOURCES: dict[str, Source] = {
     source.name: source
     for source in (
         ffpp.SOURCE,
+        dfd.SOURCE,
+        *celebdf.SOURCES,
+        dfdc.SOURCE,
+        dfdcp.SOURCE,
+        fakeavceleb.SOURCE,
+        lavdf.SOURCE,
+        avdeepfake1m.SOURCE,
+        tvil.SOURCE,
+        uadfv.SOURCE,
+        dftimit.SOURCE,
+        wilddeepfake.SOURCE,
+        srdf.SOURCE,
+        deeperforensics.SOURCE,
+        forgerynet.SOURCE,
         folder.SOURCE,
+        table.SOURCE,
     )
 }
 
@@ -51,7 +84,7 @@ def discover(name: str, root: Path, options: SourceOptions | None = None) -> Dat
 
 def default_root(name: str) -> Path:
     """Where a dataset lies when nobody says: `$UNMASK_DATA/<name>`, else `data/<name>`."""
-    return Path(os.environ.get("UNMASK_DATA") or "data") / resolve(name).name
+    return data_root(resolve(name).name)
 
 
 def _plain(name: str) -> str:

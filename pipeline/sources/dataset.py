@@ -4,6 +4,7 @@ finds become a Dataset: sorted, named, split and filtered in one way for all."""
 from __future__ import annotations
 
 import difflib
+import os
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -25,7 +26,7 @@ class SourceOptions:
 
     compression: of FF++-like trees, raw, c23 or c40.   methods: manipulation methods to keep, empty for the usual.
     splits: folder (or file) of official lists that lie elsewhere.   split_ratio: None for the official splits, else
-    shares of train, val, test; where there are no official ones None means (0.70, 0.15, 0.15).   seed: of derived ones.
+    shares of train, val, test; where there are no official ones None means (0.70, 0.15, 0.15).   seed: for those.
     strict: drop what is known to leak between official splits.   label_mode: which modality makes a video fake.
     name: of a `folder` or `csv` dataset, and of its cache folder.   reals: root of the dataset that holds the reals,
     where they come from another one (DF-TIMIT, DeeperForensics, SR-DF).
@@ -111,6 +112,8 @@ class Finds:
 
     def __init__(self, name: str, root: Path, options: SourceOptions) -> None:
         self.name, self.root, self.options = name, root, options
+        # Groups are people and Video.source is one too: "keep" a fake that crosses a derived split, or "drop" it.
+        self.people: Literal["", "keep", "drop"] = ""
         self.videos: list[Video] = []
         self.missing: list[Video] = []
         self.unlisted: list[str] = []
@@ -134,15 +137,15 @@ class Finds:
                 f"{self.name}: no videos under {str(self.root)!r}; `datasets {self.name}` prints the expected tree"
             )
         splits = self._derived(videos + missing)
+        videos, missing = (self._disjoint([_in_split(v, splits) for v in part], splits) for part in (videos, missing))
         ids = dict(zip(keys := [v.key for v in videos + missing], video_ids(keys), strict=True))
-        named = [
-            [replace(v, video_id=ids[v.key], split=splits[v.group] if _open(v) else v.split) for v in part]
+        found, lacking = (
+            tuple(sorted((replace(v, video_id=ids[v.key]) for v in part), key=lambda v: natural(v.key)))
             for part in (videos, missing)
-        ]
-        found, lacking = (tuple(sorted(part, key=lambda v: natural(v.key))) for part in named)
+        )
         return Dataset(
             self.name, self.root, found, lacking, tuple(sorted(self.unlisted, key=natural)), tuple(self.ignored),
-            tuple(self.notes), tuple(self.problems), tuple(self.expected),
+            tuple(self.notes), tuple(self.problems), () if self.options.methods else tuple(self.expected),
         )  # fmt: skip
 
     def _unique(self, videos: Sequence[Video]) -> list[Video]:
@@ -155,9 +158,10 @@ class Finds:
     def _of_methods(self, videos: list[Video], missing: list[Video]) -> tuple[list[Video], list[Video]]:
         if not self.options.methods:
             return videos, missing
-        known = sorted({v.method for v in videos + missing if v.method != "real"})
-        wanted = {"real", *(nearest(name, known, "method") for name in self.options.methods)}
-        return [v for v in videos if v.method in wanted], [v for v in missing if v.method in wanted]
+        known = sorted({v.method for v in videos + missing if v.label == FAKE})
+        wanted = {nearest(name, known, "method") for name in self.options.methods}
+        videos, missing = ([v for v in part if v.label == REAL or v.method in wanted] for part in (videos, missing))
+        return videos, missing
 
     def _derived(self, videos: Iterable[Video]) -> dict[str, str]:
         members: dict[str, list[int]] = defaultdict(list)
@@ -172,6 +176,44 @@ class Finds:
             f"splits derived, not official: {len(members)} leakage groups cut {shares} with seed {self.options.seed}"
         )
         return split_groups(members, ratio, self.options.seed)
+
+    def _disjoint(self, videos: list[Video], splits: dict[str, str]) -> list[Video]:
+        """Where groups are people: what to do with a fake whose donor belongs to another derived split."""
+        if not self.people or not splits:
+            return videos
+        crossing = {v.key for v in videos if splits.get(v.source or "", v.split) != v.split}
+        if not crossing:
+            return videos
+        if self.people == "keep" and not self.options.strict:
+            self.notes.append(f"{len(crossing)} fakes show a donor of another split; --strict drops them")
+            return videos
+        self.notes.append(f"{len(crossing)} fakes dropped because their donor belongs to another split")
+        return [v for v in videos if v.key not in crossing]
+
+
+def _in_split(video: Video, splits: dict[str, str]) -> Video:
+    return replace(video, split=splits[video.group]) if _open(video) else video
+
+
+def carve_val(finds: Finds) -> None:
+    """Turn some training groups into val, where the owners give train and test only; said in the notes."""
+    groups: dict[str, list[int]] = defaultdict(list)
+    for video in finds.videos + finds.missing:
+        if video.split == "train":
+            groups[video.group].append(video.label)
+    share = DEFAULT_RATIO[1] / (DEFAULT_RATIO[0] + DEFAULT_RATIO[1])
+    splits = split_groups(groups, (1 - share, share, 0.0), finds.options.seed)
+    chosen = {group for group, split in splits.items() if split == "val"}
+    for videos in (finds.videos, finds.missing):
+        for place, video in enumerate(videos):
+            if video.split == "train" and video.group in chosen:
+                videos[place] = replace(video, split="val", split_origin="derived")
+    finds.notes.append(f"no official val: {len(chosen)} of {len(groups)} training groups, seed {finds.options.seed}")
+
+
+def data_root(name: str) -> Path:
+    """Where a dataset lies when nobody says: `$UNMASK_DATA/<name>`, else `data/<name>`."""
+    return Path(os.environ.get("UNMASK_DATA") or "data") / name
 
 
 def _open(video: Video) -> bool:

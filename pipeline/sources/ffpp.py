@@ -47,7 +47,7 @@ def discover(root: Path, options: SourceOptions) -> Dataset:
     finds = Finds("ffpp", root, options)
     compression = compression_of(options.compression)
     methods = methods_of(root, options.methods, finds.notes)
-    listings = {method: list_leaf(root, method, compression) for method in ("real", *methods)}
+    listings = {method: list_method(root, method, compression) for method in ("real", *methods)}
     for listing in listings.values():
         finds.ignored += listing.ignored
     if options.split_ratio is None:
@@ -60,7 +60,7 @@ def discover(root: Path, options: SourceOptions) -> Dataset:
         finds.expected += [Expected(count, REAL, split=split) for split, count in COUNTS.items()]
     else:
         _unlisted_splits(finds, listings, compression)
-    finds.options = _without_methods(options)
+    finds.options = without_methods(options)
     return finds.dataset()
 
 
@@ -85,15 +85,20 @@ def methods_of(root: Path, asked: Sequence[str], notes: list[str]) -> tuple[str,
     return METHODS
 
 
-def list_leaf(root: Path, method: str, compression: str) -> Listing:
-    """Media of one method ("real" for the originals): `videos/`, else frame folders in `images/` or `frames/`."""
-    base = child(root, "original_sequences" if method == "real" else "manipulated_sequences")
-    levels = [child(base, "youtube"), base] if method == "real" else [child(base, method)]
+def list_method(root: Path, method: str, compression: str) -> Listing:
+    """Media of one method ("real" for the originals, in `youtube/` or, in old trees, without that level)."""
+    if method == "real":
+        base = child(root, "original_sequences")
+        return list_leaf(root, (child(base, "youtube"), base), compression)
+    return list_leaf(root, (child(child(root, "manipulated_sequences"), method),), compression)
+
+
+def list_leaf(root: Path, levels: Sequence[Path], compression: str) -> Listing:
+    """Media below the first of `levels` with this compression: `videos/`, else frames in `images/` or `frames/`."""
     for level in levels:
         for name in COMPRESSIONS[compression]:
-            folder = child(level, name)
-            if folder.is_dir():
-                return _list_first(root, folder)
+            if child(level, name).is_dir():
+                return _list_first(root, child(level, name))
     return Listing()
 
 
@@ -271,7 +276,7 @@ def _report_straddling(finds: Finds, lists: dict[str, list[Pair]]) -> None:
     finds.notes.append(f"the official split shares {len(leaks)} source videos across splits ({shared}); {done}")
 
 
-def _without_methods(options: SourceOptions) -> SourceOptions:
+def without_methods(options: SourceOptions) -> SourceOptions:
     """The methods were chosen by folder already; short names mean nothing to the general filter."""
     return SourceOptions(**{**options.__dict__, "methods": ()})
 

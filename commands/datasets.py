@@ -1,0 +1,179 @@
+"""datasets: what is known, what a dataset should look like, and whether the one on this disk does."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections import Counter
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from pipeline.errors import EXIT_OK, EXIT_SOME_FAILED, UsageError
+from pipeline.sources import SOURCES, Source, SourceOptions, default_root, discover, resolve
+
+if TYPE_CHECKING:
+    from pipeline.sources.verify import Report
+
+DEFAULTS = SourceOptions()
+SHOWN = 10
+
+
+@click.command(name="datasets")
+@click.argument("name", required=False)
+@click.option(
+    "--root", type=click.Path(path_type=Path), help="Where it lies.  [default: $UNMASK_DATA/NAME or data/NAME]"
+)
+@click.option(
+    "--verify", "check", is_flag=True, help="Compare the disk with what the owners ship; exit 3 if it differs."
+)
+@click.option("--probe", is_flag=True, help="With --verify: open every file and report codec, size, fps and damage.")
+@click.option("--json", "as_json", is_flag=True, help="With --verify: print one JSON object with every path.")
+@click.option("--compression", default=DEFAULTS.compression, show_default=True, help="FF++ trees: raw, c23 or c40.")
+@click.option("--methods", default="", help="Only these manipulation methods, separated by commas.")
+@click.option("--splits", type=click.Path(path_type=Path), help="Folder (or file) of the official lists.")
+@click.option("--split-ratio", help="Own split, e.g. 0.7,0.15,0.15, in place of the official one.")
+@click.option("--seed", default=DEFAULTS.seed, show_default=True, help="Of derived splits.")
+@click.option("--strict", is_flag=True, help="Drop what is known to leak between official splits.")
+@click.option(
+    "--label-mode",
+    type=click.Choice(["visual", "audio", "any"]),
+    default=DEFAULTS.label_mode,
+    show_default=True,
+    help="Which modality makes a video fake.",
+)
+@click.option(
+    "--reals", type=click.Path(path_type=Path), help="Root of the dataset that holds the reals, if another."
+)
+def command(name: str | None, root: Path | None, check: bool, probe: bool, as_json: bool, **words: Any) -> int:
+    """List the known datasets; with NAME the tree it should have; with --verify whether it has it.
+
+    \b
+    unmask datasets
+    unmask datasets celebdf2
+    unmask datasets ffpp --root /data/FaceForensics++ --verify
+    """
+    if name is None:
+        _print_table()
+        return EXIT_OK
+    source = resolve(name)
+    if not check:
+        if probe or as_json:
+            raise UsageError("--probe and --json need --verify")
+        _print_source(source)
+        return EXIT_OK
+    return _verify(source, root or default_root(name), _options(words), probe, as_json)
+
+
+def _options(words: dict[str, Any]) -> SourceOptions:
+    methods = tuple(word.strip() for word in words.pop("methods").split(",") if word.strip())
+    return SourceOptions(methods=methods, split_ratio=read_ratio(words.pop("split_ratio")), **words)
+
+
+def read_ratio(text: str | None) -> tuple[float, float, float] | None:
+    """`0.7,0.15,0.15` as numbers; UsageError when it is not three shares."""
+    if text is None:
+        return None
+    from pipeline.sources.splits import check_ratio
+
+    try:
+        return check_ratio(tuple(float(part) for part in text.replace("/", ",").split(",")))
+    except ValueError as error:
+        raise UsageError(f"--split-ratio {text!r} is not three shares that make 1, such as 0.7,0.15,0.15") from error
+
+
+def _print_table() -> None:
+    columns = ("name", "kind", "size", "access", "licence", "tasks")
+    click.echo("# Known datasets; `unmask datasets NAME` prints the expected tree\n")
+    for source in SOURCES.values():
+        click.echo(f"{source.name:<16} {source.title}")
+        for column in columns[1:]:
+            click.echo(f"{'':<16}   {column + ':':<9}{getattr(source, column)}")
+
+
+def _print_source(source: Source) -> None:
+    click.echo(f"{source.title}   (--dataset {source.name})")
+    if source.aliases:
+        click.echo(f"also called: {', '.join(source.aliases)}")
+    for title, text in (
+        ("kind", source.kind), ("size", source.size), ("access", source.access), ("licence", source.licence),
+        ("tasks", source.tasks),
+    ):  # fmt: skip
+        click.echo(f"{title + ':':<9}{text}")
+    click.echo(f"\nexpected tree\n{source.tree}\n")
+    click.echo(f"labels   {source.labels}")
+    click.echo(f"splits   {source.splits}")
+    click.echo(f"\nlooked for in {default_root(source.name)} unless --root says otherwise")
+
+
+def _verify(source: Source, root: Path, options: SourceOptions, probe: bool, as_json: bool) -> int:
+    from pipeline.sources import verify
+
+    dataset = discover(source.name, root, options)
+    report = verify.verify(dataset)
+    if probe:
+        from tqdm import tqdm
+
+        with tqdm(total=len(dataset.videos), unit="video", disable=not sys.stderr.isatty()) as bar:
+            verify.probe(dataset, report, bar.update)
+    if as_json:
+        click.echo(json.dumps({**asdict(report), "ok": report.ok}, indent=1))
+    else:
+        _print_report(report)
+    return EXIT_OK if report.ok else EXIT_SOME_FAILED
+
+
+def _print_report(report: Report) -> None:
+    click.echo(f"{report.dataset} in {report.root}\n")
+    click.echo(f"{'split':<7}{'method':<26}{'label':<7}{'expected':>9}{'found':>9}{'missing':>9}{'unreadable':>12}")
+    for row in report.rows:
+        word = "fake" if row.label else "real"
+        click.echo(
+            f"{row.split:<7}{row.method[:25]:<26}{word:<7}{row.expected:>9,}{row.found:>9,}{row.missing:>9,}"
+            f"{row.unreadable:>12,}"
+        )
+    _print_some("missing", report.missing)
+    _print_some("unreadable", [f"{key} ({why})" for key, why in report.unreadable])
+    _print_some("unlisted", report.unlisted)
+    if report.ignored:
+        reasons = Counter(why for _, why in report.ignored)
+        click.echo(f"\nignored: {', '.join(f'{count:,} {why}' for why, count in reasons.most_common())}")
+    _print_probes(report)
+    for title, lines in (("note", report.notes), ("warning", report.warnings), ("fault", report.faults)):
+        for line in lines:
+            click.echo(f"{title}: {_safe(line)}")
+    click.echo("\nall is well" if report.ok else "\nsomething is off (exit 3); --json lists every path")
+
+
+def _print_some(title: str, names: list[str]) -> None:
+    if not names:
+        return
+    click.echo(f"\n{title}: {len(names):,}")
+    for name in names[:SHOWN]:
+        click.echo(f"  {_safe(name)}")
+    if len(names) > SHOWN:
+        click.echo(f"  ... and {len(names) - SHOWN:,} more")
+
+
+def _print_probes(report: Report) -> None:
+    good = [p for p in report.probes if not p.reason]
+    if not report.probes:
+        return
+    kinds = Counter((p.codec, p.pixel_format, f"{p.width}x{p.height}", f"{p.fps:g} fps") for p in good)
+    click.echo(f"\nopened: {len(good):,} of {len(report.probes):,}")
+    for kind, count in kinds.most_common(SHOWN):
+        click.echo(f"  {count:>8,}  {' '.join(kind)}")
+    if good:
+        frames = sorted(p.frames for p in good)
+        click.echo(f"  frames {frames[0]:,} to {frames[-1]:,}, median {frames[len(frames) // 2]:,}")
+    flags = Counter(flag for p in good for flag in p.flags)
+    if flags:
+        click.echo(f"  flags: {', '.join(f'{flag} {count:,}' for flag, count in flags.most_common())}")
+    _print_some("cannot be used", [f"{p.key}: {p.reason} {p.detail}" for p in report.probes if p.reason])
+
+
+def _safe(text: str) -> str:
+    """Names may hold terminal escapes or bytes that are no text; show them quoted instead of letting them act."""
+    return text if text.isprintable() else repr(text)
