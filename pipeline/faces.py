@@ -128,6 +128,10 @@ def has_cut(pixels: NDArray[np.uint8], levels: float = CUT_LEVELS, correlation: 
     return False
 
 
+# Where the original video's face was in one window: box (4,) and landmark (5, 2), px.
+Place = tuple[NDArray[np.float32], NDArray[np.float32]]
+
+
 @dataclass(frozen=True)
 class _Clip:
     """What is kept of one clip once its frames are gone: the cut-out candidates and how they were found.
@@ -171,7 +175,7 @@ def _cut_out(clip: Frames, faces: Detections, config: CropConfig, trusted: bool)
 
 
 def _searched(clips: Iterable[Frames], detector: Detector, config: CropConfig) -> Iterator[_Clip]:
-    """Detect on each clip's middle frame and cut out; a clip's frames are let go before the next clip is asked for."""
+    """Detect on each clip's middle frame and cut out; its frames are let go before the next clip is asked for."""
     clips, together = iter(clips), CUDA_CLIPS if config.device == "cuda" else 1
     while group := list(islice(clips, together)):
         found = detector.detect_many([clip.pixels[len(clip.pixels) // 2] for clip in group])
@@ -179,17 +183,17 @@ def _searched(clips: Iterable[Frames], detector: Detector, config: CropConfig) -
             yield _cut_out(group.pop(0), found.pop(0), config, trusted=False)
 
 
-def _given(clips: Iterable[Frames], boxes: Sequence[Detections | None], config: CropConfig) -> Iterator[_Clip]:
-    """Cut out where the original video's face was."""
-    nobody = Detections(np.empty((0, 4), np.float32), np.empty((0, 5, 2), np.float32), np.empty(0, np.float32))
-    clips = iter(clips)
-    for number, faces in enumerate(boxes):
-        if faces is not None and len(faces) != 1:
-            raise ValueError(f"find_crops: boxes[{number}] holds {len(faces)} faces, a pair shares exactly one")
-        try:
-            yield _cut_out(next(clips), nobody if faces is None else faces, config, trusted=True)
-        except StopIteration:
-            raise ValueError(f"find_crops: {len(boxes)} boxes for {number} clips; give one per window") from None
+def _given(clips: Iterable[Frames], boxes: Sequence[Place | None], config: CropConfig) -> Iterator[_Clip]:
+    """Cut out where the original video's face was; windows that `boxes` does not reach are without a face."""
+    for number, clip in enumerate(clips):
+        place = boxes[number] if number < len(boxes) else None
+        known = [] if place is None else [place]
+        faces = Detections(
+            np.array([box for box, _ in known], np.float32).reshape(-1, 4),
+            np.array([landmark for _, landmark in known], np.float32).reshape(-1, 5, 2),
+            np.zeros(len(known), np.float32),
+        )
+        yield _cut_out(clip, faces, config, trusted=True)
 
 
 def _person(clips: Sequence[_Clip], track: Track, number: int) -> Crops:
@@ -217,13 +221,138 @@ def find_crops(
     clips: Iterable[Frames],
     detector: Detector,
     config: CropConfig,
-    boxes: Sequence[Detections | None] | None = None,
+    boxes: Sequence[Place | None] | None = None,
 ) -> list[Crops]:
     """The aligned crops of a video's persons, main person first; only that one unless config.faces is "all".
 
     clips: one Frames per planned window, in order; each is let go before the next is asked for.
-    boxes: per window the one face of the original video (None where it has none): the clip is cut exactly there,
-    nothing is detected or judged, so that a fake and its original differ in the face only.
+    boxes: per window box (4,) and landmark (5, 2) of the original video's face, None where it has none: the clip is
+    cut exactly there and nothing is detected or judged, so that a fake and its original differ in the face only;
+    prob is then 0, for no detector looked.
+    Of the other persons those seen in at least MIN_CLIPS clips are returned: fewer is a passer-by or a false find.
+    dropped holds (window, why): no_face, cut (a hard cut inside the clip), other_person (faces, but not this one).
+
+    Raises: VideoError("no_face") when no clip shows a face.
+    """
+    if boxes is None:
+        kept = list(_searched(clips, detector, config))
+        tracks = follow([clip.anchor for clip in kept])
+    else:
+        kept = list(_given(clips, boxes, config))
+        faces = tuple((number, 0) for number, clip in enumerate(kept) if len(clip.faces))
+        tracks = [Track(faces, 0.0)] if faces else []
+    if not tracks:
+        cuts = sum(clip.cut for clip in kept)
+        detail = f"none in {len(kept)} clips" + (f", {cuts} of them left out for a cut" if cuts else "")
+        raise VideoError("no_face", detail)
+    others = [size for size, _ in steps[:number] + steps[number + 1 :]]
+        usual = float(np.median(others)) if others else 0.0
+        if step > levels and alike < correlation and step > CUT_RATIO * usual:
+            return True
+    return False
+
+
+# Where the original video's face was in one window: box (4,) and landmark (5, 2), px.
+Place = tuple[NDArray[np.float32], NDArray[np.float32]]
+
+
+@dataclass(frozen=True)
+class _Clip:
+    """What is kept of one clip once its frames are gone: the cut-out candidates and how they were found.
+
+    pixels: (F, T, S, S, 3).   transform: (F, 2, 3).   seen: faces found.   cut: some or all were left out for a cut.
+    """
+
+    index: NDArray[np.int64]
+    pts: NDArray[np.float64]
+    faces: Detections
+    transform: NDArray[np.float32]
+    pixels: NDArray[np.uint8]
+    anchor: Anchor
+    seen: int
+    cut: bool
+
+
+def _cut_out(clip: Frames, faces: Detections, config: CropConfig, trusted: bool) -> _Clip:
+    """Cut every candidate out of one clip; trusted faces come from the original video and are taken as they are."""
+    cut = not trusted and len(faces) > 0 and has_cut(clip.pixels)
+    kept, transforms, crops, looks = [], [], [], []
+    for number in range(0 if cut else min(len(faces), MAX_FACES)):
+        transform = align_transform(faces.box[number], faces.landmark[number], config.size, config.margin)
+        crop = crop_clip(clip.pixels, transform, config.size)
+        if trusted or not has_cut(crop, FACE_CUT_LEVELS, FACE_CUT_CORRELATION):
+            kept.append(number)
+            transforms.append(transform)
+            crops.append(crop)
+            looks.append(describe(crop[len(crop) // 2]))
+    chosen = Detections(faces.box[kept], faces.landmark[kept], faces.prob[kept])
+    return _Clip(
+        index=clip.index,
+        pts=clip.pts,
+        faces=chosen,
+        transform=np.array(transforms, np.float32).reshape(-1, 2, 3),
+        pixels=np.array(crops, np.uint8),
+        anchor=Anchor(chosen.box, np.array(looks), thumbnail(clip.pixels[len(clip.pixels) // 2])),
+        seen=len(faces),
+        cut=len(kept) < min(len(faces), MAX_FACES),
+    )
+
+
+def _searched(clips: Iterable[Frames], detector: Detector, config: CropConfig) -> Iterator[_Clip]:
+    """Detect on each clip's middle frame and cut out; its frames are let go before the next clip is asked for."""
+    clips, together = iter(clips), CUDA_CLIPS if config.device == "cuda" else 1
+    while group := list(islice(clips, together)):
+        found = detector.detect_many([clip.pixels[len(clip.pixels) // 2] for clip in group])
+        while group:
+            yield _cut_out(group.pop(0), found.pop(0), config, trusted=False)
+
+
+def _given(clips: Iterable[Frames], boxes: Sequence[Place | None], config: CropConfig) -> Iterator[_Clip]:
+    """Cut out where the original video's face was; windows that `boxes` does not reach are without a face."""
+    for number, clip in enumerate(clips):
+        place = boxes[number] if number < len(boxes) else None
+        known = [] if place is None else [place]
+        faces = Detections(
+            np.array([box for box, _ in known], np.float32).reshape(-1, 4),
+            np.array([landmark for _, landmark in known], np.float32).reshape(-1, 5, 2),
+            np.zeros(len(known), np.float32),
+        )
+        yield _cut_out(clip, faces, config, trusted=True)
+
+
+def _person(clips: Sequence[_Clip], track: Track, number: int) -> Crops:
+    """Stack one person's crops; the other windows go into `dropped` with the reason."""
+    window, face = (np.array(column, np.int64) for column in zip(*track.faces, strict=True))
+    mine = [(clips[w], f) for w, f in zip(window, face, strict=True)]
+    absent = sorted(set(range(len(clips))) - set(window.tolist()))
+    why = ["cut" if clips[w].cut else "other_person" if clips[w].seen else "no_face" for w in absent]
+    return Crops(
+        pixels=np.stack([clip.pixels[f] for clip, f in mine]),
+        index=np.stack([clip.index for clip, _ in mine]),
+        pts=np.stack([clip.pts for clip, _ in mine]),
+        box=np.stack([clip.faces.box[f] for clip, f in mine]),
+        landmark=np.stack([clip.faces.landmark[f] for clip, f in mine]),
+        prob=np.array([clip.faces.prob[f] for clip, f in mine], np.float32),
+        transform=np.stack([clip.transform[f] for clip, f in mine]),
+        window=window,
+        dropped=tuple(zip(absent, why, strict=True)),
+        faces=max(clip.seen for clip in clips),
+        track=number,
+    )
+
+
+def find_crops(
+    clips: Iterable[Frames],
+    detector: Detector,
+    config: CropConfig,
+    boxes: Sequence[Place | None] | None = None,
+) -> list[Crops]:
+    """The aligned crops of a video's persons, main person first; only that one unless config.faces is "all".
+
+    clips: one Frames per planned window, in order; each is let go before the next is asked for.
+    boxes: per window box (4,) and landmark (5, 2) of the original video's face, None where it has none: the clip is
+    cut exactly there and nothing is detected or judged, so that a fake and its original differ in the face only;
+    prob is then 0, for no detector looked.
     Of the other persons those seen in at least MIN_CLIPS clips are returned: fewer is a passer-by or a false find.
     dropped holds (window, why): no_face, cut (a hard cut inside the clip), other_person (faces, but not this one).
 
