@@ -64,6 +64,6 @@ def _plain(video: Video) -> dict[str, object]:
 
 
 def _video(row: dict[str, object]) -> Video:
-    spans = tuple((start, end) for start, end in row["fake_spans"])
     mask = Path(row["mask"]) if row["mask"] else None
-    return Video(**{**row, "path": Path(row["path"]), "mask": mask, "fake_spans": spans})
+    spans = {name: tuple(map(tuple, row[name])) for name in ("fake_spans", "fake_frames")}
+    return Video(**{**row, **spans, "path": Path(row["path"]), "mask": mask})

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import json
 import os
 import time
 from dataclasses import asdict, replace
@@ -24,6 +25,9 @@ from pipeline.records import REAL, Crops, Outcome, Video, VideoInfo
 
 # Nothing is wrong with these files; there is only nothing in them to keep.
 SKIPPED_REASONS = frozenset({"no_face", "too_short"})
+
+# Where a file lies and which split it is in may change without making its crops another video's.
+NOT_FACTS = frozenset({"path", "mask", "split", "split_origin", "pair_id"})
 
 
 def extract_video(video: Video, config: ExtractConfig, parent: Path) -> Outcome:
@@ -121,10 +125,8 @@ def detector_for(config: CropConfig) -> object:
 
 def facts(video: Video) -> dict[str, object]:
     """What the dataset says of a video, as plain JSON; the split stays out, it belongs to the manifests."""
-    plain = asdict(video)
-    for name in ("path", "mask", "split", "split_origin", "pair_id"):
-        del plain[name]
-    return {**plain, "fake_spans": [list(span) for span in video.fake_spans]}
+    plain = {name: value for name, value in asdict(video).items() if name not in NOT_FACTS}
+    return json.loads(json.dumps(plain))
 
 
 def stat_fingerprint(path: Path) -> outcomes.Fingerprint | None:

@@ -1,0 +1,73 @@
+"""Whatever the moment of a kill -9: nothing torn shows, nothing finished is lost, and the next run ends equal."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.pipeline.test_extract import tree_hash
+
+ROOT = Path(__file__).parent.parent.parent
+
+
+def kill_points(drawn: Path, tmp_path: Path, stride: int, random_kills: int) -> dict[str, int]:
+    command = [
+        sys.executable,
+        "-m",
+        "tests.faults.kill_points",
+        str(drawn),
+        str(tmp_path),
+        str(stride),
+        str(random_kills),
+    ]
+    run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert run.returncode == 0, run.stderr[-2000:]
+    result = json.loads(run.stdout.splitlines()[-1])
+    print(f"\nkill points: {result}")
+    return result
+
+
+def test_kill_at_file_system_events(drawn: Path, tmp_path: Path) -> None:
+    result = kill_points(drawn, tmp_path, stride=3, random_kills=5)
+    assert result["events"] > 60 and result["points"] > 25
+    assert (result["torn"], result["lost"], result["leftovers"], result["different"]) == (0, 0, 0, 0)
+
+
+@pytest.mark.slow
+def test_kill_at_every_file_system_event_and_at_30_random_times(drawn: Path, tmp_path: Path) -> None:
+    result = kill_points(drawn, tmp_path, stride=1, random_kills=30)
+    assert result["points"] == result["events"] + 30
+    assert (result["torn"], result["lost"], result["leftovers"], result["different"]) == (0, 0, 0, 0)
+
+
+def extract_command(drawn: Path, work: Path) -> list[str]:
+    command = [sys.executable, "cli.py", "extract", "--dataset", "ffpp", "--root", str(drawn), "--jobs", "2"]
+    command += ["--methods", "Deepfakes,NeuralTextures", "--clips", "4", "--size", "96"]
+    return [*command, "--cache", str(work / "cache"), "--manifests", str(work / "manifests")]
+
+
+@pytest.mark.slow
+def test_the_command_itself_killed_ten_times_ends_in_the_same_bytes(drawn: Path, tmp_path: Path) -> None:
+    whole, often = tmp_path / "whole", tmp_path / "often"
+    started = time.monotonic()
+    assert subprocess.run(extract_command(drawn, whole), cwd=ROOT, capture_output=True, check=False).returncode == 3
+    took, rng = time.monotonic() - started, random.Random(3)
+    for _ in range(10):
+        run = subprocess.Popen(
+            extract_command(drawn, often), cwd=ROOT, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL
+        )
+        time.sleep(rng.uniform(0.3, 1.0) * took)
+        os.kill(run.pid, signal.SIGKILL)
+        run.wait()
+    assert subprocess.run(extract_command(drawn, often), cwd=ROOT, capture_output=True, check=False).returncode == 3
+    truth = {k.removeprefix(str(whole)): v for k, v in tree_hash(whole).items()}
+    assert {k.removeprefix(str(often)): v for k, v in tree_hash(often).items()} == truth
+    assert not list(often.rglob(".tmp*"))
