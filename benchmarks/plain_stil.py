@@ -1,4 +1,4 @@
-"""STIL written plainly after its sheet: NCHW, every rearrangement spelled out; the baseline and the truth of models/stil.py.
+"""STIL written plainly after its sheet: NCHW, every rearrangement spelled out: truth and baseline.
 
 Input (B, T, 3, H, W) normalised; output logits (B, 2). `load(plain, ours)` copies the weights of a models.stil.STIL.
 """
@@ -117,7 +117,12 @@ class PlainSTIL(nn.Module):
         super().__init__()
         half = width // 2
         self.stem = nn.Sequential(
-            *conv_bn(3, half, 3, 2), nn.ReLU(), *conv_bn(half, half, 3), nn.ReLU(), *conv_bn(half, width, 3), nn.ReLU()
+            *conv_bn(3, half, 3, 2),
+            nn.ReLU(),
+            *conv_bn(half, half, 3),
+            nn.ReLU(),
+            *conv_bn(half, width, 3),
+            nn.ReLU(),
         )
         self.blocks = nn.ModuleList()
         inputs = width

@@ -1,19 +1,21 @@
 """M2TR: multi-modal multi-scale transformer, one face picture in, logits and a manipulation mask out.
 
 Paper: Wang, Wu, Ouyang, Han, Chen, Lim, Jiang, https://arxiv.org/abs/2104.09770. Two networks carry the name:
-`variant="dct"` (default; version 1 of April 2021, figure 2): fixed DCT bands of the picture feed a frequency stream, one
-multi-scale transformer, one cross-modality fusion. No code of it was released.
-`variant="fft"` (ICMR 2022, the released network): four stages of transformer, learnable FFT filter and cross attention.
+`variant="dct"` (default; version 1 of April 2021, figure 2): fixed DCT bands of the picture feed a frequency
+stream, one multi-scale transformer, one cross-modality fusion. No code of it was released. `variant="fft"` (ICMR
+2022, the released network): four stages of transformer, learnable FFT filter and cross attention.
 
-Input: (B, T, 3, S, S) with ImageNet mean and std, S a multiple of 32; published T = 1 and S = 320, default 224 so that a
-crop of 240 px is cut and not interpolated. T frames share the network, their features are averaged (section 6 of the
-sheet's `mean`); models/vtf.py is the other video head. dct also takes bands (B, T, 9, S, S).
-Size (fft, without its unused second classifier, MACs without the FFT): at 320 18,607,946 parameters and 14,945,623,392
-MACs, at 256 18,308,938 and 7,150,403,424, at 224 18,184,010 and 4,704,555,744. dct at 224: 17,655,148 parameters.
+Input: (B, T, 3, S, S) with ImageNet mean and std, S a multiple of 32; published T = 1 and S = 320, default 224 so
+that a crop of 240 px is cut and not interpolated. T frames share the network, their features are averaged (section
+6 of the sheet's `mean`); models/vtf.py is the other video head. dct also takes bands (B, T, 9, S, S). Size (fft,
+without its unused second classifier, MACs without the FFT): at 320 18,607,946 parameters and 14,945,623,392 MACs,
+at 256 18,308,938 and 7,150,403,424, at 224 18,184,010 and 4,704,555,744 (ours does 409,600 fewer: with one token,
+attention is its value). dct at 224: 17,616,938 parameters, 2,360,734,432 MACs and 66,663,072 for the bands.
 
-Ours where version 1 says nothing: the frequency stream is three 3x3 convolutions; f_mt is the transformer's output with
-its residual; features of several frames are averaged before the classifier. Elsewhere as released, but: raw logits in
-training and evaluation (upstream feeds sigmoids to a softmax), a mask decoder that can be built, no dead classifier.
+Ours where version 1 says nothing: the frequency stream is three 3x3 convolutions; f_mt is the transformer's output
+with its residual; features of several frames are averaged before the classifier. Elsewhere as released, but: raw
+logits in training and evaluation (upstream feeds sigmoids to a softmax), a mask decoder that can be built, no dead
+classifier.
 """
 
 from __future__ import annotations
@@ -28,7 +30,9 @@ from torch import Tensor, nn
 from models.layers.attention import CrossAttention, MultiScaleTransformer, feed_forward
 from models.layers.bands import Bands, Definition, LearnableBands
 from models.layers.spectrum import GlobalFilter
+from models.options import ModelError
 from models.spec import NORMS, ClipSpec
+from models.weights import Backbone
 
 
 class FilterStage(nn.Module):
@@ -128,13 +132,17 @@ class M2TR(nn.Module):
         backbone: Literal["tf_efficientnet_b4", "tf_efficientnet_b0", "test_efficientnet"] = "tf_efficientnet_b4",
     ) -> None:
         super().__init__()
+        if depth < 1:
+            raise ModelError(f"m2tr: depth {depth} leaves no stage; use 1 to 4")
         if side < 32 or side % 32:
-            raise ValueError(f"m2tr: side {side} is not a multiple of 32; use 224 (cropped from 240), 256 or 320")
+            raise ModelError(f"m2tr: side {side} is not a multiple of 32; use 224 (cropped from 240), 256 or 320")
         self.variant, self.side = variant, side
         fit = ("crop" if side <= 240 else "resize") if fit == "auto" else fit
         wanted = band if variant == "dct" and filter == "fixed" else None
         self.spec = ClipSpec("single", 1, size=side, fit=fit, norm="imagenet", bands=wanted, masks=mask)
         self.backbone = timm.create_model(backbone, num_classes=0, drop_path_rate=0.2, bn_momentum=0.01)
+        tag = "r160_in1k" if backbone == "test_efficientnet" else "ap_in1k"  # AdvProp, as released
+        self.pretrained = (Backbone(f"{backbone}.{tag}", "backbone"),)
         channels = self.backbone.feature_info[1]["num_chs"]
         if variant == "fft":
             self.stages = nn.Sequential(*(FilterStage(channels, side // 4, wiring) for _ in range(depth)))
@@ -153,7 +161,7 @@ class M2TR(nn.Module):
         """Logits (B, 2), feature (B, D), frame_feature (B, T, D) for VTF, and mask logits (B, T, 1, S, S) if asked for.
 
         Without `bands` the dct variant makes them from the clip itself, whose own S is then the whole picture.
-        Raises ValueError for a side the network was not built for.
+        Raises ModelError for a side the network was not built for.
         """
         self.check(clip, bands)
         frames = clip.shape[1]
@@ -192,13 +200,13 @@ class M2TR(nn.Module):
     def check(self, clip: Tensor, bands: Tensor | None) -> None:
         """Refuse clips of a shape the network cannot take, in words."""
         if clip.ndim != 5 or clip.shape[2] != 3 or clip.shape[3] != clip.shape[4]:
-            raise ValueError(f"m2tr: expected a clip (B, T, 3, S, S), got {tuple(clip.shape)}")
+            raise ModelError(f"m2tr: expected a clip (B, T, 3, S, S), got {tuple(clip.shape)}")
         side = clip.shape[-1]
         bound = self.variant == "fft" or bands is None or isinstance(self.bands, LearnableBands)
         if bound and side != self.side:
-            raise ValueError(f"m2tr: built for pictures of {self.side} px, got {side} px; build it with side={side}")
+            raise ModelError(f"m2tr: built for pictures of {self.side} px, got {side} px; build it with side={side}")
         if side % 32:
-            raise ValueError(f"m2tr: side {side} is not a multiple of 32; use 224 (cropped from 240), 256 or 320")
+            raise ModelError(f"m2tr: side {side} is not a multiple of 32; use 224 (cropped from 240), 256 or 320")
         if bands is not None and bands.shape != (*clip.shape[:2], 9, side, side):
             expected = (*clip.shape[:2], 9, side, side)
-            raise ValueError(f"m2tr: expected bands {expected} beside this clip, got {tuple(bands.shape)}")
+            raise ModelError(f"m2tr: expected bands {expected} beside this clip, got {tuple(bands.shape)}")

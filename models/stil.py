@@ -2,15 +2,18 @@
 
 Paper: Gu, Chen, Yao, Ding, Li, Huang, Ma, ACM MM 2021, https://arxiv.org/abs/2109.01860, figures 2 to 4.
 Input: (B, T, 3, H, W) with ImageNet mean and std; published T = 8 sparse frames of 224 x 224, any T and any side
-whose last map still holds one SIM pooling window (97 px upward with `sim_pool=4`) runs. Output: logits per frame, averaged.
-Size: 22,688,418 parameters; 37,531,135,232 MACs for 8 frames of 224 x 224 (4.691 G per frame).
+whose last map still holds one SIM pooling window (97 px upward with `sim_pool=4`) runs. Output: logits per frame,
+averaged. Size: 22,688,418 parameters; 37,531,135,232 MACs for 8 frames of 224 x 224 (4.691 G per frame).
 
 Where figure and released code differ we follow the code (4 x 4 SIM pooling, two full 1x1 projections, ISM before the
 last SIM convolution, gate sigmoid - 0.5 with a residual). Ours:
 - T is read from the input, frames keep their order; upstream reshapes to 8 frames whatever it is given.
-- The H-T and W-T planes are not rearranged: a (3, 1) kernel on a (H, T) picture is a (3, 1) kernel on the (H, W) map of
-  every frame, and BatchNorm sees the same set of numbers. Same for the shift, a depthwise (3, 1) kernel on (T, H*W).
+- The H-T and W-T planes are not rearranged: a (3, 1) kernel on a (H, T) picture is a (3, 1) kernel on the (H, W)
+  map of every frame, and BatchNorm sees the same set of numbers. Same for the shift, a depthwise (3, 1) kernel on
+  (T, H*W).
 - The two 1x1 projections of a block are two halves of one convolution: same parameters, the input is read once.
+- Pretrained weights are those of ResNet-50-D: stem, both 1x1 convolutions and shortcuts fit by shape, the 3x3 ones
+  start fresh (the paper's SCNet-50-v1d, which has them, is not in timm).
 - `width` and `layers` make smaller machines than the published one.
 """
 
@@ -22,7 +25,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from models.options import ModelError
 from models.spec import ClipSpec
+from models.weights import Backbone
 
 
 def conv_bn(inputs: int, outputs: int, kernel: int | tuple[int, int], stride: int = 1) -> nn.Sequential:
@@ -196,13 +201,14 @@ class STIL(nn.Module):
                 inputs = planes * 4
             self.add_module(f"layer{stage + 1}", nn.ModuleList(blocks))
         self.head = nn.Linear(inputs, 2)
+        self.pretrained = (Backbone("resnet50d.gluon_in1k", "", resnet50d_name),) if width == 64 else ()
         initialise(self)
         self.to(memory_format=torch.channels_last)
 
     def outputs(self, clip: Tensor, bands: Tensor | None = None) -> dict[str, Tensor]:
         """Logits (B, 2) and the pooled feature (B, 32 * width) of clips (B, T, 3, H, W).
 
-        Raises ValueError where the last map would be smaller than SIM's pooling window.
+        Raises ModelError where the last map would be smaller than SIM's pooling window.
         """
         self.check(clip.shape)
         frames = clip.shape[1]
@@ -221,13 +227,13 @@ class STIL(nn.Module):
     def check(self, shape: torch.Size) -> None:
         """Refuse what cannot be a clip or is too small, before a pooling deep inside fails."""
         if len(shape) != 5 or shape[2] != 3:
-            raise ValueError(f"stil: expected a clip (B, T, 3, H, W), got {tuple(shape)}")
+            raise ModelError(f"stil: expected a clip (B, T, 3, H, W), got {tuple(shape)}")
         least = min(shape[3:])
         for _ in range(5):
             least = (least + 1) // 2
         if least < self.sim_pool:
             needed = 32 * (self.sim_pool - 1) + 1
-            raise ValueError(
+            raise ModelError(
                 f"stil: {shape[3]} x {shape[4]} px leave a last map of {least} px, smaller than SIM's "
                 f"{self.sim_pool} x {self.sim_pool} pooling; use a side of at least {needed} px"
             )
@@ -254,3 +260,16 @@ def initialise(model: nn.Module) -> None:
     for module in model.modules():
         if isinstance(module, Shift):
             module.reset()
+
+
+def resnet50d_name(name: str) -> str | None:
+    """timm's tensor name in a ResNet-50-D -> ours, None for the 3x3 convolutions, whose two streams have no counterpart."""
+    parts = name.split(".")
+    if parts[0] == "conv1":
+        return ".".join(["stem", *parts[1:]])
+    if parts[0] == "bn1":
+        return f"stem.7.{parts[-1]}"
+    places = {"conv1": "enter.0", "bn1": "enter.1", "conv3": "leave.0", "bn3": "leave.1", "downsample": "shortcut"}
+    if len(parts) > 3 and parts[2] in places:
+        return ".".join([*parts[:2], places[parts[2]], *parts[3:]])
+    return None

@@ -1,9 +1,9 @@
 """VTF: video temporal fusion, M2TR's transformer over the features of a video's frames.
 
 Paper: https://arxiv.org/abs/2104.09770, section 3.4: 16 frames, 4 encoder layers, 8 heads, a class token. No code was
-released; ours projects the 1792-d features to 512 channels, learns positions, normalises first, and has an MLP of 2048.
-Input: features (B, T, D) of a frozen M2TR (`outputs()["frame_feature"]`, or cached), in time order. Output: logits (B, 2).
-Size: 13,540,354 parameters at D = 1792 and 16 frames.
+released; ours projects the 1792-d features to 512 channels, learns positions, normalises first, and has an MLP of
+2048. Input: features (B, T, D) of a frozen M2TR (`outputs()["frame_feature"]`, or cached), in time order. Output:
+logits (B, 2). Size: 13,538,818 parameters at D = 1792 and 16 frames.
 """
 
 from __future__ import annotations
@@ -11,12 +11,21 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from models.options import ModelError
+
 
 class VTF(nn.Module):
     """Transformer encoder with a class token over frame features (B, T, feature), T up to `frames` -> logits (B, 2)."""
 
     def __init__(
-        self, *, feature: int = 1792, frames: int = 16, width: int = 512, layers: int = 4, heads: int = 8, mlp: int = 2048
+        self,
+        *,
+        feature: int = 1792,
+        frames: int = 16,
+        width: int = 512,
+        layers: int = 4,
+        heads: int = 8,
+        mlp: int = 2048,
     ) -> None:
         super().__init__()
         self.frames = frames
@@ -32,11 +41,13 @@ class VTF(nn.Module):
         self.head = nn.Linear(width, 2)
 
     def forward(self, features: Tensor) -> Tensor:
-        """Raises ValueError for more frames than there are positions."""
+        """Raises ModelError for more frames than there are positions."""
         if features.ndim != 3 or features.shape[-1] != self.project.in_features:
-            raise ValueError(f"vtf: expected features (B, T, {self.project.in_features}), got {tuple(features.shape)}")
+            raise ModelError(
+                f"vtf: expected features (B, T, {self.project.in_features}), got {tuple(features.shape)}"
+            )
         if features.shape[1] > self.frames:
-            raise ValueError(f"vtf: {features.shape[1]} frames, but only {self.frames} positions were learnt")
+            raise ModelError(f"vtf: {features.shape[1]} frames, but only {self.frames} positions were learnt")
         x = self.project(features)
         x = torch.cat([self.token.expand(len(x), -1, -1), x], 1)  # (B, 1 + T, width)
         x = self.encoder(x + self.position[:, : x.shape[1]])

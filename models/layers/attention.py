@@ -1,7 +1,7 @@
-"""Attention over feature maps: M2TR's multi-scale patch transformer and its cross-modality attention over all positions.
+"""Attention over feature maps: M2TR's multi-scale patch transformer and cross-modality attention.
 
-Maps are (N, C, H, W); both bricks use scaled_dot_product_attention where it wins, so that the H*W x H*W matrix of the
-cross attention (6400 x 6400 at a side of 320) never exists. In channels-last memory queries, keys and values are views.
+Maps are (N, C, H, W). The cross attention uses scaled_dot_product_attention, so that its H*W x H*W matrix (6400 x
+6400 at a side of 320) never exists; in channels-last memory its queries, keys and values are views of the maps.
 """
 
 from __future__ import annotations
@@ -9,6 +9,8 @@ from __future__ import annotations
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+from models.options import ModelError
 
 
 def feed_forward(channels: int) -> nn.Sequential:
@@ -39,8 +41,8 @@ def to_map(tokens: Tensor, grid: int, height: int, width: int) -> Tensor:
 class PatchAttention(nn.Module):
     """Four heads of C/4 channels attend between patches of side H, H/2, H/4 and H/8 (M2TR section 3.2, equation 2).
 
-    (N, C, H, W) with H and W multiples of 8 -> the same shape. The first head has one token: softmax is 1 and the head
-    is a linear map of its values.
+    (N, C, H, W) with H and W multiples of 8 -> the same shape. The first head has one token: softmax is 1 and the
+    head is a linear map of its values.
     """
 
     grids = (1, 2, 4, 8)
@@ -48,7 +50,7 @@ class PatchAttention(nn.Module):
     def __init__(self, channels: int) -> None:
         super().__init__()
         if channels % len(self.grids):
-            raise ValueError(f"patch attention: {channels} channels do not split into {len(self.grids)} heads")
+            raise ModelError(f"patch attention: {channels} channels do not split into {len(self.grids)} heads")
         self.qkv = nn.Conv2d(channels, 3 * channels, 1)
         self.out = nn.Sequential(
             nn.Conv2d(channels, channels, 3, padding=1), nn.BatchNorm2d(channels), nn.LeakyReLU(0.2, inplace=True)
@@ -66,11 +68,16 @@ class PatchAttention(nn.Module):
 
 
 def attend_patches(q: Tensor, k: Tensor, v: Tensor, grid: int) -> Tensor:
-    """softmax(q k^T / sqrt(length)) v between the patches of (N, C, H, W) maps: (N, grid^2, length)."""
+    """softmax(q k^T / sqrt(length)) v between the patches of (N, C, H, W) maps: (N, grid^2, length).
+
+    Explicit, because the matrix is at most 64 x 64 and tokens of 800 to 12,800 values are too long for a fused
+    kernel.
+    """
     values = to_tokens(v, grid)
     if grid == 1:
         return values
-    return F.scaled_dot_product_attention(to_tokens(q, grid), to_tokens(k, grid), values)
+    queries, keys = to_tokens(q, grid) * (values.shape[-1] ** -0.5), to_tokens(k, grid)
+    return torch.softmax(queries @ keys.transpose(1, 2), -1) @ values
 
 
 class MultiScaleTransformer(nn.Module):
@@ -87,7 +94,7 @@ class MultiScaleTransformer(nn.Module):
 
 
 class CrossAttention(nn.Module):
-    """Every position of one map asks every position of another: softmax(Q K^T * scale) V (M2TR section 3.3, equation 5).
+    """Every position of one map asks every position of another: softmax(Q K^T * scale) V (M2TR section 3.3).
 
     query, other: (N, C, H, W) -> (N, C, H, W). scale: None for C^-0.5 (released code), "map" for (H*W*C)^-0.5 (first
     version of the paper).

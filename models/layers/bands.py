@@ -1,13 +1,15 @@
 """DCT band images on the device: pixels (..., 3, S, S) in 0..1 to low, mid and high pictures (..., 9, S, S).
 
-Transform: orthonormal 2-D DCT-II per colour channel, D X D^T, as matrix products with the few basis rows the two lower
-bands need. Bands of coefficient (u, v), u down and v across, picture side S:
+Transform: orthonormal 2-D DCT-II per colour channel, D X D^T, as matrix products with the few basis rows the two
+lower bands need. Bands of coefficient (u, v), u down and v across, picture side S:
     area          low u+v < S/sqrt(8), mid < S/2 (rounded): 1/16 and 1/8 of the spectrum by area (85 and 120 at S = 240)
     linear        low u+v < S//16, mid < S//8: the thresholds of M2TR's text as shares of the axis
-    linear_f3net  start < u+v <= end at S//16, S//8, S: as the authors' library does for F3-Net; DC and u+v > S are lost
+    linear_f3net  start < u+v <= end at S//16, S//8, S: as the authors' library does for F3-Net; DC and u+v > S are
+    lost
     radial        u^2+v^2 below quarter discs of 1/16 and 1/8 of the area (ours because it is free of direction)
 All but linear_f3net partition the spectrum, so high = picture - low - mid and the three add up to the picture.
-The stored form (pipeline/bands.py) holds the coefficients below the high band, row by row, of pixels / 255 as float16.
+The stored form (pipeline/bands.py) holds the coefficients below the high band, row by row, of pixels / 255 as
+float16.
 """
 
 from __future__ import annotations
@@ -19,6 +21,7 @@ import torch
 from torch import Tensor, nn
 
 from models.layers.precision import full_precision
+from models.options import ModelError
 
 Definition = Literal["area", "linear", "linear_f3net", "radial"]
 
@@ -34,7 +37,7 @@ def dct_basis(side: int) -> Tensor:
 def band_masks(side: int, definition: Definition = "area") -> Tensor:
     """Which coefficients make low, mid and high: (3, S, S) bool, rows u (down), columns v (across).
 
-    Raises ValueError for an unknown definition.
+    Raises ModelError for an unknown definition.
     """
     axis = torch.arange(side, device="cpu")
     u, v = torch.meshgrid(axis, axis, indexing="ij")
@@ -50,15 +53,15 @@ def band_masks(side: int, definition: Definition = "area") -> Tensor:
             [(total > 0) & (total <= low), (total > low) & (total <= mid), (total > mid) & (total <= side)]
         )
     else:
-        raise ValueError(f"bands: unknown definition {definition!r}; known are {', '.join(get_args(Definition))}")
+        raise ModelError(f"bands: unknown definition {definition!r}; known are {', '.join(get_args(Definition))}")
     return torch.stack([order < low, (order >= low) & (order < mid), order >= mid])
 
 
 class Bands(nn.Module):
     """Fixed bands of pictures of one side; no parameters, and float32 whatever the autocast around it says.
 
-    (..., 3, S, S) pixels in 0..1 -> (..., 9, S, S): low R, G, B, mid R, G, B, high R, G, B. `restore` starts from stored
-    coefficients instead, `coefficients` makes them.
+    (..., 3, S, S) pixels in 0..1 -> (..., 9, S, S): low R, G, B, mid R, G, B, high R, G, B. `restore` starts from
+    stored coefficients instead, `coefficients` makes them.
     """
 
     def __init__(self, side: int, definition: Definition = "area") -> None:
@@ -66,12 +69,13 @@ class Bands(nn.Module):
         self.side, self.definition = side, definition
         masks = band_masks(side, definition)
         if not masks[0].any() or not masks[1].any():
-            raise ValueError(f"bands: pictures of {side} px have no {definition} bands; use a larger side")
+            raise ModelError(f"bands: pictures of {side} px have no {definition} bands; use a larger side")
         self.partition = bool((masks.sum(0) == 1).all())
         self.rows = extent(masks[0] | masks[1])
         self.low_rows = extent(masks[0])
         places = (masks[0] | masks[1])[: self.rows, : self.rows].flatten().nonzero().squeeze(1)
-        # The tables are made on the processor, since their values decide shapes, and then go where the module is built.
+        # The tables are made on the processor, since their values decide shapes, and then go where the module is
+        # built.
         device = torch.get_default_device()
         self.register_buffer("masks", masks.float().to(device), persistent=False)
         self.register_buffer("basis", dct_basis(side).float().to(device), persistent=False)
@@ -89,13 +93,15 @@ class Bands(nn.Module):
     def restore(self, coefficients: Tensor, pixels: Tensor) -> Tensor:
         """Band images from stored (..., 3, K) coefficients of pixels / 255 and their (..., 3, S, S) pixels in 0..1.
 
-        Raises ValueError where K is not that of this side and definition, or the high band is not the rest.
+        Raises ModelError where K is not that of this side and definition, or the high band is not the rest.
         """
         self.check(pixels)
         if not self.partition:
-            raise ValueError(f"bands: {self.definition} cannot be restored, its high band is not the rest of the picture")
+            raise ModelError(
+                f"bands: {self.definition} cannot be restored, its high band is not the rest of the picture"
+            )
         if coefficients.shape[-1] != len(self.places) or coefficients.shape[:-1] != pixels.shape[:-2]:
-            raise ValueError(
+            raise ModelError(
                 f"bands: expected coefficients {(*pixels.shape[:-2], len(self.places))} for {self.definition} at "
                 f"{self.side} px, got {tuple(coefficients.shape)}; the cache was made with another definition or size"
             )
@@ -136,7 +142,9 @@ class Bands(nn.Module):
     def check(self, pixels: Tensor) -> None:
         if pixels.shape[-3:] != (3, self.side, self.side):
             expected = f"(..., 3, {self.side}, {self.side})"
-            raise ValueError(f"bands: expected pictures {expected}, got {tuple(pixels.shape)}; build Bands for that side")
+            raise ModelError(
+                f"bands: expected pictures {expected}, got {tuple(pixels.shape)}; build Bands for that side"
+            )
 
 
 class LearnableBands(Bands):
