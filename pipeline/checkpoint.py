@@ -79,7 +79,8 @@ def save(run: Path, name: str, state: dict, parts: Mapping[str, Tensors | None],
 
 def saved(run: Path, kind: str = "step") -> list[Path]:
     """The run's checkpoints of one kind (step or best), newest first."""
-    return sorted((run / FOLDER).glob(f"{kind}-*"), reverse=True)
+    found = (run / FOLDER).glob(f"{kind}-*")
+    return sorted((path for path in found if path.name.split("-")[1].isdigit()), reverse=True)
 
 
 def read(folder: Path) -> Checkpoint:
@@ -168,6 +169,29 @@ def join_optimizer(tensors: Tensors, rest: dict) -> dict:
         parameter, _, name = key.partition(".")
         state.setdefault(int(parameter), {})[name] = tensor
     return {"state": state, "param_groups": rest["param_groups"]}
+
+
+def load_optimizer(optimizer: torch.optim.Optimizer, point: Checkpoint) -> None:
+    """Put a checkpoint's optimizer state back. Raises CheckpointError when it does not fit the parameters."""
+    parameters = [p for group in optimizer.param_groups for p in group["params"]]
+    try:
+        state = join_optimizer(point.optimizer or {}, point.state["optimizer"])
+        for number, values in state["state"].items():
+            for name, value in values.items():
+                shape = tuple(parameters[number].shape)
+                if isinstance(value, Tensor) and value.dim() and tuple(value.shape) != shape:
+                    raise ValueError(f"{number}.{name} is {tuple(value.shape)}, the parameter {shape}")
+        optimizer.load_state_dict(state)
+    except (KeyError, ValueError, TypeError, IndexError, AttributeError) as error:
+        raise CheckpointError(f"{point.folder}: its optimizer state does not fit the model ({error})") from error
+
+
+def forget_after(run: Path, step: int) -> None:
+    """Remove the checkpoints of steps after `step`: damaged ones, or of a future that is walked again."""
+    for kind in ("step", "best"):
+        for folder in saved(run, kind):
+            if int(folder.name.split("-")[1]) > step:
+                remove_folder(folder)
 
 
 def read_weights(path: Path, trust: bool = False) -> Tensors:

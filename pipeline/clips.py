@@ -15,6 +15,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Protocol
 
@@ -24,7 +25,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import interpolate
 
-from models.layers.bands import band_images
+from models.layers.bands import Bands
 from models.spec import NORMS, ClipSpec
 from pipeline.cache import open_video
 from pipeline.errors import CacheError
@@ -129,6 +130,12 @@ class ClipSource:
                 picks = [picks[i] for i in np.rint(np.linspace(0, len(picks) - 1, per_video)).astype(int)]
             samples += [Sample(video, chosen) for chosen in picks]
         return samples
+
+    def facts(self) -> dict[str, object]:
+        """What run.json says of the manifest."""
+        fakes = int((self.labels == FAKE).sum())
+        counts = {"videos": len(self), "real": len(self) - fakes, "fake": fakes, "missing": len(self.missing)}
+        return {"path": str(self.path), "sha256": self.sha256, "key": self.key, **counts}
 
     def read(self, sample: Sample, out: NDArray[np.uint8], masks: NDArray[np.uint8] | None = None) -> None:
         """Fill `out` (T,S,S,3), and `masks` (T,S,S) where wanted, with one sample; CacheError names the folder."""
@@ -241,7 +248,7 @@ def prepare(raw: RawBatch, spec: ClipSpec, device: torch.device | str, augment: 
         pixels = torch.stack([clip for clip, _ in changed])
         masks = None if masks is None else torch.stack([mask for _, mask in changed])
     unit = pixels.float().div_(255)
-    bands = None if spec.bands is None else band_images(unit, spec.bands)
+    bands = None if spec.bands is None else _bands(unit.shape[-1], spec.bands, str(unit.device))(unit)
     place = [_offset(unit.shape[-1], spec, sample, rng) for sample, rng in zip(raw.samples, numbers, strict=True)]
     if masks is not None:
         masks = (fit(masks.float(), spec, place, mode="nearest") > 127).float()
@@ -251,6 +258,11 @@ def prepare(raw: RawBatch, spec: ClipSpec, device: torch.device | str, augment: 
         masks,
         label,
     )
+
+
+@cache
+def _bands(side: int, definition: str, device: str) -> Bands:
+    return Bands(side, definition).to(device)
 
 
 def _offset(side: int, spec: ClipSpec, sample: Sample, rng: np.random.Generator) -> tuple[int, int]:

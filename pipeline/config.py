@@ -90,10 +90,11 @@ class TrainConfig:
     """One training run; what the papers decide (optimizer, batch, epochs, loss, augmentation) stands in the recipe.
 
     manifest, val: manifests, or exported .h5 files; val "" trains without validation.   cache: root of the folders.
-    options: of the model.   recipe: named preset of the model; overrides: fields of it with other values.
-    steps: stop after so many steps, 0 for the recipe's epochs.   balance: balanced, paired or none; all_clips: every
-    clip in an epoch, not one of each video.   accumulate: parts a batch is computed in.   ema: decay of averaged
-    weights, 0 for none.   precision: auto is float32 on a CPU, bf16 on a GPU that has it.   devices: processes.
+    options: of the model.   recipe: named preset of the model, "" for its first; overrides: of its fields.
+    steps: stop after so many steps, 0 for the recipe's epochs.   all_clips: every clip in an epoch, not one of each
+    video.   accumulate: parts a batch is computed in.   ema: decay of averaged weights, 0 for none.   sync_norm:
+    batch statistics over all GPUs.   precision: auto is float32 on a CPU, bf16 on a GPU that has it.   devices:
+    processes.
     val_clips: samples scored per video between epochs, 0 for all.   patience: epochs without a better validation
     before stopping, 0 for never.   checkpoint_steps: also inside an epoch, 0 for its end only.
     nan_limit: steps in a row without a finite loss before giving up.   pretrained: ImageNet weights; init: a file.
@@ -104,11 +105,10 @@ class TrainConfig:
     cache: str = "cache"
     model: str = "clrnet"
     options: dict[str, object] = field(default_factory=dict)
-    recipe: str = "paper"
+    recipe: str = ""
     overrides: dict[str, object] = field(default_factory=dict)
     steps: int = 0
     seed: int = 0
-    balance: Literal["balanced", "paired", "none"] = "balanced"
     all_clips: bool = False
     accumulate: int = 1
     ema: float = 0.0

@@ -58,3 +58,9 @@ class CheckpointError(PipelineError):
     """A checkpoint is damaged, unsafe, or belongs to another model or other pixels."""
 
     exit_code = EXIT_REFUSED
+
+
+class TrainError(PipelineError):
+    """Training cannot go on: the loss is not finite any more."""
+
+    exit_code = EXIT_REFUSED

@@ -194,7 +194,7 @@ def summary(folder: Path) -> dict[str, Any]:
     run = open_run(folder)
     lines, speeds = list(read_lines(folder / METRICS)), list(read_lines(folder / SPEED))
     losses = [line["loss"] for line in lines if line.get("kind") == "step" and line.get("loss") is not None]
-    best = max((line for line in lines if line.get("kind") == "validation"), key=_rank, default={})
+    best = max((line for line in lines if line.get("kind") == "epoch"), key=_rank, default={})
     device = run.document.get("device")
     return {
         "run": folder.name,
