@@ -1,4 +1,4 @@
-"""STIL written plainly after its sheet: NCHW, every rearrangement spelled out: truth and baseline.
+"""STIL written plainly after its specification: NCHW, every rearrangement spelled out: truth and baseline.
 
 Input (B, T, 3, H, W) normalised; output logits (B, 2). `load(plain, ours)` copies the weights of a models.stil.STIL.
 """

@@ -1,21 +1,23 @@
 """M2TR: multi-modal multi-scale transformer, one face picture in, logits and a manipulation mask out.
 
 Paper: Wang, Wu, Ouyang, Han, Chen, Lim, Jiang, https://arxiv.org/abs/2104.09770. Two networks carry the name:
-`variant="dct"` (default; version 1 of April 2021, figure 2): fixed DCT bands of the picture feed a frequency
-stream, one multi-scale transformer, one cross-modality fusion. No code of it was released. `variant="fft"` (ICMR
-2022, the released network): four stages of transformer, learnable FFT filter and cross attention.
+- `variant="dct"` (default; version 1 of April 2021, figure 2): fixed DCT bands of the picture feed a frequency
+  stream, one multi-scale transformer, one cross-modality fusion. No code of it was released.
+- `variant="fft"` (ICMR 2022, the released network): four stages of transformer, learnable FFT filter, cross attention.
 
 Input: (B, T, 3, S, S) with ImageNet mean and std, S a multiple of 32; published T = 1 and S = 320, default 224 so
-that a crop of 240 px is cut and not interpolated. T frames share the network, their features are averaged (section
-6 of the sheet's `mean`); models/vtf.py is the other video head. dct also takes bands (B, T, 9, S, S). Size (fft,
-without its unused second classifier, MACs without the FFT): at 320 18,607,946 parameters and 14,945,623,392 MACs,
-at 256 18,308,938 and 7,150,403,424, at 224 18,184,010 and 4,704,555,744 (ours does 409,600 fewer: with one token,
-attention is its value). dct at 224: 17,616,938 parameters, 2,360,734,432 MACs and 66,663,072 for the bands.
+that a crop of 240 px is cut and not interpolated. T frames share the network and their features are averaged before
+the classifier; models/vtf.py is the other video head. dct also takes bands (B, T, 9, S, S).
+Size of fft, without the backbone's own classifier that upstream carries unused, MACs without the FFT:
+    side 224   18,184,010 parameters    4,704,146,144 MACs
+    side 256   18,308,938 parameters
+    side 320   18,607,946 parameters   14,945,213,792 MACs
+(MACs as published minus 4 x 102,400: with one token, attention is its value and nothing is multiplied.)
+Size of dct at 224: 17,616,938 parameters, 2,360,734,432 MACs, and 66,663,072 where it makes the bands itself.
 
 Ours where version 1 says nothing: the frequency stream is three 3x3 convolutions; f_mt is the transformer's output
-with its residual; features of several frames are averaged before the classifier. Elsewhere as released, but: raw
-logits in training and evaluation (upstream feeds sigmoids to a softmax), a mask decoder that can be built, no dead
-classifier.
+with its residual. Elsewhere as released, but: raw logits in training and evaluation (upstream feeds sigmoids to a
+softmax), and a mask decoder that can be built (upstream's cannot).
 """
 
 from __future__ import annotations
@@ -158,7 +160,7 @@ class M2TR(nn.Module):
         self.to(memory_format=torch.channels_last)
 
     def outputs(self, clip: Tensor, bands: Tensor | None = None) -> dict[str, Tensor]:
-        """Logits (B, 2), feature (B, D), frame_feature (B, T, D) for VTF, and mask logits (B, T, 1, S, S) if asked for.
+        """Logits (B, 2), feature (B, D), frame_feature (B, T, D) for VTF, mask logits (B, T, 1, S, S) if built in.
 
         Without `bands` the dct variant makes them from the clip itself, whose own S is then the whole picture.
         Raises ModelError for a side the network was not built for.

@@ -3,7 +3,8 @@
 Paper: Gu, Chen, Yao, Ding, Li, Huang, Ma, ACM MM 2021, https://arxiv.org/abs/2109.01860, figures 2 to 4.
 Input: (B, T, 3, H, W) with ImageNet mean and std; published T = 8 sparse frames of 224 x 224, any T and any side
 whose last map still holds one SIM pooling window (97 px upward with `sim_pool=4`) runs. Output: logits per frame,
-averaged. Size: 22,688,418 parameters; 37,531,135,232 MACs for 8 frames of 224 x 224 (4.691 G per frame).
+averaged.
+Size: 22,688,418 parameters; 37,531,135,232 MACs for 8 frames of 224 x 224 (4.691 G per frame).
 
 Where figure and released code differ we follow the code (4 x 4 SIM pooling, two full 1x1 projections, ISM before the
 last SIM convolution, gate sigmoid - 0.5 with a residual). Ours:
@@ -263,7 +264,7 @@ def initialise(model: nn.Module) -> None:
 
 
 def resnet50d_name(name: str) -> str | None:
-    """timm's tensor name in a ResNet-50-D -> ours, None for the 3x3 convolutions, whose two streams have no counterpart."""
+    """timm's tensor name in a ResNet-50-D -> ours, None for the 3x3 convolutions, which have no counterpart."""
     parts = name.split(".")
     if parts[0] == "conv1":
         return ".".join(["stem", *parts[1:]])

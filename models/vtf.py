@@ -2,8 +2,10 @@
 
 Paper: https://arxiv.org/abs/2104.09770, section 3.4: 16 frames, 4 encoder layers, 8 heads, a class token. No code was
 released; ours projects the 1792-d features to 512 channels, learns positions, normalises first, and has an MLP of
-2048. Input: features (B, T, D) of a frozen M2TR (`outputs()["frame_feature"]`, or cached), in time order. Output:
-logits (B, 2). Size: 13,538,818 parameters at D = 1792 and 16 frames.
+2048.
+Input: features (B, T, D) of a frozen M2TR (`outputs()["frame_feature"]`, or cached), in time order.
+Output: logits (B, 2).
+Size: 13,538,818 parameters at D = 1792 and 16 frames.
 """
 
 from __future__ import annotations
@@ -15,7 +17,7 @@ from models.options import ModelError
 
 
 class VTF(nn.Module):
-    """Transformer encoder with a class token over frame features (B, T, feature), T up to `frames` -> logits (B, 2)."""
+    """Encoder with a class token over frame features (B, T, feature), T up to `frames` -> logits (B, 2)."""
 
     def __init__(
         self,

@@ -2,14 +2,12 @@
 
 Transform: orthonormal 2-D DCT-II per colour channel, D X D^T, as matrix products with the few basis rows the two
 lower bands need. Bands of coefficient (u, v), u down and v across, picture side S:
-    area          low u+v < S/sqrt(8), mid < S/2 (rounded): 1/16 and 1/8 of the spectrum by area (85 and 120 at S = 240)
+    area          low u+v < S/sqrt(8), mid < S/2 rounded (85, 120 at S = 240): 1/16, 1/8 of the spectrum by area
     linear        low u+v < S//16, mid < S//8: the thresholds of M2TR's text as shares of the axis
-    linear_f3net  start < u+v <= end at S//16, S//8, S: as the authors' library does for F3-Net; DC and u+v > S are
-    lost
+    linear_f3net  start < u+v <= end at S//16, S//8, S, as the authors' F3-Net; DC and u+v > S are lost
     radial        u^2+v^2 below quarter discs of 1/16 and 1/8 of the area (ours because it is free of direction)
 All but linear_f3net partition the spectrum, so high = picture - low - mid and the three add up to the picture.
-The stored form (pipeline/bands.py) holds the coefficients below the high band, row by row, of pixels / 255 as
-float16.
+The stored form (pipeline/bands.py) holds the coefficients below the high band, row by row, of pixels / 255, float16.
 """
 
 from __future__ import annotations
@@ -148,7 +146,7 @@ class Bands(nn.Module):
 
 
 class LearnableBands(Bands):
-    """Bands whose masks move: mask + 2 sigmoid(theta) - 1, theta ~ N(0, 0.1) per band and coefficient (F3-Net, FAD)."""
+    """Bands whose masks move: mask + 2 sigmoid(theta) - 1, theta ~ N(0, 0.1) per coefficient (F3-Net)."""
 
     def __init__(self, side: int, definition: Definition = "area") -> None:
         super().__init__(side, definition)

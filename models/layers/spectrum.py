@@ -10,7 +10,7 @@ from models.layers.precision import full_precision
 
 
 class GlobalFilter(nn.Module):
-    """z = irfft2(G * rfft2(x)), one complex G per channel and frequency; maps (N, C, side, side) -> the same, float32.
+    """z = irfft2(G * rfft2(x)), one complex G per channel and frequency; maps (N, C, side, side), float32 out.
 
     weight: (C, side, side/2 + 1, 2), real and imaginary part ~ N(0, 0.02). The transform is orthonormal and runs in
     float32 under any autocast: half types have no FFT on most sides, and bfloat16 would lose the traces looked for.
@@ -28,7 +28,7 @@ class GlobalFilter(nn.Module):
 
 
 def resample_filter(weight: Tensor, side: int) -> Tensor:
-    """G (C, h, h/2 + 1, 2) of one side for maps of another, bilinear over frequencies; the zero frequency stays itself.
+    """G (C, h, h/2 + 1, 2) of one side for maps of another, bilinear over frequencies; zero stays zero frequency.
 
     Ours: the filter's size is part of the network, so a checkpoint made at one side needs this at another.
     """
