@@ -38,7 +38,12 @@ def plain_convlstm(layer: nn.Module, clip: Tensor) -> Tensor:
             cell = torch.zeros_like(hidden)
         recurrent = layer.recurrent_kernel
         gates = from_input + F.conv2d(pad_same(hidden, recurrent.shape[-1], 1), recurrent)
-        i, f, g, o = gates[:, :width], gates[:, width : 2 * width], gates[:, 2 * width : 3 * width], gates[:, 3 * width :]
+        i, f, g, o = (
+            gates[:, :width],
+            gates[:, width : 2 * width],
+            gates[:, 2 * width : 3 * width],
+            gates[:, 3 * width :],
+        )
         if layer.gate_act == "hard02":
             i, f, o = (torch.clamp(0.2 * gate + 0.5, 0, 1) for gate in (i, f, o))
         else:

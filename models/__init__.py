@@ -12,7 +12,16 @@ from models.options import ModelError, check_options, nearest, option_defaults, 
 if TYPE_CHECKING:
     from torch import nn
 
-__all__ = ["MODELS", "ModelError", "ModelRow", "create_model", "list_models", "model_class", "resolve_options", "typed_options"]
+__all__ = [
+    "MODELS",
+    "ModelError",
+    "ModelRow",
+    "create_model",
+    "list_models",
+    "model_class",
+    "resolve_options",
+    "typed_options",
+]
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""The papers' losses on a model's `outputs` dict: classification, segmentation and contrastive terms, summed by weight.
+"""The papers' losses on a model's `outputs` dict: classification, segmentation and contrastive terms, weighted.
 
 Logits are (B, 2), labels (B,) int64 with 1 fake, masks (B, T, 1, H, W) with 1 manipulated, features (B, D).
 """
@@ -18,7 +18,9 @@ from models.options import ModelError
 REAL, FAKE = 0, 1
 
 
-def cross_entropy(logits: Tensor, label: Tensor, class_weight: Tensor | None = None, smoothing: float = 0.0) -> Tensor:
+def cross_entropy(
+    logits: Tensor, label: Tensor, class_weight: Tensor | None = None, smoothing: float = 0.0
+) -> Tensor:
     """Mean softmax cross-entropy. Keras' binary cross-entropy on a 2-way softmax against one-hot is the same number:
 
     the two outputs sum to one, so both of its terms are -log p of the true class, and it averages them.
@@ -46,7 +48,9 @@ def focal(
 def segmentation(mask_logits: Tensor, mask: Tensor) -> Tensor:
     """Pixel-wise binary cross-entropy of the manipulation mask; a real face's mask is all zero (M2TR, L_seg)."""
     if mask_logits.shape != mask.shape:
-        raise ModelError(f"loss seg: the model's mask is {tuple(mask_logits.shape)}, the given one {tuple(mask.shape)}")
+        raise ModelError(
+            f"loss seg: the model's mask is {tuple(mask_logits.shape)}, the given one {tuple(mask.shape)}"
+        )
     return F.binary_cross_entropy_with_logits(mask_logits.float(), mask.float())
 
 
@@ -57,12 +61,13 @@ def contrastive(feature: Tensor, label: Tensor) -> Tensor:
     samples has no centre and costs 0; one without fake samples has the first term only.
     """
     feature = feature.float()
-    real = label == REAL
-    if not bool(real.any()):
-        return feature.sum() * 0.0
-    distance = 1 - F.cosine_similarity(feature, feature[real].mean(0, keepdim=True))
-    near = distance[real].mean()
-    return near if bool(real.all()) else near - distance[~real].mean()
+    real, fake = (label == REAL).float(), (label == FAKE).float()
+    # sums and counts instead of selections: no wait for the device to say how many there are
+    centre = (real @ feature) / real.sum().clamp_min(1)  # (D,)
+    distance = 1 - F.cosine_similarity(feature, centre[None])
+    near = (real * distance).sum() / real.sum().clamp_min(1)
+    far = (fake * distance).sum() / fake.sum().clamp_min(1)
+    return (near - far) * (real.sum() > 0)
 
 
 @dataclass(frozen=True)

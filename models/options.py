@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import inspect
+import json
 from collections.abc import Iterable, Mapping
 from types import NoneType, UnionType
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
@@ -39,15 +40,26 @@ def type_text(kind: Any) -> str:
         return "|".join(str(choice) for choice in get_args(kind))
     if get_origin(kind) in (Union, UnionType):
         return " or ".join(type_text(part) for part in get_args(kind))
+    if get_origin(kind) is tuple:
+        inner = [part for part in get_args(kind) if part is not Ellipsis]
+        text = ", ".join(type_text(part) for part in inner)
+        return f"[{text}, ...]" if Ellipsis in get_args(kind) else f"[{text}]"
     return {int: "whole number", float: "number", bool: "yes|no", str: "text", NoneType: "none"}.get(kind, str(kind))
 
 
 def fits(value: object, kind: Any) -> bool:
-    """Whether a value is of an option's type; True is no number, a whole number is a number."""
+    """Whether a value is of an option's type; True is no number, 1 is a number, a list is a tuple."""
     if get_origin(kind) is Literal:
         return any(value == choice and type(value) is type(choice) for choice in get_args(kind))
     if get_origin(kind) in (Union, UnionType):
         return any(fits(value, part) for part in get_args(kind))
+    if get_origin(kind) is tuple:
+        inner = get_args(kind)
+        if not isinstance(value, list | tuple):
+            return False
+        if inner[-1] is Ellipsis:
+            inner = (inner[0],) * len(value)
+        return len(value) == len(inner) and all(map(fits, value, inner))
     if isinstance(value, bool) or kind is bool:
         return isinstance(value, bool) and kind is bool
     return isinstance(value, (int, float) if kind is float else kind)
@@ -65,13 +77,18 @@ def check_options(cls: type, name: str, options: Mapping[str, Any]) -> dict[str,
 
 
 def from_text(text: str, kind: Any) -> Any:
-    """A word as a value of the type. Raises ValueError."""
+    """A word as a value of the type; a tuple is JSON, `[[10, 0.1]]`, or words with commas. Raises ValueError."""
     if get_origin(kind) is Literal:
         return {str(choice): choice for choice in get_args(kind)}.get(text, text)
     if get_origin(kind) in (Union, UnionType):
         if NoneType in get_args(kind) and text == "none":
             return None
         return from_text(text, next(part for part in get_args(kind) if part is not NoneType))
+    if get_origin(kind) is tuple:
+        if text.startswith("["):
+            return json.loads(text)
+        first = get_args(kind)[0]
+        return tuple(from_text(part, first) for part in text.split(",") if part)
     if kind is bool:
         return WORDS.get(text.lower(), text)
     return kind(text)

@@ -146,5 +146,5 @@ def fetch(source: str) -> dict[str, Tensor]:
     except Exception as error:
         raise WeightsError(
             f"--pretrained needs the ImageNet weights '{source}', which are not on this machine and could not be "
-            f"downloaded ({type(error).__name__}); connect once, or train without --pretrained, or name a file with --init"
+            f"downloaded ({type(error).__name__}); connect once, train without --pretrained, or name a file with --init"
         ) from error

@@ -8,8 +8,8 @@ Size: 135,632,756 parameters (attention 74, Xception 20,806,952, ConvLSTM 113,25
 221.46 GMACs for 30 frames.
 
 Decisions where paper and release differ, and ours:
-- The temporal key is transposed (paper); `key_reshape=True` reshapes (T, 3) to (3, T) as the release does, which mixes
-  frames and channels.
+- The temporal key is transposed (paper); `key_reshape=True` reshapes (T, 3) to (3, T) as the release does, which
+  mixes frames and channels.
 - Pixels are scaled to -1..1, what ImageNet's Xception expects; `norm="raw255"` feeds 0..255 as the release does.
 - `pad="tf"` is Keras' Xception (asymmetric pools, BatchNorm eps 1e-3 and momentum 0.01), `torch` is timm's, whose
   weights it fits; for EfficientNet-B0 they are timm's tf_efficientnet_b0 and efficientnet_b0.
@@ -130,6 +130,7 @@ class XceptionLSTM(nn.Module):
     """
 
     small: ClassVar[dict[str, object]] = {"backbone": "efficientnet_b0", "filters": 32, "frames": 3, "size": 96}
+    pretrained_options: ClassVar[dict[str, object]] = {"pad": "torch"}
 
     def __init__(
         self,
@@ -181,7 +182,7 @@ class XceptionLSTM(nn.Module):
             x = x.mean((2, 3), keepdim=True)
         elif min(x.shape[2:]) < 3:
             raise ValueError(
-                f"xception_lstm: {tuple(clip.shape[3:])} px leave a last map of {tuple(x.shape[2:])}, smaller than the "
+                f"xception_lstm: {tuple(clip.shape[3:])} px leave a last map of {tuple(x.shape[2:])}, less than the "
                 "3 x 3 kernel of the ConvLSTM; use a side of at least 71 px, or rnn=lstm"
             )
         x = self.rnn(x, frames).mean((2, 3))  # (B, filters)

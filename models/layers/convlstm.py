@@ -117,7 +117,7 @@ class ConvLSTM(nn.Module):
         self.bias[self.filters : 2 * self.filters] = 1.0
 
     def skipped_macs(self, frames: int, output: Tensor) -> int:
-        """MACs of the recurrent convolution on the zero state: published counts include them, we never compute them."""
+        """MACs of the recurrent convolution on the zero state: published counts have them, we never run them."""
         batch = output.shape[0] if self.last else output.shape[0] // frames
         return batch * output.shape[-2] * output.shape[-1] * self.recurrent_kernel.numel()
 

@@ -1,0 +1,111 @@
+"""`models`: the table of detectors, or one detector stage by stage."""
+
+from __future__ import annotations
+
+import click
+
+from models import MODELS, ModelError, list_models, model_class, typed_options
+from models.options import option_defaults, option_types, type_text
+from models.recipes import RECIPES
+from models.spec import ClipSpec
+from pipeline.errors import UsageError
+
+
+@click.command("models")
+@click.argument("name", required=False)
+@click.option("--option", "options", multiple=True, metavar="NAME=VALUE", help="Option of the model; repeatable.")
+@click.option("--depth", default=2, show_default=True, help="Levels of modules to list.")
+def command(name: str | None, options: tuple[str, ...], depth: int) -> None:
+    """The detectors: paper, parameters, cost, input. NAME lists one of them layer by layer."""
+    if name is None:
+        if options:
+            raise UsageError("--option needs the NAME of a model: models clrnet --option width=16")
+        show_table()
+        return
+    try:
+        show_model(name, options, depth)
+    # a model refuses a combination of options, a side it cannot take, with ValueError in words
+    except ValueError as error:
+        raise UsageError(str(error)) from error
+
+
+def show_table() -> None:
+    """All detectors with their defaults, counted now, not copied from a paper."""
+    from models.cost import measure_cost
+
+    rows = [("name", "parameters", "GMACs", "input", "from the cache", "what, paper")]
+    for name in list_models():
+        try:
+            cost = measure_cost(name)
+        except ImportError as error:
+            raise ModelError(f"{name} cannot be loaded: {error}") from error
+        row, spec = MODELS[name], model_spec(name)
+        rows.append(
+            (
+                name,
+                f"{cost.total.parameters:,}",
+                f"{cost.total.macs / 1e9:.2f}",
+                f"{spec.frames} x {spec.size} px",
+                needs(spec),
+                f"{row.line}; {row.paper}",
+            )
+        )
+    click.echo(table(rows, right=(1, 2)))
+    click.echo("\nGMACs: 10^9 multiply-accumulates for one clip. `models NAME` lists stages, options and recipes.")
+
+
+def show_model(name: str, texts: tuple[str, ...], depth: int) -> None:
+    """One detector: stages with shapes and counts, its options and recipes."""
+    from models.cost import measure_cost
+
+    cls = model_class(name)
+    options = typed_options(name, texts)
+    cost = measure_cost(name, depth, **options)
+    row, spec = MODELS[name], model_spec(name, **options)
+    click.echo(f"{name}: {row.line}\n{row.paper}")
+    click.echo(f"input {' x '.join(map(str, cost.clip))} (B, T, C, H, W), norm {spec.norm}; cache: {needs(spec)}\n")
+    rows = [("stage", "kind", "output", "parameters", "BN statistics", "MACs")]
+    for stage in (*cost.stages, cost.total):
+        indent = "  " * stage.name.count(".")
+        shape = " x ".join(map(str, stage.output)) or "-"
+        counts = (f"{stage.parameters:,}", f"{stage.statistics:,}", f"{stage.macs:,}")
+        rows.append((f"{indent}{stage.name or 'total'}", stage.kind, shape, *counts))
+    click.echo(table(rows, right=(3, 4, 5)))
+    types, defaults = option_types(cls), option_defaults(cls)
+    rows = [("option", "default", "values")]
+    rows += [(option, str(defaults[option]), type_text(kind)) for option, kind in types.items()]
+    click.echo("\n" + table(rows))
+    rows = [("recipe", "lr", "batch", "epochs", "source")]
+    for recipe, values in RECIPES.get(name, {}).items():
+        rows.append((recipe, f"{values.lr:g}", str(values.batch), str(values.epochs), values.source))
+    click.echo("\n" + table(rows, right=(1, 2, 3)))
+
+
+def model_spec(name: str, **options: object) -> ClipSpec:
+    """A model's spec, without drawing a single weight."""
+    import torch
+
+    from models import create_model
+
+    with torch.device("meta"):
+        return create_model(name, **options).spec
+
+
+def needs(spec: ClipSpec) -> str:
+    """What a model takes from the cache: `consecutive(5), 240 px by crop`, bands and masks where it wants them."""
+    extra = [f"bands {spec.bands}"] if spec.bands else []
+    extra += ["masks"] if spec.masks else []
+    return ", ".join([f"{spec.mode}({spec.frames})", f"{spec.size} px by {spec.fit}", *extra])
+
+
+def table(rows: list[tuple[str, ...]], right: tuple[int, ...] = ()) -> str:
+    """Rows as columns two spaces apart; the first row is the head; `right`: columns of numbers."""
+    widths = [max(len(cell) for cell in column) for column in zip(*rows, strict=True)]
+    lines = []
+    for row in rows:
+        cells = [
+            cell.rjust(w) if n in right else cell.ljust(w)
+            for n, (cell, w) in enumerate(zip(row, widths, strict=True))
+        ]
+        lines.append("  ".join(cells).rstrip())
+    return "\n".join(lines)
