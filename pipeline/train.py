@@ -25,7 +25,8 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from models import ModelError
 from models.losses import balanced_weights, total_loss
-from models.recipes import as_values, build_optimizer, get_recipe, lr_factor
+from models.optimizers import build_optimizer, lr_factor
+from models.recipes import as_values, get_recipe
 from pipeline import checkpoint
 from pipeline.augment import build_augment
 from pipeline.clips import Augment, ClipSource, RawBatch, prepare
@@ -159,8 +160,7 @@ class Training:
     def _step(self, batch: list[Sample], batches: Iterator[RawBatch], clock: Clock) -> bool:
         """One optimizer step on one global batch; True when a signal asked any process to stop."""
         fabric, progress = self.fabric, self.progress
-        # the middle of the step, so that a warm-up does not waste its first step on a rate of zero
-        rate = self.recipe.lr * lr_factor(self.recipe, (progress.step + 0.5) / self.per_epoch)
+        rate = self.recipe.lr * lr_factor(self.recipe, (progress.step + 1) / self.per_epoch)
         for group in self.raw_optimizer.param_groups:
             group["lr"] = rate
         torch.manual_seed(zlib.crc32(f"{self.config.seed}/{progress.step}/{fabric.global_rank}".encode()))
