@@ -128,3 +128,44 @@ class TrainConfig:
     pretrained: bool = False
     init: str = ""
     trust_checkpoint: bool = False
+
+
+@dataclass(frozen=True)
+class EvaluateConfig:
+    """One call of evaluate.
+
+    manifests: text manifests or exported .h5 files.   run: a run folder.   which: best or last checkpoint.
+    rule: how clips become a video's score (mean, max, median, mean-logit); tracks: how persons do.
+    threshold: of decisions; threshold_from: validation scores, evaluation folder or manifest that chooses it, and the
+    temperature, by threshold_rule; error: share of wrong verdicts per class that the unsure zone keeps outside.
+    clips: samples per video, 0 for all.   robust_videos (per class) and robust_clips (per video): of robustness.
+    explain: most wrong videos per class that are shown.   other_pixels, allow_leakage, allow_missing: do what is
+    otherwise refused, and say so in the report.
+    """
+
+    manifests: tuple[str, ...] = ()
+    run: str = ""
+    which: Literal["best", "last"] = "best"
+    cache: str = "cache"
+    out: str = ""
+    rule: Literal["mean", "max", "median", "mean-logit"] = "mean"
+    tracks: Literal["max", "mean", "median"] = "max"
+    threshold: float = 0.5
+    threshold_from: str = ""
+    threshold_rule: Literal["balanced", "eer"] = "balanced"
+    error: float = 0.05
+    resamples: int = 1000
+    seed: int = 0
+    batch: int = 8
+    threads: int = 2
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    half: bool = False
+    clips: int = 0
+    robustness: bool = False
+    robust_videos: int = 100
+    robust_clips: int = 4
+    protocol: str = ""
+    explain: int = 3
+    allow_missing: bool = False
+    allow_leakage: bool = False
+    other_pixels: bool = False

@@ -18,8 +18,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from pipeline.calibration import Reliability
+from pipeline.calibration import Reliability, reliability
+from pipeline.evaluation import measures
 from pipeline.metrics import roc
+from pipeline.scores import Scores
 
 Floats = NDArray[np.float64]
 Draw = Callable[[Axes, "Palette"], None]
@@ -104,9 +106,10 @@ def _data_uri(svg: bytes) -> str:
     return "data:image/svg+xml;base64," + base64.b64encode(svg).decode()
 
 
-def png_uri(png: bytes) -> str:
-    """A PNG of our own making as a data URI."""
-    return "data:image/png;base64," + base64.b64encode(png).decode()
+def image_uri(data: bytes) -> str:
+    """A PNG or JPEG of our own making as a data URI."""
+    kind = "png" if data.startswith(b"\x89PNG") else "jpeg"
+    return f"data:image/{kind};base64," + base64.b64encode(data).decode()
 
 
 def roc_plot(label: NDArray, score: Floats, auc: float, interval: tuple[float | None, float | None]) -> Picture:
@@ -253,6 +256,26 @@ def lines(
         axes.legend(loc="upper left", bbox_to_anchor=(0, -0.16), ncols=3, columnspacing=0.8, handlelength=1.6)
 
     return picture(title, f"{axis} of {', '.join(series)}.", draw, (5.2, 4.6))
+
+
+def pictures_of(result: dict[str, object], joined: Scores) -> list[Picture]:
+    """ROC, DET, scores, reliability and bars per method, as far as the classes allow."""
+    video = measures(result["levels"]["video"])
+    drawn = []
+    if video["auc"].value is not None:
+        auc = video["auc"]
+        drawn += [
+            roc_plot(joined.label, joined.score, auc.value, (auc.low, auc.high)),
+            det_plot(joined.label, joined.score, video["eer"].value),
+        ]
+    if len(joined):
+        drawn.append(histogram(joined.label, joined.score, result["options"]["threshold"]))
+        drawn.append(reliability_plot(reliability(joined.label, joined.score), video["ece"].value))
+    rows = [(name, measures(block)["auc"]) for name, block in result["by"]["method"].items()]
+    rows = [(name, auc.value, auc.low, auc.high) for name, auc in rows if auc.value is not None]
+    if len(rows) > 1:
+        drawn.append(bars("AUC by method", rows))
+    return drawn
 
 
 def _short(name: str, most: int = 22) -> str:

@@ -62,7 +62,7 @@ CLRNET = Protocol(
     "one method's fakes and the originals at a time, about 750 videos per class, 16 clips of 5 frames at 240 px",
     "the same method's test videos, about 125 per class, every clip on its own",
     "Tariq, Lee, Woo 2020 (arXiv 2009.07480), table of same-method F1",
-    "The paper's split is not official and its compression not stated. Trained on one method, others are near chance.",
+    "Not the official split; compression not stated. Trained on one method, others stay near chance.",
     (
         *_per_method(
             "f1",
@@ -100,7 +100,7 @@ STIL = Protocol(
             {"Deepfakes": 0.9821, "Face2Face": 0.9214, "FaceSwap": 0.9714, "NeuralTextures": 0.9178},
             compression="c40",
         ),
-        Published("acc", "video", 0.9978, 0.015, "R", dataset="celebdf"),
+        Published("acc", "video", 0.9978, 0.015, "R", dataset="celebdf2"),
         Published("acc", "video", 0.898, 0.03, "R", dataset="dfdc"),
         Published("acc", "video", 0.8412, 0.03, "R", dataset="wilddeepfake"),
     ),
@@ -121,14 +121,14 @@ M2TR = Protocol(
         Published("auc", "frame", 0.9992, 0.02, "R", compression="raw"),
         Published("auc", "frame", 0.9951, 0.04, "R", compression="c23"),
         Published("auc", "frame", 0.9531, 0.08, "R", compression="c40"),
-        Published("acc", "frame", 0.9976, 0.02, "T", dataset="celebdf"),
+        Published("acc", "frame", 0.9976, 0.02, "T", dataset="celebdf2"),
     ),
 )
 
 _BENCH = {
     "ffpp": 0.964,
     "celebdf1": 0.779,
-    "celebdf": 0.737,
+    "celebdf2": 0.737,
     "deeperforensics": 0.834,
     "dfd": 0.816,
     "dfdc": 0.708,

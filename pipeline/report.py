@@ -16,7 +16,7 @@ from markupsafe import Markup
 
 from pipeline.atomic import write_whole
 from pipeline.metrics import METRICS, Measure
-from pipeline.plots import Picture, png_uri
+from pipeline.plots import Picture, image_uri
 from pipeline.tables import NONE, Cell, Table, levels_table, metrics_table, number, plain, printable
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -71,13 +71,13 @@ def own_version() -> str:
 
 @dataclass(frozen=True)
 class Wrong:
-    """One of the most wrong videos. png: what the model looked at."""
+    """One of the most wrong videos. picture: JPEG or PNG of what the model looked at; what: its name."""
 
     video_id: str
     label: int
     score: float
     method: str
-    png: bytes
+    picture: bytes
     what: str
 
 
@@ -228,7 +228,7 @@ def _wrong(entry: Wrong) -> dict[str, str]:
     method = "" if entry.method in ("", "real") else f" ({entry.method})"
     return {
         "title": entry.video_id,
-        "uri": png_uri(entry.png),
+        "uri": image_uri(entry.picture),
         "alt": f"{entry.what} of a {truth} video that scored {entry.score:.3f}",
         "caption": f"{truth}{method}, score {entry.score:.3f}",
     }

@@ -1,0 +1,172 @@
+"""evaluate: score manifests with a trained run, with intervals and a report."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+from tqdm import tqdm
+
+from pipeline.config import EvaluateConfig
+from pipeline.errors import EXIT_OK
+
+E = EvaluateConfig()
+
+
+@click.command(name="evaluate")
+@click.option(
+    "--manifest",
+    "manifests",
+    multiple=True,
+    metavar="FILE",
+    help="Repeat for a cross-dataset table.  [default: test.txt beside the training manifest]",
+)
+@click.option("--run", default=E.run, metavar="DIR", help="The trained run.  [default: the newest under --runs]")
+@click.option("--runs", type=click.Path(path_type=Path), default="runs", show_default=True, help="Where runs lie.")
+@click.option("--which", type=click.Choice(["best", "last"]), default=E.which, show_default=True, help="Checkpoint.")
+@click.option("--cache", default=E.cache, show_default=True, help="Where the crops lie.")
+@click.option("--out", default=E.out, metavar="DIR", help="Where to write.  [default: RUN/evaluations]")
+@click.option("--video-level", is_flag=True, help="Print the video level only; both are always computed.")
+@click.option(
+    "--video-rule",
+    "rule",
+    type=click.Choice(["mean", "max", "median", "mean-logit"]),
+    default=E.rule,
+    show_default=True,
+    help="How clips make a video's score.",
+)
+@click.option(
+    "--person-rule",
+    "tracks",
+    type=click.Choice(["max", "mean", "median"]),
+    default=E.tracks,
+    show_default=True,
+    help="How several persons do.",
+)
+@click.option(
+    "--threshold", type=click.FloatRange(0, 1), default=E.threshold, show_default=True, help="Fake from here on."
+)
+@click.option(
+    "--threshold-from",
+    default=E.threshold_from,
+    metavar="PATH",
+    help="Validation manifest, scores.csv or evaluation folder that chooses threshold, temperature and unsure zone.",
+)
+@click.option("--threshold-rule", type=click.Choice(["balanced", "eer"]), default=E.threshold_rule, show_default=True)
+@click.option(
+    "--unsure-error",
+    "error",
+    type=click.FloatRange(0, 0.5),
+    default=E.error,
+    show_default=True,
+    help="Wrong verdicts per class outside the unsure zone.",
+)
+@click.option(
+    "--resamples",
+    type=click.IntRange(0, 100_000),
+    default=E.resamples,
+    show_default=True,
+    help="Bootstrap; 0: no intervals.",
+)
+@click.option("--seed", type=int, default=E.seed, show_default=True, help="Of the bootstrap.")
+@click.option(
+    "--clips", type=click.IntRange(0), default=E.clips, show_default=True, help="Samples per video; 0: all."
+)
+@click.option("--batch", type=click.IntRange(1), default=E.batch, show_default=True)
+@click.option("--threads", type=click.IntRange(1), default=E.threads, show_default=True, help="That read the cache.")
+@click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default=E.device, show_default=True)
+@click.option("--half", is_flag=True, help="bfloat16; quicker on a GPU, scores differ in the third digit.")
+@click.option("--robustness", is_flag=True, help="Seven distortions at five levels and an H.264 ladder.")
+@click.option(
+    "--robust-videos", type=click.IntRange(0), default=E.robust_videos, show_default=True, help="Per class; 0: all."
+)
+@click.option(
+    "--robust-clips", type=click.IntRange(0), default=E.robust_clips, show_default=True, help="Per video; 0: all."
+)
+@click.option(
+    "--protocol",
+    type=click.Choice(["clrnet-paper", "stil-paper", "m2tr-paper", "deepfakebench"]),
+    help="Published numbers beside the measured ones.",
+)
+@click.option(
+    "--explain",
+    type=click.IntRange(0),
+    default=E.explain,
+    show_default=True,
+    help="Most wrong videos per class that are shown.",
+)
+@click.option("--allow-missing", is_flag=True, help="Score what is in the cache and count the rest as missing.")
+@click.option("--allow-leakage", is_flag=True, help="Score videos that training has seen, and say so.")
+@click.option("--other-pixels", is_flag=True, help="Score crops of other settings than in training, and say so.")
+def command(runs: Path, video_level: bool, protocol: str | None, **options: Any) -> int:
+    """Score manifests with a trained run: ACC, AUC, EER and more with intervals, per method, on one page.
+
+    \b
+    unmask evaluate --video-level                                          newest run, its test.txt
+    unmask evaluate --run runs/0001-... --manifest manifests/celebdf2/none/test.txt
+    unmask evaluate --threshold-from manifests/ffpp/c23/val.txt            threshold and temperature from validation
+    """
+    from pipeline import protocols
+    from pipeline.evaluate import across, defaults, evaluate
+
+    options["manifests"] = tuple(options["manifests"])
+    config, taken = defaults(EvaluateConfig(protocol=protocol or "", **options), runs)
+    for line in taken:
+        click.echo(line, err=True)
+    with Bar() as bar:
+        results = evaluate(config, bar)
+    for result in results:
+        _show(result, video_level)
+    if len(results) > 1 or config.protocol:
+        _tables(across(results, protocols.find(config.protocol) if config.protocol else None), len(results) > 1)
+    for result in results:
+        click.echo(f"report: {result.folder / 'report.html'}")
+    return EXIT_OK
+
+
+class Bar:
+    """One progress bar per thing that is scored; silent when nobody looks."""
+
+    def __init__(self) -> None:
+        self.what, self.bar = "", None
+
+    def __enter__(self) -> Bar:
+        return self
+
+    def __call__(self, what: str, done: int, total: int) -> None:
+        if what != self.what:
+            self.close()
+            self.what, self.bar = what, tqdm(total=total, desc=what, unit="clip", disable=None, leave=False)
+        self.bar.update(done - self.bar.n)
+
+    def close(self) -> None:
+        if self.bar is not None:
+            self.bar.close()
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def _show(result: Any, video_level: bool) -> None:
+    from commands.metrics import show
+
+    click.echo(f"\n{result.name}")
+    for caution in result.document["cautions"]:
+        click.echo(f"caution: {caution}")
+    show(result.document, video_level)
+    coverage = result.document["coverage"]
+    unknown = "" if coverage["failed"]["known"] else " (no list of outcomes beside the manifest)"
+    click.echo(
+        f"\nscored {coverage['scored']['n']}, refused by extraction {coverage['failed']['n']}{unknown}, "
+        f"missing {coverage['missing']['n']} videos"
+    )
+
+
+def _tables(tables: Any, several: bool) -> None:
+    from pipeline.tables import terminal
+
+    for table, stem in tables:
+        if stem != "across" or several:
+            click.echo(f"\n{table.title}\n{terminal(table)}")
+    click.echo()

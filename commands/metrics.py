@@ -1,0 +1,94 @@
+"""metrics: all numbers of a scores file, whoever made it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+
+from pipeline.errors import EXIT_OK
+
+RULES = click.Choice(["mean", "max", "median", "mean-logit"])
+
+
+@click.command(name="metrics")
+@click.argument("scores", type=click.Path(path_type=Path))
+@click.option("--video-rule", type=RULES, default="mean", show_default=True, help="How clips make a video's score.")
+@click.option("--threshold", type=click.FloatRange(0, 1), default=0.5, show_default=True, help="Fake from here on.")
+@click.option(
+    "--threshold-from", type=click.Path(path_type=Path), help="Validation scores that choose the threshold."
+)
+@click.option(
+    "--resamples", type=click.IntRange(0, 100_000), default=1000, show_default=True, help="0: no intervals."
+)
+@click.option("--seed", type=int, default=0, show_default=True, help="Of the bootstrap.")
+@click.option("--json", "as_json", is_flag=True, help="Everything as JSON instead of tables.")
+@click.option("--report", type=click.Path(path_type=Path), metavar="FILE.html", help="Also write the page.")
+def command(scores: Path, **options: Any) -> int:
+    """All metrics of SCORES.csv, with 95 % intervals over videos.
+
+    \b
+    The file needs the columns video_id, label (0 real, 1 fake) and score (probability of fake), or logit. Several
+    lines per video are its clips. dataset, method and compression give tables in parts.
+    """
+    from pipeline import calibration
+    from pipeline.evaluation import Options, evaluate_scores
+    from pipeline.scores import read, videos
+
+    rows, sha256 = read(scores)
+    rule = options["video_rule"]
+    fitted = None
+    if options["threshold_from"]:
+        validation, digest = read(options["threshold_from"])
+        joined = videos(validation, rule)
+        fitted = calibration.fit(joined.label, joined.score, source=str(options["threshold_from"]), sha256=digest)
+    settings = Options(rule, "max", options["threshold"], options["resamples"], options["seed"])
+    result = evaluate_scores(rows, settings, calibration=fitted)
+    if options["as_json"]:
+        click.echo(json.dumps({"scores": str(scores), "sha256": sha256, **result}, indent=1, allow_nan=False))
+    else:
+        show(result)
+    if options["report"]:
+        _report(options["report"], scores, sha256, result, videos(rows, rule))
+    return EXIT_OK
+
+
+def show(result: dict[str, Any], video_only: bool = False) -> None:
+    """The tables of one evaluation on the terminal."""
+    from pipeline.report import PARTS
+    from pipeline.tables import levels_table, metrics_table, number, terminal
+
+    if video_only:
+        result = {**result, "levels": {"video": result["levels"]["video"]}}
+    for level, block in result["levels"].items():
+        click.echo(f"{level}: n {block['n']} ({block['real']} real, {block['fake']} fake)")
+    click.echo()
+    click.echo(terminal(levels_table(result)))
+    for reason in sorted({m["note"] for b in result["levels"].values() for m in b["metrics"].values() if m["note"]}):
+        click.echo(f"note: {reason}")
+    for name, blocks in result["by"].items():
+        if len(blocks) > 1 or (name == "method" and set(blocks) - {"", "fake"}):
+            table = metrics_table(name, blocks, name, PARTS)
+            click.echo(f"\nby {name}{' (against all reals)' if name == 'method' else ''}, video level")
+            click.echo(terminal(table))
+    if "calibrated" in result:
+        block = result["calibrated"]
+        click.echo(
+            f"\ncalibrated on {block['source']!r}: temperature {block['temperature']:.3f}, threshold "
+            f"{block['threshold']:.3f}, balanced ACC {number(block['metrics']['balanced_acc']['value'])}, "
+            f"ECE {number(block['metrics']['ece']['value'])}"
+        )
+
+
+def _report(path: Path, scores: Path, sha256: str, result: dict[str, Any], joined: Any) -> None:
+    from pipeline.atomic import write_whole
+    from pipeline.plots import pictures_of
+    from pipeline.report import Extras, evaluation_page
+
+    provenance = [("Scores file", [("file", str(scores)), ("sha256", sha256)])]
+    extras = Extras(pictures=pictures_of(result, joined), provenance=provenance)
+    page = evaluation_page(f"Metrics of {scores.name}", "scores made elsewhere", result, extras)
+    write_whole(path, page.encode())
+    click.echo(f"\nreport: {path}", err=True)
