@@ -50,8 +50,14 @@ def dispatch(videos: Sequence[Video], config: ExtractConfig, parent: Path) -> It
                 yield from _until_a_crash(waiting, interrupted, workers, config, parent, notes)
                 for video in interrupted:
                     yield from _verdict_after_crash(video, waiting, config, parent, notes)
-        finally:
-            get_reusable_executor(max_workers=workers).shutdown(wait=True, kill_workers=True)
+        except BaseException:  # Ctrl-C, SIGTERM, a full disk, or a caller that stops listening
+            stop_workers()
+            raise
+
+
+def stop_workers() -> None:
+    """End all worker processes now; otherwise they stay for the next call and leave when idle or with the parent."""
+    get_reusable_executor(reuse=True).shutdown(wait=True, kill_workers=True)
 
 
 def worker_count(jobs: int) -> int:

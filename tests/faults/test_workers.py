@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
@@ -18,6 +19,13 @@ from pipeline.records import Video
 from tests.faults import hostile
 
 CONFIG = ExtractConfig(jobs=2, limits=Limits(seconds=2.0))
+
+
+@pytest.fixture(autouse=True)
+def fresh_workers() -> Iterator[None]:
+    """Hostile workers must not serve another test."""
+    yield
+    workers.stop_workers()
 
 
 def videos(count: int) -> list[Video]:
