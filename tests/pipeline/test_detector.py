@@ -1,0 +1,227 @@
+"""Both detectors against the measured truth of real pictures, and the fast one against the stock one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from facenet_pytorch.models.mtcnn import ONet, PNet, RNet
+from torch.nn import functional
+
+from pipeline.cascade import Cascade, max_pool
+from pipeline.config import CropConfig
+from pipeline.detector import Detector, FastDetector, build_detector
+from pipeline.drawing import draw_frames, draw_identity
+from pipeline.errors import VideoError
+from pipeline.records import Detections
+
+# Largest face of each picture, measured with facenet-pytorch at full size when the pictures were collected.
+TRUTH = {
+    "face_obama_small.jpg": (1, (105, 38, 215, 189)),
+    "face_mark.jpg": (1, (205, 122, 568, 628)),
+    "face_murakami.jpg": (1, (154, 63, 338, 321)),
+    "face_nicole.jpg": (1, (937, 163, 1269, 589)),
+    "face_partial_obama.jpg": (1, (-134, 72, 160, 423)),
+    "face_aligned_160_kate.png": (1, (-14, -28, 177, 197)),
+    "multi_face.jpg": (6, (859, 437, 954, 559)),
+}
+
+
+@pytest.fixture(scope="module")
+def fast() -> Detector:
+    return build_detector(CropConfig())
+
+
+@pytest.fixture(scope="module")
+def stock() -> Detector:
+    return build_detector(CropConfig(detector="stock"))
+
+
+@pytest.fixture(scope="module")
+def stock_full() -> Detector:
+    return build_detector(CropConfig(detector="stock", detect_size=0, min_face=20))
+
+
+@pytest.fixture(params=["fast", "stock"])
+def detector(request: pytest.FixtureRequest) -> Detector:
+    return request.getfixturevalue(request.param)
+
+
+def read(path: Path) -> np.ndarray:
+    return np.ascontiguousarray(cv2.imread(str(path))[..., ::-1])
+
+
+def overlap(a: np.ndarray, b: np.ndarray) -> float:
+    a, b = np.asarray(a, float), np.asarray(b, float)
+    inter = np.maximum(np.minimum(a[2:], b[2:]) - np.maximum(a[:2], b[:2]), 0).prod()
+    return inter / ((a[2:] - a[:2]).prod() + (b[2:] - b[:2]).prod() - inter)
+
+
+def assert_empty(faces: Detections) -> None:
+    assert faces.box.shape == (0, 4) and faces.landmark.shape == (0, 5, 2) and faces.prob.shape == (0,)
+    assert faces.box.dtype == faces.landmark.dtype == faces.prob.dtype == np.float32
+
+
+@pytest.mark.parametrize("name", TRUTH)
+def test_real_faces_are_found_where_they_are(media: Path, detector: Detector, name: str) -> None:
+    count, box = TRUTH[name]
+    faces = detector.detect(read(media / "images" / name))
+    assert len(faces) >= count
+    assert overlap(faces.box[0], box) > 0.75 or name == "multi_face.jpg"
+    assert max(overlap(b, box) for b in faces.box) > 0.75
+    assert faces.box.dtype == faces.landmark.dtype == faces.prob.dtype == np.float32
+    left, right = faces.landmark[0, 0], faces.landmark[0, 1]
+    assert left[0] < right[0] and faces.prob[0] > 0.9
+    area = (faces.box[:, 2] - faces.box[:, 0]) * (faces.box[:, 3] - faces.box[:, 1])
+    assert (np.diff(area) <= 0).all()
+
+
+def test_groceries_are_no_face(media: Path, detector: Detector) -> None:
+    assert_empty(detector.detect(read(media / "images" / "noface_groceries.jpg")))
+
+
+def agreement(reference: list[Detections], found: list[Detections], shift: float = 0) -> tuple[float, float]:
+    """Median IoU and median landmark error over eye distance, of the nearest find of every reference face."""
+    ious, errors = [], []
+    for known, faces in zip(reference, found, strict=True):
+        for box, landmark in zip(known.box, known.landmark, strict=True):
+            same = [overlap(box, b - shift) for b in faces.box]
+            nearest = int(np.argmax(same))
+            ious.append(same[nearest])
+            eyes = np.linalg.norm(landmark[0] - landmark[1])
+            errors.append(np.linalg.norm(faces.landmark[nearest] - shift - landmark, axis=1).mean() / eyes)
+    return float(np.median(ious)), float(np.median(errors))
+
+
+def test_fast_agrees_with_stock_within_the_noise_floor(media: Path, fast: Detector, stock_full: Detector) -> None:
+    names = ("face_obama_small.jpg", "face_mark.jpg", "face_murakami.jpg", "multi_face.jpg")
+    pictures = [read(media / "images" / name) for name in names]
+    moved = [cv2.warpAffine(p, np.float32([[1, 0, 3], [0, 1, 3]]), p.shape[1::-1]) for p in pictures]
+    reference = [stock_full.detect(p) for p in pictures]
+    floor_iou, floor_error = agreement(reference, [stock_full.detect(p) for p in moved], shift=3)
+    iou, error = agreement(reference, [fast.detect(p) for p in pictures])
+    assert iou > floor_iou - 0.03 and error < floor_error + 0.03
+
+
+def test_at_full_size_and_uncapped_the_cascade_is_the_stock_detector(media: Path, stock_full: Detector) -> None:
+    same = build_detector(CropConfig(detect_size=0, min_face=20, candidates=0))
+    picture = read(media / "images" / "multi_face.jpg")
+    known, faces = stock_full.detect(picture), same.detect(picture)
+    assert len(known) == len(faces) == 6
+    assert min(max(overlap(a, b) for b in faces.box) for a in known.box) > 0.8
+
+
+@pytest.mark.parametrize(("name", "stock_net", "side"), [("pnet", PNet, 37), ("rnet", RNet, 24), ("onet", ONet, 48)])
+def test_each_network_says_what_the_stock_network_says(name: str, stock_net: type, side: int) -> None:
+    pictures = np.random.default_rng(3).integers(0, 256, (7, side, side, 3), np.uint8)
+    with torch.inference_mode():
+        said = getattr(Cascade(), name)(pictures)
+        offset, *landmark, prob = stock_net()((torch.from_numpy(pictures).permute(0, 3, 1, 2).float() - 127.5) / 128)
+    channels_last = [x.permute(0, 2, 3, 1) if x.ndim == 4 else x for x in (prob, offset, *landmark)]
+    torch.testing.assert_close(torch.sigmoid(said[..., 0]), channels_last[0][..., 1], atol=2e-5, rtol=1e-4)
+    torch.testing.assert_close(said[..., 1:], torch.cat(channels_last[1:], -1), atol=2e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize("window", [2, 3])
+@pytest.mark.parametrize("size", [(3, 3), (4, 7), (9, 22), (46, 21), (5, 318)])
+def test_max_pool_is_torch_max_pool(window: int, size: tuple[int, int]) -> None:
+    x = torch.randn(2, 6, *size).contiguous(memory_format=torch.channels_last)
+    assert torch.equal(max_pool(x, window), functional.max_pool2d(x, window, 2, ceil_mode=True))
+
+
+@pytest.mark.parametrize("size", [(1, 1), (10, 10), (11, 13), (23, 400), (400, 5)])
+def test_pictures_smaller_than_a_face_have_none(detector: Detector, size: tuple[int, int]) -> None:
+    assert_empty(detector.detect(np.full((*size, 3), 128, np.uint8)))
+
+
+def test_nothing_is_found_in_nothing_and_nothing_raises(detector: Detector) -> None:
+    rng = np.random.default_rng(0)
+    assert_empty(detector.detect(np.zeros((360, 480, 3), np.uint8)))
+    for size in [(24, 24), (24, 300), (31, 25), (90, 120), (25, 641)]:
+        noise = rng.integers(0, 256, (*size, 3), np.uint8)
+        assert detector.detect(noise).box.shape[1] == 4
+
+
+def test_drawn_faces_are_found_at_any_size_in_the_pixels_of_the_picture(detector: Detector) -> None:
+    picture, _ = next(draw_frames(draw_identity(1), 1, (640, 480)))
+    once = detector.detect(picture)
+    twice = detector.detect(cv2.resize(picture, (1280, 960), interpolation=cv2.INTER_CUBIC))
+    assert len(once) == len(twice) == 1
+    assert overlap(once.box[0] * 2, twice.box[0]) > 0.9
+    eyes = np.linalg.norm(once.landmark[0, 0] - once.landmark[0, 1])
+    assert np.abs(once.landmark[0] * 2 - twice.landmark[0]).max() < 0.2 * eyes
+
+
+def test_faces_smaller_than_min_face_are_not_looked_for(media: Path) -> None:
+    careless = build_detector(CropConfig(min_face=200))
+    assert_empty(careless.detect(read(media / "images" / "multi_face.jpg")))
+
+
+def test_the_same_picture_gives_the_same_faces_whatever_the_threads(fast: Detector) -> None:
+    picture, _ = next(draw_frames(draw_identity(1), 1, (480, 360)))
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(2)
+        two = fast.detect(picture)
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
+    one = fast.detect(picture)
+    assert len(one) == 1
+    assert np.array_equal(one.box, two.box) and np.array_equal(one.landmark, two.landmark)
+
+
+def test_many_pictures_are_the_single_pictures(media: Path, detector: Detector) -> None:
+    drawn = [next(draw_frames(draw_identity(n), 1, size))[0] for n, size in enumerate([(480, 360), (320, 240)] * 2)]
+    pictures = [*drawn, np.zeros((5, 5, 3), np.uint8)]
+    for many, picture in zip(detector.detect_many(pictures), pictures, strict=True):
+        one = detector.detect(picture)
+        assert np.array_equal(many.box, one.box) and np.array_equal(many.prob, one.prob)
+    assert detector.detect_many([]) == []
+
+
+def test_a_batch_finds_what_single_pictures_show(fast: FastDetector) -> None:
+    pictures = [next(draw_frames(draw_identity(n), 1, (480, 360), seed=n))[0] for n in range(5)]
+    for batch, picture in zip(fast._batched(pictures, 5), pictures, strict=True):
+        one = fast.detect(picture)
+        assert len(batch) == len(one) == 1
+        np.testing.assert_allclose(batch.box, one.box, atol=0.1)
+        np.testing.assert_allclose(batch.landmark, one.landmark, atol=0.1)
+
+
+@pytest.mark.parametrize("fits", [1, 2, 3])
+def test_a_full_device_halves_the_batch(fits: int, monkeypatch: pytest.MonkeyPatch, fast: FastDetector) -> None:
+    pictures = [next(draw_frames(draw_identity(n), 1, (320, 240), seed=n))[0] for n in range(7)]
+    expected = fast.detect_many(pictures)
+    real, tried = fast._detect_equal, []
+
+    def small_device(batch: list) -> list[Detections]:
+        tried.append(len(batch))
+        if len(batch) > fits:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return real(batch)
+
+    monkeypatch.setattr(fast, "_detect_equal", small_device)
+    found = fast._batched(pictures, 7)
+    assert tried[0] == 7 and sum(n for n in tried if n <= fits) == 7
+    for a, b in zip(found, expected, strict=True):
+        np.testing.assert_allclose(a.box, b.box, atol=0.1)
+
+
+def test_a_device_too_small_for_one_picture_is_a_reason(monkeypatch: pytest.MonkeyPatch, fast: FastDetector) -> None:
+    def no_device(batch: list) -> list[Detections]:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(fast, "_detect_equal", no_device)
+    with pytest.raises(VideoError, match="64x48") as error:
+        fast._batched([np.zeros((48, 64, 3), np.uint8)] * 4, 4)
+    assert error.value.reason == "out_of_memory"
+
+
+@pytest.mark.parametrize("wrong", [np.zeros((40, 40), np.uint8), np.zeros((40, 40, 3), np.float32)])
+def test_what_is_no_picture_is_refused(detector: Detector, wrong: np.ndarray) -> None:
+    with pytest.raises(ValueError, match=r"\(H, W, 3\) uint8"):
+        detector.detect(wrong)
