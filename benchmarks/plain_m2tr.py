@@ -1,4 +1,4 @@
-"""M2TR's fft variant written plainly after its specification, every attention as softmax(Q K^T) V: truth and baseline.
+"""M2TR's fft variant written plainly after its specification, every attention as softmax(Q K^T) V.
 
 The backbone is timm's in both; what is transcribed is everything the paper invented. Parameters carry the names of
 models.m2tr, so `load_state_dict` of an M2TR(variant="fft") is strict and needs no renaming.

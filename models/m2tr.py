@@ -3,16 +3,16 @@
 Paper: Wang, Wu, Ouyang, Han, Chen, Lim, Jiang, https://arxiv.org/abs/2104.09770. Two networks carry the name:
 - `variant="dct"` (default; version 1 of April 2021, figure 2): fixed DCT bands of the picture feed a frequency
   stream, one multi-scale transformer, one cross-modality fusion. No code of it was released.
-- `variant="fft"` (ICMR 2022, the released network): four stages of transformer, learnable FFT filter, cross attention.
+- `variant="fft"` (ICMR 2022, the released network): four stages of transformer, learnt FFT filter, cross attention.
 
 Input: (B, T, 3, S, S) with ImageNet mean and std, S a multiple of 32; published T = 1 and S = 320, default 224 so
 that a crop of 240 px is cut and not interpolated. T frames share the network and their features are averaged before
 the classifier; models/vtf.py is the other video head. dct also takes bands (B, T, 9, S, S).
 Size of fft, without the backbone's own classifier that upstream carries unused, MACs without the FFT:
-    side 224   18,184,010 parameters    4,704,146,144 MACs
-    side 256   18,308,938 parameters
+    side 224   18,184,010 parameters    4,704,355,040 MACs
+    side 256   18,308,938 parameters    7,150,141,280 MACs
     side 320   18,607,946 parameters   14,945,213,792 MACs
-(MACs as published minus 4 x 102,400: with one token, attention is its value and nothing is multiplied.)
+(4 S^2 MACs fewer than published: with one token, attention is its value and nothing is multiplied.)
 Size of dct at 224: 17,616,938 parameters, 2,360,734,432 MACs, and 66,663,072 where it makes the bands itself.
 
 Ours where version 1 says nothing: the frequency stream is three 3x3 convolutions; f_mt is the transformer's output
