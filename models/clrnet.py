@@ -31,7 +31,7 @@ DROPOUT = 0.25
 
 
 class Bottleneck(nn.Module):
-    """1x1 (or, first of all blocks, 3x3) -> 3x3 -> 1x1 ConvLSTM and a shortcut: (T*B, C, H, W) -> (T*B, 4F, H/s, W/s).
+    """1x1 (first of all blocks: 3x3) -> 3x3 -> 1x1 ConvLSTM and a shortcut: (T*B, C, H, W) -> (T*B, 4F, H/s, W/s).
 
     The shortcut starts at the block's input, before BatchNorm and ReLU; it is a 1x1 ConvLSTM and BatchNorm where the
     shape changes.   first: the block after the pool, without leading BatchNorm and ReLU.
@@ -103,7 +103,7 @@ class CLRNet(nn.Module):
     """CLRNet on (B, T, 3, H, W): stem, four stages of bottlenecks, head, 2 logits.
 
     width: filters of the stem, all stages scale with it (64 published; 8 for tests).   gate_act: hard02 as published.
-    recurrent_kernel: of the stem, `same` (7) as published or `1`.   stem_stride_pool: pool of stride 3 (published) or 2.
+    recurrent_kernel: of the stem, `same` (7) as published or `1`.   stem_stride_pool: pool stride 3 (published) or 2.
     norm: unit (pixels / 255) as published, or imagenet.   frames, size, fit: what `spec` asks of the cache.
     bn_momentum: weight of the newest batch in BatchNorm's running statistics (0.01 published; a run of a few hundred
     steps needs 0.1, or evaluation sees statistics of the first weights).

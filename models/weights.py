@@ -145,6 +145,6 @@ def fetch(source: str) -> dict[str, Tensor]:
     # what a failed download raises depends on the library below timm (urllib, requests, httpx) and its version
     except Exception as error:
         raise WeightsError(
-            f"--pretrained needs the ImageNet weights '{source}', which are not on this machine and could not be "
-            f"downloaded ({type(error).__name__}); connect once, train without --pretrained, or name a file with --init"
+            f"--pretrained needs the ImageNet weights '{source}', which are not on this machine and could not "
+            f"be downloaded ({type(error).__name__}); connect once, train without it, or name a file with --init"
         ) from error

@@ -55,7 +55,8 @@ class SpatialAttention(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         # a sum over 50,000 pixels: float32 also under autocast
-        s = (torch.sigmoid(self.mask(x)).float() * x.float()).sum((2, 3))  # (N, 3)
+        wide = torch.promote_types(x.dtype, torch.float32)
+        s = (torch.sigmoid(self.mask(x)).to(wide) * x.to(wide)).sum((2, 3))  # (N, 3)
         return self.leave(F.relu(self.norm(self.enter(s))))
 
 
