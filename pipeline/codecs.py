@@ -45,7 +45,7 @@ def add_rows(delta: NDArray[np.uint8]) -> None:
     """Undo subtract_rows in place. delta: (S, ..., 3, S) uint8, contiguous."""
     side = len(delta)
     blocks = side // BLOCK
-    body = delta[: blocks * BLOCK].reshape(blocks, BLOCK, -1)
+    body = delta[: blocks * BLOCK].reshape(blocks, BLOCK, delta[0].size)
     for row in range(1, BLOCK):
         np.add(body[:, row], body[:, row - 1], out=body[:, row])
     for block in range(1, blocks):

@@ -1,6 +1,6 @@
 """One manifest with its crops as one HDF5 file, and that file read in place of manifest and cache.
 
-    /crops (M,T,S,S,3) uint8, /bands (M,T,3,K) float16, /masks (M,T,S,S) uint8: one chunk a clip, one video after another
+    /crops (M,T,S,S,3) uint8, /bands (M,T,3,K) float16, /masks (M,T,S,S) uint8: one chunk a clip, video by video
     /index (M,T) int64 frame numbers, /pts (M,T) float64 seconds, of every clip of /crops
     /crc32c/<array> (M,) uint32, of each clip's plain bytes
     /video/{folder,label,clips,attributes} and /video/first_<array>: one row a video, in the manifest's order; the
@@ -198,19 +198,23 @@ class _Rows:
             raise CacheError(f"{path}: {dataset.name} lacks clips; export it again")
 
     def read(self, row: int, out: NDArray) -> None:
+        """Read, check and copy one clip into `out`. Raises CacheError."""
         offset, length = (int(x) for x in self.places[row])
-        descriptor = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC)
+        direct = not self.packed and out.flags.c_contiguous
+        stored = out.reshape(-1).view(np.uint8) if direct else np.empty(length, np.uint8)
         try:
-            stored = os.pread(descriptor, length, offset)
-        finally:
-            os.close(descriptor)
-        try:
+            descriptor = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC)
+            try:
+                got = os.preadv(descriptor, [stored], offset)
+            finally:
+                os.close(descriptor)
             plain = zlib.decompress(stored, bufsize=self.bytes) if self.packed else stored
-        except zlib.error as error:
-            raise CacheError(f"{self.path}: clip {row} is damaged ({error}); export it again") from error
-        if len(plain) != self.bytes or google_crc32c.value(plain) != self.crc[row]:
+        except (OSError, zlib.error) as error:
+            raise CacheError(f"{self.path}: clip {row} cannot be read ({error}); export it again") from error
+        if got != length or len(plain) != self.bytes or google_crc32c.value(plain) != self.crc[row]:
             raise CacheError(f"{self.path}: clip {row} is damaged (its checksum differs); export it again")
-        np.copyto(out, np.frombuffer(plain, self.dtype).reshape(self.shape))
+        if not direct:
+            np.copyto(out, np.frombuffer(plain, self.dtype).reshape(self.shape))
 
     def _note(self, chunk: Any) -> None:
         if chunk.filter_mask or chunk.byte_offset + chunk.size > self.file_size or chunk.size > 2 * self.bytes + 64:
