@@ -96,6 +96,7 @@ E = EvaluateConfig()
     show_default=True,
     help="Most wrong videos per class that are shown.",
 )
+@click.option("--pictures/--no-pictures", default=E.pictures, help="Curves and the map of features.")
 @click.option("--allow-missing", is_flag=True, help="Score what is in the cache and count the rest as missing.")
 @click.option("--allow-leakage", is_flag=True, help="Score videos that training has seen, and say so.")
 @click.option("--other-pixels", is_flag=True, help="Score crops of other settings than in training, and say so.")

@@ -11,7 +11,7 @@ from torch import nn
 from models.spec import ClipSpec
 from pipeline.clips import ClipReader, ClipSource
 from pipeline.errors import CacheError, ManifestError
-from pipeline.manifests import PICTURES_KEY, Manifest, attributes_of, parse, read_manifest, settings_of
+from pipeline.manifests import PICTURES_KEY, attributes_of, parse, settings_of
 from pipeline.records import Entry
 from pipeline.runs import Run
 
@@ -35,10 +35,7 @@ def admit(path: Path, run: Run, model: nn.Module, allowed: Allowed) -> tuple[Cli
     (naming them), and what ClipSource raises.
     """
     cache = allowed.cache
-    manifest = path if path.suffix == ".h5" else read_manifest(path, cache, allow_missing=allowed.missing)
-    source = ClipSource(manifest, cache, replace(model.spec, masks=False), allow_missing=allowed.missing)
-    if isinstance(manifest, Manifest):
-        source.missing += manifest.missing
+    source = ClipSource(path, cache, replace(model.spec, masks=False), allow_missing=allowed.missing)
     pixels = other_pixels(source, run, cache)
     if pixels and not allowed.other_pixels:
         raise CacheError(f"{source.path}: {pixels}; extract again with the run's settings, or take --other-pixels")

@@ -139,8 +139,8 @@ class EvaluateConfig:
     threshold: of decisions; threshold_from: validation scores, evaluation folder or manifest that chooses it, and the
     temperature, by threshold_rule; error: share of wrong verdicts per class that the unsure zone keeps outside.
     clips: samples per video, 0 for all.   robust_videos (per class) and robust_clips (per video): of robustness.
-    explain: most wrong videos per class that are shown.   other_pixels, allow_leakage, allow_missing: do what is
-    otherwise refused, and say so in the report.
+    explain: most wrong videos per class that are shown.   pictures: draw curves and the map of features.
+    other_pixels, allow_leakage, allow_missing: do what is otherwise refused, and say so in the report.
     """
 
     manifests: tuple[str, ...] = ()
@@ -166,6 +166,7 @@ class EvaluateConfig:
     robust_clips: int = 4
     protocol: str = ""
     explain: int = 3
+    pictures: bool = True
     allow_missing: bool = False
     allow_leakage: bool = False
     other_pixels: bool = False

@@ -38,7 +38,7 @@ from pipeline.plots import Picture
 from pipeline.records import FAKE
 from pipeline.report import Extras, evaluation_page, own_version
 from pipeline.runs import Run, load_model, newest_run, open_run
-from pipeline.scores import Scores, read, videos, write
+from pipeline.scores import read, videos, write
 from pipeline.scoring import Scored, score
 from pipeline.tables import WRITERS, Cell, Table, metrics_table
 
@@ -182,7 +182,7 @@ def _one(
     provenance = _provenance(config, loaded, source, sha256)
     document = {"name": name, "cautions": cautions, **result, "provenance": provenance}
     joined = videos(scores, config.rule, config.tracks)
-    pictures = plots.pictures_of(result, joined) + _feature_map(source, scored, scores)
+    pictures = plots.pictures_of(result, joined) + _feature_map(source, scored) if config.pictures else []
     robust = _robust(config, loaded, source, options, progress) if config.robustness else None
     if robust:
         document["robustness"] = [list(row) for row in robust[0].rows]
@@ -206,7 +206,7 @@ def _one(
     title = f"{loaded.run.model} on {name}"
     page = evaluation_page(f"Evaluation: {title}", f"run {loaded.run.folder}, manifest {source.path}", result, extras)
     for picture in pictures:
-        write_whole(folder / f"{_slug(picture.title)}.png", picture.png)
+        write_whole(folder / f"{_slug(picture.title)}.png", picture.png())
     write_whole(folder / REPORT, page.encode())
     write_whole(folder / METRICS, (json.dumps(document, indent=1, allow_nan=False) + "\n").encode())
     return Evaluation(name, folder, document)
@@ -243,7 +243,7 @@ def _provenance(
             "trained on": run.config.manifest,
             "training manifest sha256": run.manifest_sha256,
             "checkpoint": point.folder.name,
-            "step": state.get("step"),
+            "step": state.get("progress", {}).get("step"),
             "weights sha256": weights.get("ema.safetensors") or weights.get("model.safetensors"),
             "parameters": sum(parameter.numel() for parameter in loaded.model.parameters()),
         },
@@ -269,7 +269,7 @@ def _cell(value: object) -> Cell:
     return value if isinstance(value, str | int | float) or value is None else json.dumps(value, sort_keys=True)
 
 
-def _feature_map(source: ClipSource, scored: Scored, scores: Scores) -> list[Picture]:
+def _feature_map(source: ClipSource, scored: Scored) -> list[Picture]:
     """t-SNE of one feature per video, coloured by method."""
     least, most = TSNE_VIDEOS
     if scored.feature is None or len(source) < least:

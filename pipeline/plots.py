@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import io
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import NormalDist
@@ -51,30 +52,38 @@ DARK = Palette(
     *("#e6e9ee", "#465061", "#171c24", "#6cb2ee", "#f6a04d"),
     series=("#6cb2ee", "#f6a04d", "#6fd09b", "#bd9bea", "#ee8aa0", "#aab3c0", "#62d0d2", "#e3c44b"),
 )
+COLOUR = re.compile("#[0-9a-f]{6}")
+DARKER = {
+    **dict(zip(LIGHT.series, DARK.series, strict=True)),
+    **{getattr(LIGHT, name): getattr(DARK, name) for name in ("ink", "faint", "paper", "real", "fake")},
+}
 
 
 @dataclass(frozen=True)
 class Picture:
-    """One drawn figure: two data URIs for the report's themes, a PNG for the folder, and what it shows in words."""
+    """One drawn figure: two data URIs for the report's themes, and what it shows in words; `png` draws it again."""
 
     title: str
     alt: str
     light: str
     dark: str
-    png: bytes
+    draw: Draw
+    size: tuple[float, float]
+
+    def png(self) -> bytes:
+        """The light form as a PNG of 150 dots per inch."""
+        return _render(self.draw, self.size, "png", dpi=150)
 
 
 def picture(title: str, alt: str, draw: Draw, size: tuple[float, float] = (5.2, 4.0)) -> Picture:
-    """Draw the same thing for light and dark paper. size: inches at 72 px."""
-    light, dark = (_data_uri(_svg(draw, palette, size)) for palette in (LIGHT, DARK))
-    return Picture(title, alt, light, dark, _render(draw, LIGHT, size, "png", dpi=150))
+    """Draw for light paper, and exchange the colours for the dark form. size: inches at 72 px."""
+    light = _render(draw, size, "svg").decode()
+    dark = COLOUR.sub(lambda found: DARKER.get(found[0], found[0]), light)
+    return Picture(title, alt, _data_uri(light), _data_uri(dark), draw, size)
 
 
-def _svg(draw: Draw, palette: Palette, size: tuple[float, float]) -> bytes:
-    return _render(draw, palette, size, "svg")
-
-
-def _render(draw: Draw, palette: Palette, size: tuple[float, float], kind: str, dpi: int = 72) -> bytes:
+def _render(draw: Draw, size: tuple[float, float], kind: str, dpi: int = 72) -> bytes:
+    palette = LIGHT
     style = {
         "font.size": 11,
         "axes.edgecolor": palette.faint,
@@ -102,8 +111,8 @@ def _render(draw: Draw, palette: Palette, size: tuple[float, float], kind: str, 
     return out.getvalue()
 
 
-def _data_uri(svg: bytes) -> str:
-    return "data:image/svg+xml;base64," + base64.b64encode(svg).decode()
+def _data_uri(svg: str) -> str:
+    return "data:image/svg+xml;base64," + base64.b64encode(svg.encode()).decode()
 
 
 def image_uri(data: bytes) -> str:

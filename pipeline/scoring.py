@@ -123,8 +123,6 @@ def _table(source: ClipSource, samples: list[Sample], logit: NDArray[np.float64]
 def facts_of(source: ClipSource, video: int) -> dict[str, object]:
     """What the scores file says of a video; a folder of pictures knows its name only."""
     attributes, folder = source.readers[video].attributes, Path(source.entries[video].folder)
-    clips = attributes.get("clips")
-    track = clips.get("track", 0) if isinstance(clips, dict) else 0
     label = int(source.labels[video])
     return {
         "dataset": str(attributes.get("dataset") or folder.parent.name),
@@ -132,7 +130,7 @@ def facts_of(source: ClipSource, video: int) -> dict[str, object]:
         "method": str(attributes.get("method") or ("fake" if label else "real")),
         "compression": str(attributes.get("compression") or ""),
         "split": str(attributes.get("split") or source.path.stem),
-        "track": int(track),
+        "track": int(attributes.get("track") or 0),
     }
 
 
@@ -153,7 +151,5 @@ def _numbers(source: ClipSource, samples: list[Sample]) -> tuple[list[int], list
 
 def _frame(source: ClipSource, sample: Sample) -> int:
     clip, frame = sample.picks[0]
-    clips = source.readers[sample.video].attributes.get("clips")
-    if isinstance(clips, dict) and "index" in clips:
-        return int(clips["index"][clip][frame])
-    return clip * source.length + frame
+    index = source.readers[sample.video].attributes.get("index")
+    return clip * source.length + frame if index is None else int(index[clip][frame])
