@@ -29,9 +29,10 @@ from models.layers.bands import Bands
 from models.spec import NORMS, ClipSpec
 from pipeline.cache import open_video
 from pipeline.errors import CacheError
+from pipeline.export import Export, is_export, open_export
 from pipeline.manifests import GROUP_FILE, Manifest, read_manifest
 from pipeline.picture_clips import PictureClips
-from pipeline.records import FAKE
+from pipeline.records import FAKE, Entry
 from pipeline.samplers import Sample, evaluation_picks
 
 # (clip (T,3,S,S) uint8 on the device, masks (T,1,S,S) uint8 or None, random numbers) -> the same two, any side.
@@ -90,11 +91,17 @@ class ClipSource:
     def __init__(
         self, manifest: Path | Manifest, cache_root: Path, spec: ClipSpec, *, allow_missing: bool = False
     ) -> None:
-        if not isinstance(manifest, Manifest):
-            manifest = read_manifest(Path(manifest), Path(cache_root), allow_missing=allow_missing)
-        self.path, self.sha256, self.key, self.spec = manifest.path, manifest.sha256, manifest.key, spec
-        self.entries, self.missing, self.warnings = manifest.entries, manifest.missing, manifest.warnings
-        self.readers: list[ClipReader] = [_open(folder) for folder in manifest.folders]
+        found = manifest if isinstance(manifest, Manifest) else _find(Path(manifest), Path(cache_root), allow_missing)
+        self.path, self.sha256, self.key, self.spec = found.path, found.sha256, found.key, spec
+        self.entries: tuple[Entry, ...] = found.entries
+        self.readers: list[ClipReader]
+        self.missing: tuple[Entry, ...] = ()
+        self.warnings: tuple[str, ...] = ()
+        if isinstance(found, Export):
+            self.readers = list(found.videos)
+        else:
+            self.readers = [_open(folder) for folder in found.folders]
+            self.missing, self.warnings = found.missing, found.warnings
         self.labels = np.array([entry.label for entry in self.entries], np.int64)
         self.length, self.side = self._common_shape()
 
@@ -218,6 +225,10 @@ class ClipSource:
                 raise CacheError(f"{entry.folder} has no masks and the loss wants them; extract with --masks")
             evaluation_picks(self.spec, *reader.shape[:2])
         return int(first[1]), int(first[2])
+
+
+def _find(path: Path, cache_root: Path, allow_missing: bool) -> Manifest | Export:
+    return open_export(path) if is_export(path) else read_manifest(path, cache_root, allow_missing=allow_missing)
 
 
 def _open(folder: Path) -> ClipReader:

@@ -1,4 +1,7 @@
-"""Ctrl-C and SIGTERM ask the training loop to stop after its step; a second one ends the process at once."""
+"""Ctrl-C and SIGTERM ask the training loop to stop after its step; a second one ends the process at once.
+
+A hangup (the terminal was closed) changes nothing.
+"""
 
 from __future__ import annotations
 
@@ -26,6 +29,8 @@ class Interrupts:
     def __enter__(self) -> Interrupts:
         if threading.current_thread() is threading.main_thread():
             self._before = {number: signal.signal(number, self._handle) for number in CODES}
+            # a closed terminal is no reason to lose a day of training
+            self._before[signal.SIGHUP] = signal.signal(signal.SIGHUP, signal.SIG_IGN)
         return self
 
     def __exit__(

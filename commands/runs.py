@@ -1,0 +1,56 @@
+"""runs: what was trained, side by side."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+
+from pipeline.errors import UsageError
+
+COLUMNS = {
+    "run": "run",
+    "model": "model",
+    "recipe": "recipe",
+    "seed": "seed",
+    "epochs": "epochs",
+    "steps": "steps",
+    "loss": "last loss",
+    "auc": "best val AUC",
+    "best_epoch": "at epoch",
+    "clips_per_second": "clips/s",
+    "wait": "waiting",
+    "device": "device",
+}
+
+
+@click.command(name="runs")
+@click.option("--runs", type=click.Path(path_type=Path), default="runs", show_default=True, help="Folder of runs.")
+@click.option("--json", "as_json", is_flag=True, help="The same as JSON, one object a run.")
+def command(runs: Path, as_json: bool) -> None:
+    """A table of all training runs, newest first; AUC is of the videos of the validation manifest."""
+    from pipeline.runs import list_runs, summary
+
+    folders = list_runs(runs)
+    if not folders:
+        raise UsageError(f"{runs}: no training run here; train first, or name the folder with --runs")
+    rows = [summary(folder) for folder in folders]
+    if as_json:
+        click.echo(json.dumps(rows, indent=1))
+        return
+    cells = [list(COLUMNS.values()), *([_cell(name, row[name]) for name in COLUMNS] for row in rows)]
+    widths = [max(len(line[place]) for line in cells) for place in range(len(COLUMNS))]
+    for line in cells:
+        click.echo("  ".join(text.ljust(width) for text, width in zip(line, widths, strict=True)).rstrip())
+
+
+def _cell(name: str, value: Any) -> str:
+    if value is None:
+        return "-"
+    if name == "wait":
+        return f"{100 * value:.1f} %"
+    if name == "clips_per_second":
+        return f"{value:.1f}"
+    return f"{value:.4f}" if isinstance(value, float) else str(value)
