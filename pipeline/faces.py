@@ -86,9 +86,14 @@ def _patches(pixels: NDArray, transform: NDArray, size: int, shrink: int) -> tup
     under = (corner - transform[:, 2]) @ np.linalg.inv(transform[:, :2]).T
     low = np.floor(under.min(0)).astype(int) - 2 * shrink
     high = low + -(-(np.ceil(under.max(0)).astype(int) + 2 * shrink - low) // shrink) * shrink
-    if (low >= 0).all() and (high <= (width, height)).all():
-        part = pixels[:, low[1] : high[1], low[0] : high[0]]
-    else:
+    first, last = np.maximum(low, 0), np.minimum(high, (width, height))
+    before, after = first - low, high - last
+    if (np.maximum(before, after) < last - first).all():
+        part = pixels[:, first[1] : last[1], first[0] : last[0]]
+        border = before[1], after[1], before[0], after[0]
+        if any(border):
+            part = [cv2.copyMakeBorder(frame, *border, cv2.BORDER_REFLECT_101) for frame in part]
+    else:  # the overhang reflects pixels that the crop itself does not reach
         rows, columns = _reflected(low[1], high[1], height), _reflected(low[0], high[0], width)
         part = pixels[:, rows[:, None], columns]
     target = tuple(((high - low) // shrink).tolist())
