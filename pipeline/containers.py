@@ -133,7 +133,7 @@ def _open_container(path: Path, head: bytes) -> InputContainer:
     except AV_ERRORS as error:
         if kind != "video":
             raise VideoError("not_a_video", f"{path.name!r} looks like {words}") from None
-        if _ends_inside(path, head):
+        if is_cut(path) or _lacks_index(path, head):
             raise VideoError("truncated", f"{path.name!r} ends before its index") from None
         raise VideoError("corrupt", f"the header of {path.name!r} is damaged: {_short(error)}") from None
     if container.format.name not in CONTAINERS:
@@ -178,40 +178,38 @@ def check_size(width: int, height: int, limits: Limits) -> None:
         raise VideoError("too_small", f"{size}, at least {limits.min_side} px a side")
 
 
-def _ends_inside(path: Path, head: bytes) -> bool:
-    """Whether a container that did not open says it is longer than the file, or lacks the index it must have."""
-    size = path.stat().st_size
+def is_cut(path: Path) -> bool:
+    """Whether a file ends inside something that its container began: a box, a RIFF list, a segment, a packet."""
+    size, head = path.stat().st_size, read_head(path)
     if head[:4] == b"RIFF":
         return int.from_bytes(head[4:8], "little") + 8 > size
-    segment = head.find(b"\x18\x53\x80\x67")
     if head[:4] == b"\x1a\x45\xdf\xa3":
-        # An EBML size of 8 bytes starts with 0x01; all ones mean "until the end".
-        length = int.from_bytes(head[segment + 5 : segment + 12], "big")
-        known = segment >= 0 and head[segment + 4] == 1 and length != (1 << 56) - 1
-        return segment < 0 or (known and segment + 12 + length > size)
-    return head[4:8].isalpha() and _mp4_ends_inside(path, size)
+        # An EBML size of 8 bytes starts with 0x01; all ones mean "until the end" (RFC 8794, section 6).
+        at = head.find(b"\x18\x53\x80\x67") + 4
+        length = int.from_bytes(head[at + 1 : at + 8], "big")
+        return at < 4 or (head[at] == 1 and length != (1 << 56) - 1 and at + 8 + length > size)
+    if guess(head)[1] == "video" and head[:1] == b"G" and head[:3] != b"GIF":
+        return all(size % length for length in (188, 192, 204))
+    return guess(head)[1] == "video" and head[4:8].isalpha() and _walk_boxes(path, size)[0]
 
 
-def _mp4_ends_inside(path: Path, size: int) -> bool:
-    """Walk the top-level boxes of ISO/IEC 14496-12 (section 4.2): is one cut, or the index `moov` absent?"""
+def _lacks_index(path: Path, head: bytes) -> bool:
+    """Whether an mp4 has no `moov`, which is written last."""
+    return head[4:8].isalpha() and not _walk_boxes(path, path.stat().st_size)[1]
+
+
+def _walk_boxes(path: Path, size: int) -> tuple[bool, bool]:
+    """Walk the top-level boxes of an mp4 (ISO/IEC 14496-12, section 4.2): is the last one cut, is there a `moov`?"""
     position, index = 0, False
     with open(path, "rb") as file:
-        for _ in range(100_000):
+        while position < size:
             file.seek(position)
             header = file.read(16)
-            if not header:
-                return not index
-            if len(header) < 8:
-                return True
             length = int.from_bytes(header[:4], "big")
             if length == 1:
                 length = int.from_bytes(header[8:16], "big")
-            if length == 0:
-                length = size - position
-            if length < 8:
-                return False
             index |= header[4:8] == b"moov"
-            position += length
-            if position > size:
-                return True
-    return False
+            if length == 0 or (length < 8 and len(header) >= 8):
+                return False, index
+            position += max(length, 8)
+    return position > size, index

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from pipeline import pictures
 from pipeline.config import Limits
-from pipeline.containers import check_size, open_video
+from pipeline.containers import check_size, is_cut, open_video
 from pipeline.errors import VideoError
 from pipeline.packets import Listing, PlanBroken, find_guard, is_variable, list_packets, shown_order
 from pipeline.pixels import Converter, read_rotation, upright_size
@@ -35,16 +35,17 @@ log = logging.getLogger(__name__)
 def spread_clips(frames: int, clips: int, length: int, flags: tuple[str, ...] = ()) -> NDArray[np.int64]:
     """Spread clips of consecutive frames evenly over a whole video: frame numbers (N, length).
 
-    N = min(clips, frames - length + 1): starts are distinct; the first clip starts the video, the last one ends it
-    (a single clip lies in the middle).   flags: of VideoInfo, they tell a cut file from a short one.
+    N = min(clips, frames - length + 1): the video is cut into N equal parts and a clip starts in the middle of each,
+    so that starts are distinct and neither the first nor the last frames, often black, are favoured.
+    flags: of VideoInfo, they tell a cut file from a short one.
     Raises VideoError too_short, or truncated for an incomplete file, when no clip fits.
     """
-    spare = frames - length
-    if spare < 0:
+    places = frames - length + 1
+    if places < 1:
         reason = "truncated" if "incomplete" in flags else "too_short"
         raise VideoError(reason, f"{frames} frames, a clip needs {length}")
-    count = min(clips, spare + 1)
-    starts = np.arange(count) * spare // (count - 1) if count > 1 else np.array([spare // 2])
+    count = min(clips, places)
+    starts = (2 * np.arange(count, dtype=np.int64) + 1) * places // (2 * count)
     return starts[:, None] + np.arange(length)
 
 
@@ -63,11 +64,11 @@ def scan(path: Path, limits: Limits, *, planned: bool = True, guard: str = "", t
             listing = list_packets(container, stream, limits.max_frames)
             guard = find_guard(listing, container.format.name, stream.codec_context.codec.canonical_name)
             if not guard:
-                return _planned_info(container, stream, listing, limits)
+                return _planned_info(container, stream, listing, limits, is_cut(path))
         log.debug("%s: sequential, because %s", path.name, guard)
     with open_video(path, limits.max_pixels, threads) as (container, stream):
         _check_declared_size(stream, limits)
-        return _count(container, stream, limits, guard)
+        return _count(container, stream, limits, guard, is_cut(path))
 
 
 def _check_declared_size(stream: VideoStream, limits: Limits) -> None:
@@ -76,12 +77,14 @@ def _check_declared_size(stream: VideoStream, limits: Limits) -> None:
         check_size(codec.width, codec.height, limits)
 
 
-def _planned_info(container: InputContainer, stream: VideoStream, listing: Listing, limits: Limits) -> VideoInfo:
+def _planned_info(
+    container: InputContainer, stream: VideoStream, listing: Listing, limits: Limits, cut: bool
+) -> VideoInfo:
     rows, first = listing.rows, listing.first
     assert first is not None
     ticks = rows["pts"][shown_order(rows)]
     flags = _flags(
-        incomplete=_falls_short(container, stream, listing.end, len(rows)),
+        incomplete=cut or _falls_short(container, stream, listing.end, len(rows)),
         interlaced=first.interlaced_frame,
         vfr=is_variable(np.diff(ticks)),
     )
@@ -151,15 +154,15 @@ def _declared_end(container: InputContainer, stream: VideoStream) -> float | Non
     return start + container.duration / 1e6 if alone else None
 
 
-def _count(container: InputContainer, stream: VideoStream, limits: Limits, guard: str) -> VideoInfo:
-    """Decode once without converting, and keep the times."""
+def _count(container: InputContainer, stream: VideoStream, limits: Limits, guard: str, cut: bool) -> VideoInfo:
+    """Decode once without converting, and keep the times; cut: whether the file is known to end too early."""
     tally, first, ticks = Tally(), None, []
     for frame in decode_all(container, stream, tally):
         first = first or frame
         ticks.append(frame.pts)
         if len(ticks) > limits.max_frames:
             raise VideoError("too_large", f"more than {limits.max_frames} frames")
-    cut = tally.ended_early or tally.last_bad or _falls_short(container, stream, tally.end, tally.packets)
+    cut = cut or tally.ended_early or tally.last_bad or _falls_short(container, stream, tally.end, tally.packets)
     if tally.share_bad() > limits.max_bad_packets:
         raise VideoError("corrupt", f"{tally.bad} of {tally.packets} packets cannot be decoded")
     if first is None:

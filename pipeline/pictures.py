@@ -30,6 +30,12 @@ SUFFIXES = (".png", ".jpg", ".jpeg", "")
 
 _DECODERS = ((b"\xff\xd8\xff", "mjpeg"), (b"\x89PNG\r\n\x1a\n", "png"))
 _MAX_BYTES = 256 * 1024 * 1024
+# EXIF orientation (tag 0x0112, type 3, count 1) with one of the four mirrored values, in either byte order.
+_MIRRORED = re.compile(
+    rb"Exif\0\0(?:II.{0,4000}?\x12\x01\x03\0\x01\0\0\0[\x02\x04\x05\x07]\0"
+    rb"|MM.{0,4000}?\x01\x12\0\x03\0\0\0\x01\0[\x02\x04\x05\x07])",
+    re.DOTALL,
+)
 
 
 def list_pictures(folder: Path) -> list[Path]:
@@ -72,13 +78,18 @@ def _decoder_name(head: bytes) -> str:
 
 
 def read_picture(path: Path, max_pixels: int) -> VideoFrame | None:
-    """Decode one PNG or JPEG file, None when it is damaged or something else; max_pixels of the picture."""
+    """Decode one PNG or JPEG file, None when it is damaged or something else; max_pixels of the picture.
+
+    Raises VideoError unsupported_rotation for a mirrored EXIF orientation, out_of_memory.
+    """
     if path.stat().st_size > _MAX_BYTES:
         return None
     data = path.read_bytes()
     name = _decoder_name(data[:16])
     if not name:
         return None
+    if _MIRRORED.search(data[:65536]):
+        raise VideoError("unsupported_rotation", f"the EXIF of {path.name!r} mirrors the picture")
     codec = CodecContext.create(name, "r")
     codec.options = decoder_limit(max_pixels)
     codec.thread_count = 1

@@ -18,12 +18,15 @@ from av.error import FFmpegError
 from av.sidedata.sidedata import Type
 from av.video.format import VideoFormat
 from av.video.frame import VideoFrame
+from av.video.plane import VideoPlane
 from av.video.reformatter import Interpolation, VideoReformatter
 from numpy.typing import NDArray
 
 from pipeline.errors import VideoError
 
 _EXACT = Interpolation.BILINEAR | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INT
+# Where the planes of gbrp belong in RGB.
+_GBR = (1, 2, 0)
 _DIRECT = ("yuv420p", "yuvj420p")
 # Coded angles come from floating-point trigonometry in 16.16 fixed point: half a degree is far above its rounding.
 _ANGLE_TOLERANCE = 0.5
@@ -34,25 +37,31 @@ class Converter:
 
     def __init__(self, rotation: int) -> None:
         self._turns = rotation // 90
-        self._to_rgb = VideoReformatter()
-        self._to_planar = VideoReformatter()
+        self._reformatter = VideoReformatter()
 
     def write(self, frame: VideoFrame, out: NDArray[np.uint8]) -> None:
         """Convert one frame into out (H, W, 3) uint8 RGB, turned upright as `rotation` says.
 
         Raises VideoError unsupported_codec for a pixel format that swscale cannot read.
         """
-        name = frame.format.name
+        planar = _needs_planar(frame.format)
+        target, way = ("gbrp", _EXACT) if planar else ("rgb24", Interpolation.BILINEAR)
         try:
-            if _needs_planar(frame.format):
-                frame = self._to_planar.reformat(frame, format="gbrp", interpolation=_EXACT, threads=1)
-            frame = self._to_rgb.reformat(frame, format="rgb24", threads=1)
+            rgb = self._reformatter.reformat(frame, format=target, interpolation=way, threads=1)
         except FFmpegError:
+            name = frame.format.name
             raise VideoError("unsupported_codec", f"pixel format {name} cannot be converted to RGB") from None
-        plane = frame.planes[0]
-        rows = np.frombuffer(plane, np.uint8).reshape(frame.height, plane.line_size)
-        stored = rows[:, : frame.width * 3].reshape(frame.height, frame.width, 3)
-        out[:] = np.rot90(stored, self._turns)
+        if planar:
+            for channel, plane in zip(_GBR, rgb.planes, strict=True):
+                out[..., channel] = np.rot90(_rows(plane, rgb.width), self._turns)
+        else:
+            stored = _rows(rgb.planes[0], rgb.width * 3).reshape(rgb.height, rgb.width, 3)
+            out[:] = np.rot90(stored, self._turns)
+
+
+def _rows(plane: VideoPlane, length: int) -> NDArray[np.uint8]:
+    """The plane's bytes as (H, length) without the padding at the end of each row."""
+    return np.frombuffer(plane, np.uint8).reshape(-1, plane.line_size)[:, :length]
 
 
 def _needs_planar(form: VideoFormat) -> bool:
@@ -67,19 +76,28 @@ def read_rotation(frame: VideoFrame) -> int:
     determinant a*d - b*c is a mirror, which `frame.rotation` alone cannot tell.
     Raises VideoError unsupported_rotation for a mirror or an angle that is not a multiple of 90.
     """
-    matrix = next(
-        (np.frombuffer(data, np.int32) for data in frame.side_data if data.type is Type.DISPLAYMATRIX), None
-    )
-    if matrix is None or not matrix.any():
-        return 0
-    a, b, c, d = (float(matrix[at]) for at in (0, 1, 3, 4))
-    angle = -math.degrees(math.atan2(b, a))
+    angle, mirrored = _read_matrix(frame)
     quarter = round(angle / 90) * 90
-    if a * d - b * c <= 0:
+    if mirrored:
         raise VideoError("unsupported_rotation", "the display matrix mirrors the picture; write it upright first")
     if abs(angle - quarter) > _ANGLE_TOLERANCE:
         raise VideoError("unsupported_rotation", f"the display matrix turns by {angle:.1f} degrees, not by quarters")
     return quarter % 360
+
+
+def _read_matrix(frame: VideoFrame) -> tuple[float, bool]:
+    try:
+        kinds = {data.type: data for data in frame.side_data}
+    except ValueError:
+        # PyAV cannot list the side data of a frame that carries a kind it does not know (EXIF of a JPEG).
+        return float(frame.rotation), False
+    if Type.DISPLAYMATRIX not in kinds:
+        return 0.0, False
+    matrix = np.frombuffer(kinds[Type.DISPLAYMATRIX], np.int32)
+    if not matrix.any():
+        return 0.0, False
+    a, b, c, d = (float(matrix[at]) for at in (0, 1, 3, 4))
+    return -math.degrees(math.atan2(b, a)), a * d - b * c <= 0
 
 
 def upright_size(frame: VideoFrame, rotation: int) -> tuple[int, int]:

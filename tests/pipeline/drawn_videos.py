@@ -79,7 +79,7 @@ def _drawn_frame(number: int, width: int, height: int) -> av.VideoFrame:
 def decode_plainly(path: Path) -> list[av.VideoFrame]:
     """Every frame in display order by the plainest loop there is: one packet after the other, errors stepped over."""
     found: list[av.VideoFrame] = []
-    with av.open(str(path)) as container:
+    with av.open(str(path), metadata_errors="replace") as container:
         stream = container.streams.video[0]
         stream.codec_context.thread_count = 1
         packets = container.demux(stream)
