@@ -7,10 +7,13 @@ without asking anyone for access. Numbers from it show that the road works, neve
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
+from pipeline.atomic import write_whole
 from pipeline.drawing import Forgery, draw_frames, draw_identity, write_video
 
 # Flicker, place and softness differ by method as they do in FF++; NeuralTextures moves the mouth only.
@@ -27,7 +30,7 @@ class DemoConfig:
     train_pairs: int = 8
     val_pairs: int = 3
     test_pairs: int = 5
-    frames: int = 80
+    frames: int = 64
     width: int = 480
     height: int = 360
     seed: int = 7
@@ -54,15 +57,15 @@ def draw_dataset(root: Path, config: DemoConfig) -> Iterator[Path]:
     Tree: original_sequences/youtube/<compression>/videos, manipulated_sequences/<method>/..., <method>/masks/videos,
     and train.json, val.json, test.json in the root (datasets sheet, section 1.1).
     """
+    families = [both for pairs in config.pairs.values() for a, b in pairs for both in ((a, b), (b, a))]
     for split, pairs in config.pairs.items():
-        (root / f"{split}.json").parent.mkdir(parents=True, exist_ok=True)
-        (root / f"{split}.json").write_text(json.dumps(pairs, indent=1) + "\n")
-        for pair in pairs:
-            for target, source in (pair, pair[::-1]):
-                yield from _draw_family(root, config, target, source)
+        write_whole(root / f"{split}.json", json.dumps(pairs, indent=1).encode() + b"\n")
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        for paths in pool.map(lambda both: _draw_family(root, config, *both), families):
+            yield from paths
 
 
-def _draw_family(root: Path, config: DemoConfig, target: str, source: str) -> Iterator[Path]:
+def _draw_family(root: Path, config: DemoConfig, target: str, source: str) -> list[Path]:
     """The real video of `target`, and one fake per method that puts `source` on it."""
     who, donor = (draw_identity(1000 * config.seed + int(name)) for name in (target, source))
     scene = 1000 * config.seed + int(target)
@@ -70,7 +73,7 @@ def _draw_family(root: Path, config: DemoConfig, target: str, source: str) -> It
     real = root / "original_sequences" / "youtube" / config.compression / "videos" / f"{target}.mp4"
     if not real.exists():
         write_video(real, (picture for picture, _ in draw_frames(who, config.frames, size, scene)))
-    yield real
+    paths = [real]
     for method, looks in METHODS.items():
         folder = root / "manipulated_sequences" / method
         fake = folder / config.compression / "videos" / f"{target}_{source}.mp4"
@@ -79,4 +82,5 @@ def _draw_family(root: Path, config: DemoConfig, target: str, source: str) -> It
             drawn = list(draw_frames(who, config.frames, size, scene, Forgery(donor, **looks)))
             write_video(mask, [m for _, m in drawn])
             write_video(fake, [p for p, _ in drawn])
-        yield fake
+        paths.append(fake)
+    return paths

@@ -161,6 +161,8 @@ def draw_frames(
     low = (scene.uniform(60, 180, (5, 7, 1)) + scene.uniform(-22, 22, (5, 7, 3))).astype(np.float32)
     backdrop = cv2.resize(low, size, interpolation=cv2.INTER_CUBIC)
     backdrop += cv2.resize(scene.normal(0, 9, (height // 4, width // 4, 3)).astype(np.float32), size)
+    # Sensor noise from a small bank, shifted every frame: fresh noise would cost more than all the drawing.
+    grain = scene.normal(0, 2.0, (4, height, width, 1)).astype(np.float32)
     scale = face * height / HEAD_SIDE * 1.35
     sway_x, sway_y, roll, speech, near = (_smooth_noise(scene, frames, p) for p in (60, 75, 80, 9, 110))
     blink_at, start_x = int(scene.integers(8, 40)), scene.uniform(0.42, 0.58)
@@ -174,7 +176,7 @@ def draw_frames(
             donor = cv2.GaussianBlur(donor, (0, 0), forgery.blur)
             # Colour transfer as the swap methods do it: the donor takes the target's skin tone, not quite exactly.
             donor = donor * (np.array(who.skin, np.float32) / np.array(forgery.donor.skin, np.float32))
-            donor = donor * (1 + fake.normal(0, forgery.flicker)) + forgery.shift * tint
+            donor = donor * np.float32(1 + fake.normal(0, forgery.flicker)) + np.float32(forgery.shift) * tint
             dx, dy = fake.normal(0, forgery.jitter, 2)
             donor = cv2.warpAffine(donor, np.float32([[1, 0, dx], [0, 1, dy]]), (HEAD_SIDE, HEAD_SIDE))
             head = head * (1 - region[..., None]) + donor * region[..., None]
@@ -189,7 +191,7 @@ def draw_frames(
         chin = turn @ (_CENTRE, _CENTRE + 150, 1)
         _draw_body(picture, chin, scale, who)
         picture = picture * (1 - alpha) + placed * alpha
-        picture += scene.normal(0, 2.0, (height, width, 1)).astype(np.float32)
+        picture += np.roll(grain[t % len(grain)], (37 * t % height, 53 * t % width), (0, 1))
         mask = cv2.warpAffine(region, turn, size)
         yield np.clip(picture, 0, 255).astype(np.uint8), (mask * 255).astype(np.uint8)
 
