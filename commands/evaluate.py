@@ -104,9 +104,9 @@ def command(runs: Path, video_level: bool, protocol: str | None, **options: Any)
     """Score manifests with a trained run: ACC, AUC, EER and more with intervals, per method, on one page.
 
     \b
-    unmask evaluate --video-level                                          newest run, its test.txt
-    unmask evaluate --run runs/0001-... --manifest manifests/celebdf2/none/test.txt
-    unmask evaluate --threshold-from manifests/ffpp/c23/val.txt            threshold and temperature from validation
+    unmask evaluate --video-level                      the newest run on its test.txt
+    unmask evaluate --run runs/0001-clrnet --manifest manifests/celebdf2/none/test.txt
+    unmask evaluate --threshold-from manifests/ffpp/c23/val.txt
     """
     from pipeline import protocols
     from pipeline.evaluate import across, defaults, evaluate

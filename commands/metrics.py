@@ -30,8 +30,8 @@ def command(scores: Path, **options: Any) -> int:
     """All metrics of SCORES.csv, with 95 % intervals over videos.
 
     \b
-    The file needs the columns video_id, label (0 real, 1 fake) and score (probability of fake), or logit. Several
-    lines per video are its clips. dataset, method and compression give tables in parts.
+    The file needs the columns video_id, label (0 real, 1 fake) and score (probability of fake), or logit.
+    Several lines per video are its clips. dataset, method and compression give tables in parts.
     """
     from pipeline import calibration
     from pipeline.evaluation import Options, evaluate_scores
