@@ -48,6 +48,11 @@ def _check(spec: ClipSpec, clips: int, length: int) -> None:
         )
 
 
+def _clips_wanted(spec: ClipSpec, length: int) -> int:
+    """How many different clips one sparse or chained sample takes."""
+    return -(-spec.frames // length) if spec.mode == "chained" else spec.frames
+
+
 def _spread(spec: ClipSpec, clips: int, length: int) -> tuple[tuple[int, int], ...]:
     """`frames` frames evenly over a video that has fewer clips than the model wants; repeats when it must."""
     place = np.rint(np.linspace(0, clips * length - 1, spec.frames)).astype(int)
@@ -72,11 +77,11 @@ def evaluation_picks(spec: ClipSpec, clips: int, length: int) -> list[tuple[tupl
         return [tuple((clip, frame) for frame in range(spec.frames)) for clip in range(clips)]
     if spec.mode == "single":
         return [((clip, centre),) for clip in range(clips)]
-    if spec.mode == "chained":
-        count = -(-spec.frames // length)
-        return [_chain(np.rint(np.linspace(0, clips - 1, count)).astype(int), spec, length)]
-    if clips < spec.frames:
+    if clips < _clips_wanted(spec, length):
         return [_spread(spec, clips, length)]
+    if spec.mode == "chained":
+        count = _clips_wanted(spec, length)
+        return [_chain(np.rint(np.linspace(0, clips - 1, count)).astype(int), spec, length)]
     step = clips // spec.frames
     return [tuple((start + step * i, centre) for i in range(spec.frames)) for start in range(step)]
 
@@ -96,11 +101,10 @@ def training_picks(
         return tuple((clip, frame) for frame in range(spec.frames))
     if spec.mode == "single":
         return ((clip, int(rng.integers(length))),)
-    if spec.mode == "chained":
-        count = -(-spec.frames // length)
-        return _chain(np.sort(rng.choice(clips, count, replace=count > clips)), spec, length)
-    if clips < spec.frames:
+    if clips < _clips_wanted(spec, length):
         return _spread(spec, clips, length)
+    if spec.mode == "chained":
+        return _chain(np.sort(rng.choice(clips, _clips_wanted(spec, length), replace=False)), spec, length)
     parts = np.array_split(np.arange(clips), spec.frames)
     return tuple((int(rng.choice(part)), int(rng.integers(length))) for part in parts)
 

@@ -22,7 +22,9 @@ def draw_video(number: int, label: int, clips: int = 4, frames: int = 3, side: i
     rng = np.random.default_rng([7, number])
     coarse = rng.uniform(40, 170, (4, 4, 3))
     picture = np.kron(coarse, np.ones((side // 4, side // 4, 1)))
-    pixels = np.broadcast_to(picture, (clips, frames, side, side, 3)) + rng.normal(0, 3, (clips, frames, side, side, 3))
+    pixels = np.broadcast_to(picture, (clips, frames, side, side, 3)) + rng.normal(
+        0, 3, (clips, frames, side, side, 3)
+    )
     if label == FAKE:
         middle = slice(side // 4, 3 * side // 4)
         flicker = 30 + 20 * (-1.0) ** np.arange(frames)
