@@ -50,8 +50,8 @@ def measure_cost(name: str, depth: int = 1, clip: tuple[int, ...] | None = None,
     """
     with torch.device("meta"):
         model = create_model(name, **options).eval()
-        spec = model.spec
-        return count(model, clip or (1, spec.frames, 3, spec.size, spec.size), depth)
+    spec = model.spec
+    return count(model, clip or (1, spec.frames, 3, spec.size, spec.size), depth)
 
 
 class _Tally:
