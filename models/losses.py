@@ -116,6 +116,7 @@ def total_loss(
 
 
 def balanced_weights(labels: Tensor) -> Tensor:
-    """(2,) weights n / (2 * n_class), scikit-learn's "balanced", of all labels of a manifest. A class without: 0."""
+    """(2,) weights n / (classes * n_class), scikit-learn's "balanced", of a manifest's labels; an absent class has 0."""
     counts = torch.bincount(labels, minlength=2).float()
-    return torch.where(counts > 0, len(labels) / (2 * counts.clamp_min(1)), torch.zeros(2))
+    present = (counts > 0).sum()
+    return torch.where(counts > 0, len(labels) / (present * counts.clamp_min(1)), torch.zeros(2))
