@@ -146,6 +146,8 @@ def _bad_folder(folder: str) -> str:
     """Why a folder may not stand in a manifest, or ""."""
     if any(ord(c) < 32 or ord(c) == 127 for c in folder):
         return f"folder {folder!r} holds a tab or another control character"
+    if "\ufeff" in folder:
+        return f"folder {folder!r} holds a byte order mark; were two files joined?"
     if any(0xD800 <= ord(c) < 0xE000 for c in folder):
         return f"folder {folder!r} is not UTF-8 text"
     if folder != folder.strip() or folder.startswith("#"):

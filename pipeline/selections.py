@@ -43,15 +43,16 @@ class Leak:
 
 def about(folder: Path, entry: Entry) -> About:
     """Facts of one entry from its cached group.   Raises: ManifestError if the metadata is damaged."""
-    facts = attributes_of(folder).get("video")
-    if not isinstance(facts, dict):
-        return About(entry.folder.split("/")[0], "real" if entry.label == REAL else NO_METHOD, "none", None, None)
-    dataset, group = str(facts.get("dataset", "")), facts.get("group")
-    label = facts.get("label")
+    facts = attributes_of(folder)
+    dataset, group, label = (
+        str(facts.get("dataset") or entry.folder.split("/")[0]),
+        facts.get("group"),
+        facts.get("label"),
+    )
     return About(
         dataset,
-        str(facts.get("method", NO_METHOD)),
-        str(facts.get("compression", "none")),
+        str(facts.get("method") or ("real" if entry.label == REAL else NO_METHOD)),
+        str(facts.get("compression") or "none"),
         (dataset, str(group)) if group else None,
         label if isinstance(label, int) else None,
     )

@@ -14,7 +14,7 @@ from pathlib import Path
 from pipeline.errors import UsageError
 
 VIDEO_EXTENSIONS = frozenset({".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v", ".gif", ".ts", ".mpg", ".mpeg"})
-PICTURE_EXTENSIONS = frozenset({".png", ".jpg", ".jpeg", ".bmp"})
+PICTURE_EXTENSIONS = frozenset({".png", ".jpg", ".jpeg"})
 PARTIAL_EXTENSIONS = frozenset({".part", ".crdownload", ".partial", ".download", ".tmp"})
 SYSTEM_FILES = frozenset({".ds_store", "desktop.ini", "thumbs.db"})
 

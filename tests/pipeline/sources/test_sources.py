@@ -9,9 +9,9 @@ from pipeline.sources import SOURCES, default_root, discover, resolve
 from tests.pipeline.sources.trees import find, plant
 
 NAMES = (
-    "ffpp", "dfd", "celebdf1", "celebdf2", "celebdfpp", "dfdc", "dfdcp", "fakeavceleb", "lavdf", "avdeepfake1m", "tvil",
-    "uadfv", "dftimit", "wilddeepfake", "srdf", "deeperforensics", "forgerynet", "folder", "csv",
-)  # fmt: skip
+    *("ffpp", "dfd", "celebdf1", "celebdf2", "celebdfpp", "dfdc", "dfdcp", "fakeavceleb", "lavdf", "avdeepfake1m"),
+    *("tvil", "uadfv", "dftimit", "wilddeepfake", "srdf", "deeperforensics", "forgerynet", "folder", "csv"),
+)
 
 
 def test_all_promised_datasets_are_there_with_words_for_everything():
