@@ -1,4 +1,4 @@
-"""Plans: every mode takes the frames its sheet says, classes and pairs come out even, everything follows from a seed."""
+"""Plans: every mode takes its sheet's frames, classes and pairs come out even, everything follows from a seed."""
 
 from collections import Counter
 
