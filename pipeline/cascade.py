@@ -90,6 +90,20 @@ class Net:
         self.head = tuple(torch.cat([rows[1:2] - rows[0:1], rows[2:]]).to(device) for rows in (weight, bias))
 
     def __call__(self, pictures: NDArray[np.uint8]) -> Tensor:
+        return functional.linear(self.features(pictures), *self.head)
+
+    def where(self, pictures: NDArray[np.uint8], logit: float) -> tuple[Tensor, Tensor]:
+        """Places (m, 3) as picture, row, column whose face logit reaches a limit, and what is said there (m, 5).
+
+        Offsets are worked out for these few only, which saves most of the head.
+        """
+        x = self.features(pictures)
+        weight, bias = self.head
+        places = (functional.linear(x, weight[:1], bias[:1])[..., 0] >= logit).nonzero()
+        return places, functional.linear(x[tuple(places.T)], weight, bias)
+
+    def features(self, pictures: NDArray[np.uint8]) -> Tensor:
+        """What the head sees: (n, h, w, c) of the first network, (n, c) of the others."""
         x = torch.from_numpy(pictures).to(self.device).permute(0, 3, 1, 2).float()
         for weight, bias, slope, pool in self.layers:
             x = functional.prelu(functional.conv2d(x, weight, bias), slope)
@@ -99,7 +113,7 @@ class Net:
         if self.dense:
             weight, bias, slope = self.dense
             x = functional.prelu(functional.linear(x.flatten(1), weight, bias), slope)
-        return functional.linear(x, *self.head)
+        return x
 
 
 def _logit(probability: float) -> float:
@@ -194,10 +208,9 @@ class Cascade:
         found, levels = [np.empty((0, 11))], 0
         for level, pictures in enumerate(zip(*(_pyramid(p, min_face) for p in small), strict=True)):
             scale, levels = pictures[0][0], level + 1
-            out = self.pnet(np.stack([picture for _, picture in pictures]))
-            at = (out[..., 0] >= _logit(THRESHOLDS[0])).nonzero()
+            at, said = self.pnet.where(np.stack([picture for _, picture in pictures]), _logit(THRESHOLDS[0]))
             if len(at):
-                values, at = out[tuple(at.T)].cpu().numpy(), at.cpu().numpy()
+                values, at = said.cpu().numpy(), at.cpu().numpy()
                 corner = STRIDE * at[:, [2, 1]] + 1
                 box = np.floor(np.concatenate([corner, corner + CELL - 1], 1) / scale)
                 found.append(np.column_stack([box, values, at[:, 0], np.full(len(at), level)]))
