@@ -188,8 +188,10 @@ def is_cut(path: Path) -> bool:
         at = head.find(b"\x18\x53\x80\x67") + 4
         length = int.from_bytes(head[at + 1 : at + 8], "big")
         return at < 4 or (head[at] == 1 and length != (1 << 56) - 1 and at + 8 + length > size)
-    if guess(head)[1] == "video" and head[:1] == b"G" and head[:3] != b"GIF":
-        return all(size % length for length in (188, 192, 204))
+    # Transport stream packets begin with 0x47 ("G") and are 188 bytes long, 204 with error correction.
+    packet = next((length for length in (188, 204) if head[::length][:4] == b"GGGG"), 0)
+    if packet:
+        return size % packet != 0
     return guess(head)[1] == "video" and head[4:8].isalpha() and _walk_boxes(path, size)[0]
 
 

@@ -137,7 +137,7 @@ def _find_time_guard(rows: NDArray[np.void]) -> str:
     if pts.min() < pts[0]:
         return "a pts lies before the first packet's"
     steps = np.diff(pts[shown_order(rows)])
-    if is_steady(steps) and (steps > 1.5 * np.median(steps)).any():
+    if len(steps) and is_steady(steps) and (steps > 1.5 * np.median(steps)).any():
         return "a gap in steady pts"
     return ""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from dataclasses import replace
 from pathlib import Path
 
@@ -339,3 +340,19 @@ def test_every_real_video(media: Path) -> None:
                 converter.write(frames[number], expected)
                 assert np.array_equal(picture, expected), (path.name, number)
                 assert seconds == pytest.approx(frames[number].time, abs=1e-9)
+
+
+@pytest.mark.parametrize("planned", [True, False])
+def test_a_long_video_needs_no_more_memory_than_a_short_one(planned: bool, tmp_path: Path) -> None:
+    """3,000 frames of 64x64 would be 37 MB of pixels; two windows and the times of all frames are under 2 MB."""
+    options = {"preset": "ultrafast", "x264-params": "keyint=100"}
+    path = write_video(tmp_path / "v.mp4", Recipe(frames=3000, size=(64, 64), options=options))
+    tracemalloc.start()
+    try:
+        info = scan(path, LIMITS, planned=planned)
+        windows = spread_clips(info.frames, 600, 5)
+        clips = sum(1 for _ in decode_clips(path, info, windows))
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert clips == 600 and peak < 2_000_000
