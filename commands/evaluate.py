@@ -110,6 +110,7 @@ def command(runs: Path, video_level: bool, protocol: str | None, **options: Any)
     """
     from pipeline import protocols
     from pipeline.evaluate import across, defaults, evaluate
+    from pipeline.report import PARTS
 
     options["manifests"] = tuple(options["manifests"])
     config, taken = defaults(EvaluateConfig(protocol=protocol or "", **options), runs)
@@ -120,7 +121,8 @@ def command(runs: Path, video_level: bool, protocol: str | None, **options: Any)
     for result in results:
         _show(result, video_level)
     if len(results) > 1 or config.protocol:
-        _tables(across(results, protocols.find(config.protocol) if config.protocol else None), len(results) > 1)
+        published = protocols.find(config.protocol) if config.protocol else None
+        _tables(across(results, published, PARTS), len(results) > 1)
     for result in results:
         click.echo(f"report: {result.folder / 'report.html'}")
     return EXIT_OK

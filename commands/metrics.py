@@ -78,7 +78,7 @@ def show(result: dict[str, Any], video_only: bool = False) -> None:
         click.echo(
             f"\ncalibrated on {block['source']!r}: temperature {block['temperature']:.3f}, threshold "
             f"{block['threshold']:.3f}, balanced ACC {number(block['metrics']['balanced_acc']['value'])}, "
-            f"ECE {number(block['metrics']['ece']['value'])}"
+            f"ECE {number(block['metrics']['ece']['value'])}{'; ' + block['note'] if block['note'] else ''}"
         )
 
 

@@ -40,7 +40,7 @@ from pipeline.report import Extras, evaluation_page, own_version
 from pipeline.runs import Run, load_model, newest_run, open_run
 from pipeline.scores import read, videos, write
 from pipeline.scoring import Scored, score
-from pipeline.tables import WRITERS, Cell, Table, metrics_table
+from pipeline.tables import SHOWN, WRITERS, Cell, Table, metrics_table
 
 log = logging.getLogger(__name__)
 
@@ -100,7 +100,9 @@ def _allowed(config: EvaluateConfig) -> Allowed:
 
 def name_of(manifest: Path) -> str:
     """`manifests/ffpp/c23/test.txt` -> ffpp-c23-test."""
-    parts = [*manifest.absolute().parent.parts[-2:], manifest.stem]
+    parts = [
+        part for part in (*manifest.absolute().parent.parts[-2:], manifest.stem) if part not in ("/", "manifests")
+    ]
     return "-".join(
         "".join(c if c.isalnum() or c in "._" else "-" for c in part).strip("-.") or "x" for part in parts
     )
@@ -317,10 +319,12 @@ def _across(config: EvaluateConfig, results: list[Evaluation], published: protoc
             write_whole(root / f"{stem}.{suffix}", spell(table).encode())
 
 
-def across(results: Sequence[Evaluation], published: protocols.Protocol | None = None) -> Iterator[tuple[Table, str]]:
+def across(
+    results: Sequence[Evaluation], published: protocols.Protocol | None = None, keys: Sequence[str] = SHOWN
+) -> Iterator[tuple[Table, str]]:
     """The cross-dataset table at video level, and the protocol's over all evaluations, with their file names."""
     blocks = {result.name: result.document["levels"]["video"] for result in results}
-    yield metrics_table("Across manifests, video level", blocks, "manifest"), "across"
+    yield metrics_table("Across manifests, video level", blocks, "manifest", keys), "across"
     if published:
         yield protocols.beside(published, [result.document for result in results]), published.name
 

@@ -178,7 +178,7 @@ def histogram(label: NDArray, score: Floats, threshold: float) -> Picture:
                 axes.hist(held, edges, weights=weight, color=colour, alpha=0.55, label=f"{name} ({len(held)})")
         axes.axvline(threshold, color=palette.ink, linewidth=1.2, linestyle="--", label=f"threshold {threshold:.2f}")
         axes.set(xlabel="score (probability of fake)", ylabel="% of its class", xlim=(0, 1))
-        axes.legend(loc="upper center", ncols=3, bbox_to_anchor=(0.5, 1.16), columnspacing=1.0, handlelength=1.4)
+        axes.figure.legend(loc="outside upper center", ncols=3, columnspacing=1.0, handlelength=1.4)
 
     return picture("Scores", "Histogram of the scores of real and fake videos.", draw)
 
@@ -241,7 +241,7 @@ def scatter(title: str, place: NDArray, group: Sequence[str], label: NDArray) ->
                 *place[member].T, s=26, marker="x" if fake else "o", color=colour, alpha=0.75, label=_short(name)
             )
         axes.set(xticks=[], yticks=[])
-        axes.legend(loc="upper left", bbox_to_anchor=(0, -0.02), ncols=3, columnspacing=0.8, handletextpad=0.2)
+        axes.figure.legend(loc="outside lower center", ncols=3, columnspacing=0.8, handletextpad=0.2)
 
     return picture(title, "t-SNE map of the videos' features.", draw, (5.2, 4.6))
 
@@ -262,7 +262,7 @@ def lines(
         axes.set_xticks(range(len(ticks)), ticks)
         axes.set(xlabel=below, ylabel=axis, ylim=(min(0.4, axes.get_ylim()[0]), 1.01))
         axes.grid(True, axis="y")
-        axes.legend(loc="upper left", bbox_to_anchor=(0, -0.16), ncols=3, columnspacing=0.8, handlelength=1.6)
+        axes.figure.legend(loc="outside lower center", ncols=2, columnspacing=1.0, handlelength=1.6)
 
     return picture(title, f"{axis} of {', '.join(series)}.", draw, (5.2, 4.6))
 

@@ -291,6 +291,8 @@ def test_short_form_takes_the_newest_run_and_the_test_manifest_beside_its_traini
 
 def test_names_of_manifests() -> None:
     assert name_of(Path("/data/manifests/ffpp/c23/test.txt")) == "ffpp-c23-test"
+    assert name_of(Path("/data/manifests/mine/test.txt")) == "mine-test"
+    assert name_of(Path("/.. odd/na me/t.txt")) == "odd-na-me-t"
 
 
 def test_a_model_that_answers_nan_is_named_with_its_video(world: Path, tmp_path: Path) -> None:
@@ -303,3 +305,16 @@ def test_a_model_that_answers_nan_is_named_with_its_video(world: Path, tmp_path:
         model.head.fc.bias[0] = float("nan")
     with pytest.raises(CheckpointError, match=r"tiny/tiny-key/\w+: the model answers nan"):
         score(model, source, "cpu")
+
+
+def test_robustness_scores_every_distortion_on_the_same_videos(world: Path, tmp_path: Path) -> None:
+    heard: list[str] = []
+    config = config_of(world, out=str(tmp_path), robustness=True, robust_videos=2, robust_clips=1)
+    result = evaluate(config, lambda what, done, total: heard.append(f"{what} {done}/{total}"))[0]
+    table = result.document["robustness"]
+    assert [row[0] for row in table][-1] == "H.264 crf" and len(table) == 8
+    assert all(len(row) == 7 and all(0 <= value <= 1 for value in row[1:]) for row in table)
+    assert len({row[1] for row in table}) == 1  # the clean column is one and the same
+    assert "robustness: CS 1 4/4" in heard and "robustness: CRF 5 4/4" in heard
+    page = (result.folder / "report.html").read_text()
+    assert "on 4 videos, 1 clips each" in page and "DeeperForensics" in page
