@@ -18,7 +18,7 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor, nn
 
-from models.layers.precision import full_precision
+from models.layers.precision import at_least_float32, full_precision
 from models.options import ModelError
 
 Definition = Literal["area", "linear", "linear_f3net", "radial"]
@@ -82,7 +82,7 @@ class Bands(nn.Module):
     def forward(self, pixels: Tensor) -> Tensor:
         self.check(pixels)
         with full_precision(pixels.device):
-            pixels = pixels.float()
+            pixels = at_least_float32(pixels)
             if self.partition:
                 return self.assemble(self.spectrum(pixels, self.rows), pixels)
             spectrum = self.spectrum(pixels, self.side).unsqueeze(-4) * self.masks[:, None]  # (..., 3 bands, 3, S, S)
@@ -106,13 +106,13 @@ class Bands(nn.Module):
         with full_precision(pixels.device):
             grid = coefficients.new_zeros((*coefficients.shape[:-1], self.rows * self.rows), dtype=torch.float32)
             grid[..., self.places] = coefficients.float()
-            return self.assemble(grid.unflatten(-1, (self.rows, self.rows)), pixels.float())
+            return self.assemble(grid.unflatten(-1, (self.rows, self.rows)), at_least_float32(pixels))
 
     def coefficients(self, pixels: Tensor) -> Tensor:
         """Stored form of (..., 3, S, S) pixels in 0..1: (..., 3, K) float32, low and mid, row by row."""
         self.check(pixels)
         with full_precision(pixels.device):
-            return self.spectrum(pixels.float(), self.rows).flatten(-2)[..., self.places]
+            return self.spectrum(at_least_float32(pixels), self.rows).flatten(-2)[..., self.places]
 
     def flip(self, coefficients: Tensor) -> Tensor:
         """Coefficients of the pictures mirrored left to right: the sign changes in odd columns v."""
@@ -121,12 +121,12 @@ class Bands(nn.Module):
 
     def spectrum(self, pixels: Tensor, rows: int) -> Tensor:
         """First rows x rows coefficients of D X D^T, (..., 3, rows, rows)."""
-        basis = self.basis[:rows]
+        basis = self.basis[:rows].to(pixels.dtype)
         return basis @ (pixels @ basis.T)
 
     def picture(self, spectrum: Tensor, rows: int) -> Tensor:
         """Inverse of a spectrum that is zero beyond its first rows x rows coefficients, (..., S, S)."""
-        basis = self.basis[:rows]
+        basis = self.basis[:rows].to(spectrum.dtype)
         return basis.T @ (spectrum @ basis)
 
     def assemble(self, spectrum: Tensor, pixels: Tensor) -> Tensor:
@@ -155,8 +155,8 @@ class LearnableBands(Bands):
     def forward(self, pixels: Tensor) -> Tensor:
         self.check(pixels)
         with full_precision(pixels.device):
-            weights = self.masks + 2 * torch.sigmoid(self.theta.float()) - 1
-            spectrum = self.spectrum(pixels.float(), self.side).unsqueeze(-4) * weights[:, None]
+            weights = self.masks + 2 * torch.sigmoid(at_least_float32(self.theta)) - 1
+            spectrum = self.spectrum(at_least_float32(pixels), self.side).unsqueeze(-4) * weights[:, None]
             return self.picture(spectrum, self.side).flatten(-4, -3)  # (..., 9, S, S)
 
 

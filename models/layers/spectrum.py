@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from models.layers.precision import full_precision
+from models.layers.precision import at_least_float32, full_precision
 
 
 class GlobalFilter(nn.Module):
@@ -23,8 +23,9 @@ class GlobalFilter(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         with full_precision(x.device):
             # A model moved to channels-last takes this parameter along; complex pairs must lie side by side.
-            weight = torch.view_as_complex(self.weight.float().contiguous())
-            return torch.fft.irfft2(torch.fft.rfft2(x.float(), norm="ortho") * weight, s=x.shape[-2:], norm="ortho")
+            weight = torch.view_as_complex(at_least_float32(self.weight).contiguous())
+            spectrum = torch.fft.rfft2(at_least_float32(x), norm="ortho") * weight
+            return torch.fft.irfft2(spectrum, s=x.shape[-2:], norm="ortho")
 
 
 def resample_filter(weight: Tensor, side: int) -> Tensor:
