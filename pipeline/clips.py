@@ -89,9 +89,10 @@ class ClipSource:
     """
 
     def __init__(
-        self, manifest: Path | Manifest, cache_root: Path, spec: ClipSpec, *, allow_missing: bool = False
+        self, manifest: Path | Manifest | Export, cache_root: Path, spec: ClipSpec, *, allow_missing: bool = False
     ) -> None:
-        found = manifest if isinstance(manifest, Manifest) else _find(Path(manifest), Path(cache_root), allow_missing)
+        known = isinstance(manifest, Manifest | Export)
+        found = manifest if known else find_videos(Path(manifest), Path(cache_root), allow_missing)
         self.path, self.sha256, self.key, self.spec = found.path, found.sha256, found.key, spec
         self.entries: tuple[Entry, ...] = found.entries
         self.readers: list[ClipReader]
@@ -227,7 +228,8 @@ class ClipSource:
         return int(first[1]), int(first[2])
 
 
-def _find(path: Path, cache_root: Path, allow_missing: bool) -> Manifest | Export:
+def find_videos(path: Path, cache_root: Path, allow_missing: bool = False) -> Manifest | Export:
+    """What a text manifest or an exported file names, checked. Raises ManifestError, CacheError."""
     return open_export(path) if is_export(path) else read_manifest(path, cache_root, allow_missing=allow_missing)
 
 

@@ -21,7 +21,7 @@ class Progress:
     row: int = 0
     auc: float | None = None
     log_loss: float | None = None
-    best_epoch: int = -1
+    best_epoch: int = 0
     log_bytes: int = 0
 
 

@@ -29,7 +29,7 @@ from models.optimizers import build_optimizer, lr_factor
 from models.recipes import as_values, get_recipe
 from pipeline import checkpoint
 from pipeline.augment import build_augment
-from pipeline.clips import Augment, ClipSource, RawBatch, prepare
+from pipeline.clips import Augment, ClipSource, RawBatch, find_videos, prepare
 from pipeline.config import TrainConfig
 from pipeline.curves import Clock, Curves
 from pipeline.devices import choose_device
@@ -63,6 +63,8 @@ class Training:
     def __init__(self, config: TrainConfig, fabric: Fabric, report: Callable[[Live], None] | None) -> None:
         self.config, self.fabric, self.report = config, fabric, report
         self.recipe = get_recipe(config.model, config.recipe, config.overrides)
+        # before the network, which may take half a minute: a wrong manifest is told at once
+        videos = find_videos(Path(config.manifest), Path(config.cache), config.allow_missing)
         torch.manual_seed(config.seed)
         self.network = build_network(config)
         self.spec = replace(self.network.spec, masks=self.recipe.loss.seg > 0)
@@ -71,15 +73,16 @@ class Training:
                 "the recipe's loss wants masks and the model makes none: --option mask=true (and a cache extracted "
                 "with --masks), or --set loss.seg=0"
             )
-        self.source = ClipSource(
-            Path(config.manifest), Path(config.cache), self.spec, allow_missing=config.allow_missing
-        )
+        self.source = ClipSource(videos, Path(config.cache), self.spec)
         self.validation = self._open_validation()
         self.augment: Augment | None = build_augment(self.recipe.augment, self.spec.size)
         weights = balanced_weights(torch.from_numpy(self.source.labels))
         self.class_weight = weights.to(fabric.device) if self.recipe.class_weights == "balanced" else None
         self.progress = Progress()
-        self.per_epoch = len(self.plan(0))
+        plan = self.plan(0)
+        for batch in plan:  # every epoch has batches of these sizes: refuse now what would fail later
+            share(batch, fabric.global_rank, fabric.world_size, config.accumulate)
+        self.per_epoch = len(plan)
         self.steps = config.steps or self.recipe.epochs * self.per_epoch
         if config.channels_last:
             self.network.to(memory_format=torch.channels_last)
@@ -131,7 +134,7 @@ class Training:
                 if not self._epoch() or not self._close_epoch():
                     self._save()
                     return stop.exit_code
-                if self.config.patience and self.progress.epoch - self.progress.best_epoch > self.config.patience:
+                if self.config.patience and self.progress.epoch - self.progress.best_epoch >= self.config.patience:
                     log.info("stopped early: no better validation for %d epochs", self.config.patience)
                     break
         return EXIT_OK
@@ -374,7 +377,10 @@ def train(
     if started is not None:
         started(training)
     with Interrupts() as stop:
-        code = training.run_to_end(run, stop)
+        try:
+            code = training.run_to_end(run, stop)
+        except ModelError as error:  # a side or a number of frames that the network cannot take
+            raise UsageError(str(error)) from error
     return Result(run, training.progress, code)
 
 
