@@ -1,9 +1,9 @@
 """The packet index of a video, the guards that say whether it can be trusted, and the plan of what to decode.
 
-Planned decode (ours; rules and measurements in the README's section on decoding): a file is demuxed once without
-decoding, its frames are numbered by the rank of their pts, and then only the groups of pictures that hold wanted
-frames are fed to the decoder, where unwanted frames that no other frame needs are skipped. It gives exactly the
-pixels of a plain sequential decode, or it says that it cannot: PlanBroken.
+Planned decode (ours): a file is demuxed once without decoding, its frames are numbered by the rank of their pts, and
+then only the groups of pictures that hold wanted frames are fed to the decoder, where unwanted frames that no other
+frame needs are skipped. It gives exactly the pixels of a plain sequential decode, or it says that it cannot:
+PlanBroken.
 """
 
 from __future__ import annotations
