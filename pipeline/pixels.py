@@ -3,10 +3,10 @@
 Colour is converted by swscale through PyAV, once and everywhere the same way, by the matrix and range that the frame
 itself states (BT.601 limited where it states none, as ffmpeg and OpenCV do). Plain 8-bit 4:2:0 takes swscale's direct
 path, the one that ffmpeg users get by default: chroma repeated, up to 4 levels from the formula, 1.2 too dark on
-average. Every other YUV goes through planar RGB with exact rounding: within 2 levels, no bias, and for 4:4:4 three
-times faster than the direct path. The exact way would cost 4:2:0 another 1.5 ms for 1280x720 and 3.5 ms for 1080p a
-frame on one core, as much as decoding it. Alpha is dropped, not blended. Sample aspect ratio and interlacing stay as
-stored.
+average. Every other YUV goes through planar RGB with exact rounding: within 2 levels and without bias; for 4:4:4 at
+1280x720 that conversion took 2.0 ms against 6.0 ms of the direct path. The exact way would cost 4:2:0 about 2.0 ms
+more a frame at 720x1364 and 4.6 ms at 1920x1080 (one core, measured once): as much as decoding it. Alpha is dropped,
+not blended. Sample aspect ratio and interlacing stay as stored.
 """
 
 from __future__ import annotations
