@@ -1,7 +1,8 @@
 """The two ways through the packets of an open video, planned and sequential; both yield frames in display order.
 
 The sequential walk is what "decode this file" plainly means and the measure of the planned one. The guards over the
-planned walk's frames are ours. Tests make most of them fire; a change of picture size or format inside a run has no test file yet.
+planned walk's frames are ours. Tests make several of them fire; a change of picture size or format inside a video has
+no test file yet.
 """
 
 from __future__ import annotations
