@@ -56,7 +56,7 @@ def run(
     parent = cache_folder(cache, videos[0].dataset, config.crop)
     prepare_folder(parent)
     with lock_cache(parent, shared=config.shard != (1, 1) or not config.lock):
-        remove_stale(parent)
+        _clean(parent)
         write_index(parent, videos, config.crop)
         ended: dict[str, Outcome] = {}
         for video in videos:
@@ -69,7 +69,7 @@ def run(
             for outcome in workers.dispatch(phase, config, parent):
                 ended[outcome.video_id] = outcome
                 progress(outcome)
-        remove_stale(parent)
+        _clean(parent)
     return [ended[v.video_id] for v in videos if v.video_id in ended]
 
 
@@ -82,11 +82,18 @@ def prepare_folder(parent: Path) -> None:
         parent.mkdir(parents=True, exist_ok=True)
         probe = parent / f".tmp-probe-{os.getpid()}"
         probe.touch(exist_ok=True)
-        probe.unlink()
+        probe.unlink(missing_ok=True)
     except OSError as error:
         raise CacheError(
             f"{parent}: the cache cannot be written ({error.strerror}); choose another with --cache"
         ) from error
+
+
+def _clean(parent: Path) -> None:
+    """Remove what dead runs left behind; the caller holds the lock."""
+    for folder in (parent, parent / outcomes.RECORDS):
+        if folder.exists():
+            remove_stale(folder)
 
 
 def finished(video: Video, parent: Path, config: ExtractConfig) -> Outcome | None:

@@ -19,6 +19,8 @@ from pipeline.records import REASONS, TRANSIENT_REASONS, Outcome
 
 Fingerprint = dict[str, int]
 
+RECORDS = ".outcomes"  # beside the groups of a cache folder
+
 
 def remember(parent: Path, outcome: Outcome, fingerprint: Fingerprint) -> None:
     """Keep why a video is not in the cache folder `parent`, with the file's size and time as it was then."""
@@ -106,7 +108,7 @@ def duration(seconds: float) -> str:
 
 
 def _record(parent: Path, video_id: str) -> Path:
-    return parent / ".outcomes" / f"{video_id}.json"
+    return parent / RECORDS / f"{video_id}.json"
 
 
 def _plain(outcome: Outcome) -> dict[str, object]:

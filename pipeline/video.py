@@ -81,7 +81,6 @@ def _extract(video: Video, config: ExtractConfig, parent: Path, before: outcomes
             "split_origin": video.split_origin,
             "file": {"path": os.fspath(video.path), "sha256": digest, **before},
             "media": _media(info),
-            "clips": _clip_facts(crops),
             "outcome": {k: v for k, v in asdict(outcome).items() if k != "seconds"},
             "settings": config.crop.settings(),
         }
@@ -158,15 +157,6 @@ def _media(info: VideoInfo) -> dict[str, object]:
     return {name: getattr(info, name) for name in names} | {"flags": list(info.flags)}
 
 
-def _clip_facts(crops: Crops) -> dict[str, object]:
-    names = ("window", "index", "pts", "box", "landmark", "prob", "transform")
-    return {name: getattr(crops, name).tolist() for name in names} | {
-        "dropped": [list(drop) for drop in crops.dropped],
-        "faces": crops.faces,
-        "track": crops.track,
-    }
-
-
 def _bands(pixels: NDArray[np.uint8], crop: CropConfig) -> NDArray[np.float16]:
     from pipeline.bands import coefficients
 
@@ -204,7 +194,7 @@ def _pair_boxes(video: Video, parent: Path) -> list[tuple[NDArray, NDArray] | No
     original = parent / video.pair_id if video.pair_id else None
     if original is None or not is_committed(original):
         return None
-    clips = open_video(original).attributes["clips"]
+    clips = open_video(original).attributes
     boxes: list[tuple[NDArray, NDArray] | None] = [None] * (max(clips["window"]) + 1)
     for window, box, landmark in zip(clips["window"], clips["box"], clips["landmark"], strict=True):
         boxes[window] = (np.float32(box), np.float32(landmark))

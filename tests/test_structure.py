@@ -26,7 +26,7 @@ HOMES = {
         "pipeline/doctor.py",
     },
     "facenet_pytorch": {"pipeline/detector.py", "pipeline/cascade.py"},
-    "zarr": {"pipeline/cache.py", "pipeline/codecs.py", "pipeline/commit.py"},
+    "zarr": {"pipeline/cache.py", "pipeline/codecs.py"},
     "h5py": {"pipeline/export.py"},
     "joblib": {"pipeline/workers.py"},
     "lightning": {"pipeline/train.py"},

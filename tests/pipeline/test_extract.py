@@ -60,7 +60,7 @@ def test_every_group_opens_with_plain_zarr_and_says_everything(done: Path, datas
         assert (said["label"], said["method"], said["split"], said["pair"]) == (
             video.label, video.method, video.split, video.pair
         )  # fmt: skip
-        assert np.diff(said["clips"]["index"], axis=1).tolist() == [[1, 1]] * 4
+        assert np.diff(said["index"], axis=1).tolist() == [[1, 1]] * 4
         assert said["file"]["sha256"] == hashlib.sha256(video.path.read_bytes()).hexdigest()
         assert said["settings"] == json.loads(json.dumps(CROP.settings()))
 
@@ -71,7 +71,7 @@ def test_the_crops_show_a_centred_face_and_the_bands_add_up(done: Path, dataset:
     parent = extract.cache_folder(done / "cache", "ffpp", CROP)
     group = zarr.open_group(parent / dataset.videos[0].video_id, mode="r")
     crops, said = group["crops"][:], dict(group.attrs)
-    for box, transform in zip(said["clips"]["box"], said["clips"]["transform"], strict=True):
+    for box, transform in zip(said["box"], said["transform"], strict=True):
         centre = np.array([(box[0] + box[2]) / 2, (box[1] + box[3]) / 2, 1])
         assert np.allclose(np.array(transform) @ centre, 48, atol=0.75)
     low, mid, high = reconstruct(group["bands"][0, 0], crops[0, 0], "area")
@@ -150,7 +150,7 @@ def test_pair_boxes_cut_a_fake_exactly_where_its_original_is_cut(dataset: Datase
     real = next(v for v in dataset.videos if v.key == fake.pair)
     extract.run([fake, real], replace(CONFIG, crop=crop), tmp_path)
     parent = extract.cache_folder(tmp_path, "ffpp", crop)
-    one, other = (dict(zarr.open_group(parent / v.video_id, mode="r").attrs)["clips"] for v in (fake, real))
+    one, other = (dict(zarr.open_group(parent / v.video_id, mode="r").attrs) for v in (fake, real))
     assert one["transform"] == other["transform"] and one["index"] == other["index"]
 
 
