@@ -196,22 +196,19 @@ def _extract(found: Any, config: ExtractConfig, cache: Path, manifests: Path) ->
 
 def _dry_run(found: Any, config: ExtractConfig, cache: Path) -> int:
     from pipeline import extract
+    from pipeline.video import finished
 
     parent = extract.cache_folder(cache, found.name, config.crop)
-    done = (
-        [v.video_id for v in found.videos if extract.finished(v, parent, config) is not None]
-        if parent.exists()
-        else []
-    )
+    done = [v.video_id for v in found.videos if finished(v, parent, config) is not None] if parent.exists() else []
     rows = Counter((v.split, v.method, v.label) for v in found.videos)
-    finished = Counter((v.split, v.method, v.label) for v in found.videos if v.video_id in set(done))
+    done_rows = Counter((v.split, v.method, v.label) for v in found.videos if v.video_id in set(done))
     click.echo(f"{'split':<8}{'method':<24}{'label':<8}{'videos':>8}{'done':>8}{'to do':>8}")
     order = {"train": 0, "val": 1, "test": 2, "none": 3}
     for row in sorted(rows, key=lambda row: (order[row[0]], row[2], row[1])):
         split, method, label = row
-        left = rows[row] - finished[row]
-        click.echo(f"{split:<8}{method:<24}{('real', 'fake')[label]:<8}{rows[row]:>8,}{finished[row]:>8,}{left:>8,}")
-    click.echo(f"{'':<40}{rows.total():>8,}{finished.total():>8,}{rows.total() - finished.total():>8,}")
+        left = rows[row] - done_rows[row]
+        click.echo(f"{split:<8}{method:<24}{('real', 'fake')[label]:<8}{rows[row]:>8,}{done_rows[row]:>8,}{left:>8,}")
+    click.echo(f"{'':<40}{rows.total():>8,}{done_rows.total():>8,}{rows.total() - done_rows.total():>8,}")
     _tell_missing(found)
     click.echo(f"crops would go to {parent}")
     return EXIT_OK

@@ -19,14 +19,13 @@ from pathlib import Path
 from pipeline import outcomes
 from pipeline.atomic import write_whole
 from pipeline.cache import is_committed, lock_cache, open_video, remove_stale
-from pipeline.commit import remove_folder
 from pipeline.config import PIXEL_LIBRARIES, CropConfig, ExtractConfig
 from pipeline.errors import CacheError
 from pipeline.index import write_index
 from pipeline.manifests import write_manifest
 from pipeline.records import SPLITS, Entry, Outcome, Video
 from pipeline.sources import Dataset
-from pipeline.video import content_hash, facts, stat_fingerprint
+from pipeline.video import finished, stat_fingerprint
 
 log = logging.getLogger(__name__)
 
@@ -94,30 +93,6 @@ def _clean(parent: Path) -> None:
     for folder in (parent, parent / outcomes.RECORDS):
         if folder.exists():
             remove_stale(folder)
-
-
-def finished(video: Video, parent: Path, config: ExtractConfig) -> Outcome | None:
-    """The outcome of a video that needs no work: committed from this very file, or refused for a lasting reason."""
-    fingerprint = stat_fingerprint(video.path)
-    if fingerprint is None:
-        return None
-    folder = parent / video.video_id
-    if is_committed(folder):
-        try:
-            attributes = open_video(folder).attributes
-        except CacheError as error:
-            log.warning("%s is damaged and is made again: %s", folder, error)
-            remove_folder(folder)
-            return None
-        file, said = attributes["file"], facts(video)
-        same_file = {"size": file["size"], "mtime_ns": file["mtime_ns"]} == fingerprint
-        same_facts = {name: attributes.get(name) for name in said} == said
-        if same_facts and (same_file or file["sha256"] == content_hash(video.path)):
-            return Outcome(**{**attributes["outcome"], "flags": tuple(attributes["outcome"]["flags"])})
-        log.warning("%s was made from another file or with other labels; it is made again", folder)
-        remove_folder(folder)
-        return None
-    return None if config.retry else outcomes.recall(parent, video.video_id, fingerprint)
 
 
 def publish(

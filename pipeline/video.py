@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
+import logging
 import os
 import time
 from dataclasses import asdict, replace
@@ -19,15 +20,42 @@ from numpy.typing import NDArray
 
 from pipeline import outcomes
 from pipeline.cache import is_committed, open_video, write_video
+from pipeline.commit import remove_folder
 from pipeline.config import CropConfig, ExtractConfig
-from pipeline.errors import VideoError
+from pipeline.errors import CacheError, VideoError
 from pipeline.records import REAL, Crops, Outcome, Video, VideoInfo
+
+log = logging.getLogger(__name__)
 
 # Nothing is wrong with these files; there is only nothing in them to keep.
 SKIPPED_REASONS = frozenset({"no_face", "too_short"})
 
 # Where a file lies and which split it is in may change without making its crops another video's.
 NOT_FACTS = frozenset({"path", "mask", "split", "split_origin", "pair_id"})
+
+
+def finished(video: Video, parent: Path, config: ExtractConfig) -> Outcome | None:
+    """The outcome of a video that needs no work: committed from this very file, or refused for a lasting reason."""
+    fingerprint = stat_fingerprint(video.path)
+    if fingerprint is None:
+        return None
+    folder = parent / video.video_id
+    if is_committed(folder):
+        try:
+            attributes = open_video(folder).attributes
+        except CacheError as error:
+            log.warning("%s is damaged and is made again: %s", folder, error)
+            remove_folder(folder)
+            return None
+        file, said = attributes["file"], facts(video)
+        same_file = {"size": file["size"], "mtime_ns": file["mtime_ns"]} == fingerprint
+        same_facts = {name: attributes.get(name) for name in said} == said
+        if same_facts and (same_file or file["sha256"] == content_hash(video.path)):
+            return Outcome(**{**attributes["outcome"], "flags": tuple(attributes["outcome"]["flags"])})
+        log.warning("%s was made from another file or with other labels; it is made again", folder)
+        remove_folder(folder)
+        return None
+    return None if config.retry else outcomes.recall(parent, video.video_id, fingerprint)
 
 
 def extract_video(video: Video, config: ExtractConfig, parent: Path) -> Outcome:

@@ -26,7 +26,7 @@ from pipeline.config import ExtractConfig
 from pipeline.errors import PipelineError, UsageError
 from pipeline.outcomes import remember
 from pipeline.records import Outcome, Video
-from pipeline.video import extract_video, refused
+from pipeline.video import extract_video, finished, refused
 
 log = logging.getLogger(__name__)
 
@@ -222,7 +222,5 @@ def _on_dask(videos: Sequence[Video], config: ExtractConfig, parent: Path) -> It
 
 def _dask_task(video: Video, config: ExtractConfig, parent: Path) -> Outcome:
     """A task that Dask may run twice: the second time it finds the video committed."""
-    from pipeline.extract import finished
-
     _single_threaded()
     return finished(video, parent, config) or extract_video(video, config, parent)
