@@ -1,8 +1,8 @@
 """'folder label' text files: written whole, read strictly.
 
 One line per video: `<dataset>/<key>/<video_id> 0|1`, the folder relative to the cache root, split at the LAST space
-because folders may hold spaces. Blank lines and lines starting with # are skipped; BOM and CRLF are accepted. A
-folder that is not in the cache may be a plain folder of pictures beside the manifest (as the Xception-LSTM authors do).
+because folders may hold spaces. Blank lines and lines that start with # are skipped; BOM and CRLF are accepted. A
+folder that is not in the cache may be a folder of pictures beside the manifest, as the Xception-LSTM authors have it.
 """
 
 from __future__ import annotations
@@ -190,9 +190,8 @@ def _without_duplicates(entries: Iterable[Entry], name: str) -> tuple[list[Entry
     for entry in entries:
         first = kept.setdefault(entry.folder, entry)
         if first.label != entry.label:
-            bad.append(
-                f"{name}:{entry.line}: {entry.folder!r} has label {entry.label} here, {first.label} in line {first.line}"
-            )
+            both = f"label {entry.label} here, {first.label} in line {first.line}"
+            bad.append(f"{name}:{entry.line}: {entry.folder!r} has {both}")
         elif first is not entry:
             twice += 1
     _refuse(bad, name)
@@ -240,17 +239,16 @@ class _Root:
         folder = self.folder / relative
         if not (folder / GROUP_FILE).is_file() and not has_pictures(folder):
             return None
-        if not self._is_inside(os.fspath(folder.parent), os.path.realpath) or (
-            folder.is_symlink() and not self._is_inside(os.fspath(folder), os.path.realpath)
-        ):
+        if not self._is_inside(folder.parent) or (folder.is_symlink() and not self._is_inside(folder)):
             raise ManifestError(f"folder {relative!r} leads outside {str(self.folder)!r} (path_outside_cache)")
         return folder
 
-    def _is_inside(self, path: str, resolve) -> bool:
-        if path not in self.inside:
-            real = resolve(path)
-            self.inside[path] = real == self.real or real.startswith(self.real.rstrip("/") + "/")
-        return self.inside[path]
+    def _is_inside(self, path: Path) -> bool:
+        name = os.fspath(path)
+        if name not in self.inside:
+            real = os.path.realpath(path)
+            self.inside[name] = real == self.real or real.startswith(self.real.rstrip("/") + "/")
+        return self.inside[name]
 
 
 def has_pictures(folder: Path) -> bool:

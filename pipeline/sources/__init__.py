@@ -28,6 +28,7 @@ from pipeline.sources import (
     wilddeepfake,
 )
 from pipeline.sources.dataset import Dataset, Expected, Source, SourceOptions, data_root
+from pipeline.sources.slugs import slug
 
 __all__ = ["SOURCES", "Dataset", "Expected", "Source", "SourceOptions", "default_root", "discover", "resolve"]
 
@@ -79,7 +80,12 @@ def discover(name: str, root: Path, options: SourceOptions | None = None) -> Dat
         )
     if not root.is_dir() and source.name != "csv":
         raise UsageError(f"{source.name}: {str(root)!r} is not a folder")
-    return source.discover(root, options or SourceOptions())
+    options = options or SourceOptions()
+    if options.name and slug(options.name) != options.name:
+        raise UsageError(
+            f"{source.name}: the name {options.name!r} becomes a folder of the cache; call it {slug(options.name)!r}"
+        )
+    return source.discover(root, options)
 
 
 def default_root(name: str) -> Path:

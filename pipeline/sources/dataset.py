@@ -137,16 +137,24 @@ class Finds:
                 f"{self.name}: no videos under {str(self.root)!r}; `datasets {self.name}` prints the expected tree"
             )
         splits = self._derived(videos + missing)
-        videos, missing = (self._disjoint([_in_split(v, splits) for v in part], splits) for part in (videos, missing))
+        videos, missing = (self._disjoint(part, splits) for part in (videos, missing))
         ids = dict(zip(keys := [v.key for v in videos + missing], video_ids(keys), strict=True))
         found, lacking = (
-            tuple(sorted((replace(v, video_id=ids[v.key]) for v in part), key=lambda v: natural(v.key)))
+            tuple(
+                replace(v, video_id=ids[v.key], split=_split(v, splits))
+                for v in sorted(part, key=lambda v: natural(v.key))
+            )
             for part in (videos, missing)
         )
         return Dataset(
             self.name, self.root, found, lacking, tuple(sorted(self.unlisted, key=natural)), tuple(self.ignored),
-            tuple(self.notes), tuple(self.problems), () if self.options.methods else tuple(self.expected),
+            tuple(self.notes), tuple(self.problems), () if self._reduced() else tuple(self.expected),
         )  # fmt: skip
+
+    def _reduced(self) -> bool:
+        """Whether the user's options leave videos out on purpose, so that published counts say nothing."""
+        options = self.options
+        return bool(options.methods) or options.strict or (self.people == "drop" and options.split_ratio is not None)
 
     def _unique(self, videos: Sequence[Video]) -> list[Video]:
         kept: dict[str, Video] = {}
@@ -181,7 +189,7 @@ class Finds:
         """Where groups are people: what to do with a fake whose donor belongs to another derived split."""
         if not self.people or not splits:
             return videos
-        crossing = {v.key for v in videos if splits.get(v.source or "", v.split) != v.split}
+        crossing = {v.key for v in videos if v.source in splits and splits[v.source] != _split(v, splits)}
         if not crossing:
             return videos
         if self.people == "keep" and not self.options.strict:
@@ -191,8 +199,8 @@ class Finds:
         return [v for v in videos if v.key not in crossing]
 
 
-def _in_split(video: Video, splits: dict[str, str]) -> Video:
-    return replace(video, split=splits[video.group]) if _open(video) else video
+def _split(video: Video, splits: dict[str, str]) -> str:
+    return splits[video.group] if _open(video) else video.split
 
 
 def carve_val(finds: Finds) -> None:

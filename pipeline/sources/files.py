@@ -34,7 +34,7 @@ class Listing:
     @property
     def media(self) -> list[str]:
         """Videos and picture folders together, in order."""
-        return sorted([*self.videos, *self.folders], key=natural)
+        return sorted([*self.videos, *self.folders], key=natural) if self.folders else list(self.videos)
 
     def add(self, other: Listing) -> None:
         self.videos += other.videos

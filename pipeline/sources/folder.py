@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from pathlib import Path
 
 from pipeline.errors import UsageError
@@ -74,7 +75,7 @@ def method_of(path: str) -> str:
     return inner[0] if inner else "fake"
 
 
-def groups_of(stems) -> dict[str, str]:
+def groups_of(stems: Iterable[str]) -> dict[str, str]:
     """Leakage group of each name, whatever its case: equal names share one, and so do `000_003`, `000` and `003`."""
     links = []
     for stem in stems:

@@ -43,8 +43,7 @@ def slug(key: str) -> str:
 
     `Deepfakes/c23/000_003` -> `Deepfakes-c23-000_003`.  A name that is empty, too long or reserved gets the digest.
     """
-    text = unicodedata.normalize("NFKD", strip_extension(key)).encode("ascii", "ignore").decode("ascii")
-    text = re.sub(r"-{2,}", "-", re.sub(r"[^A-Za-z0-9._-]", "-", text)).strip("-.")
+    text = _plain(key)
     if not text or len(text) > MAX_LENGTH or text.split(".")[0].casefold() in RESERVED:
         return suffixed(key, DIGITS)
     return text
@@ -53,10 +52,14 @@ def slug(key: str) -> str:
 def suffixed(key: str, digits: int) -> str:
     """The slug cut to length with a digest of the key's original bytes behind it."""
     digest = hashlib.sha256(key.encode("utf-8", "surrogateescape")).hexdigest()[:digits]
-    text = unicodedata.normalize("NFKD", strip_extension(key)).encode("ascii", "ignore").decode("ascii")
-    text = re.sub(r"-{2,}", "-", re.sub(r"[^A-Za-z0-9._-]", "-", text)).strip("-.")
+    text = _plain(key)
     room = MAX_LENGTH - digits - 1
     return f"{text[:room].rstrip('-.') or 'video'}-{digest}".removeprefix("-")
+
+
+def _plain(key: str) -> str:
+    text = unicodedata.normalize("NFKD", strip_extension(key)).encode("ascii", "ignore").decode("ascii")
+    return re.sub(r"-{2,}", "-", re.sub(r"[^A-Za-z0-9._-]", "-", text)).strip("-.")
 
 
 def _clashing(names: Iterable[str]) -> set[str]:

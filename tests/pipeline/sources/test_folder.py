@@ -103,6 +103,12 @@ def test_same_stem_in_two_containers_and_awkward_names_get_their_own_ids(tmp_pat
     assert len({name.casefold() for name in ids}) == len(names)
 
 
+@pytest.mark.parametrize("name", ["../x", "a b", "/tmp", ".."])
+def test_a_name_that_is_no_safe_folder_is_refused(tmp_path, name):
+    with pytest.raises(UsageError, match="becomes a folder of the cache"):
+        find("folder", plant(tmp_path, "real/a.mp4"), name=name)
+
+
 def test_an_empty_folder_is_refused(tmp_path):
     with pytest.raises(UsageError, match="no videos"):
         find("folder", tmp_path)
