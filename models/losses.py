@@ -116,7 +116,7 @@ def total_loss(
 
 
 def balanced_weights(labels: Tensor) -> Tensor:
-    """(2,) weights n / (classes * n_class), scikit-learn's "balanced", of a manifest's labels; an absent class has 0."""
+    """(2,) weights n / (classes * n_class), scikit-learn's "balanced", of all labels; an absent class has 0."""
     counts = torch.bincount(labels, minlength=2).float()
     present = (counts > 0).sum()
     return torch.where(counts > 0, len(labels) / (present * counts.clamp_min(1)), torch.zeros(2))
