@@ -54,7 +54,9 @@ def ratio_of(text: str | None) -> tuple[float, float, float] | None:
 @click.option("--compression", default="c23", show_default=True, help="FF++: raw, c23 or c40.")
 @click.option("--methods", help="Only these manipulation methods, comma-separated; reals always come along.")
 @click.option("--splits", type=click.Path(path_type=Path), help="Folder with the official split lists.")
-@click.option("--reals", type=click.Path(path_type=Path), help="Root of the dataset that holds the reals, if another.")
+@click.option(
+    "--reals", type=click.Path(path_type=Path), help="Root of the dataset that holds the reals, if another."
+)
 @click.option("--split-ratio", help="Make train,val,test by leakage group, e.g. 0.7,0.15,0.15.")
 @click.option("--seed", type=int, default=1, show_default=True, help="Of splits that are not official.")
 @click.option("--strict", is_flag=True, help="Drop known leaks of official splits; refuse an incomplete dataset.")
