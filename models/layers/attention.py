@@ -35,7 +35,7 @@ def to_tokens(x: Tensor, grid: int) -> Tensor:
 def to_map(tokens: Tensor, grid: int, height: int, width: int) -> Tensor:
     """Inverse of to_tokens: (N, C, H, W)."""
     x = tokens.unflatten(1, (grid, grid)).unflatten(-1, (height // grid, width // grid, -1))
-    return x.permute(0, 1, 3, 2, 4, 5).reshape(len(tokens), height, width, -1).permute(0, 3, 1, 2)
+    return x.permute(0, 1, 3, 2, 4, 5).reshape(tokens.shape[0], height, width, -1).permute(0, 3, 1, 2)
 
 
 class PatchAttention(nn.Module):
