@@ -19,7 +19,9 @@ HOMES = {
         "pipeline/containers.py",
         "pipeline/packets.py",
         "pipeline/pixels.py",
+        "pipeline/walks.py",
         "pipeline/decode.py",
+        "pipeline/pictures.py",
         "pipeline/drawing.py",
         "pipeline/compression.py",
         "pipeline/annotate.py",
@@ -79,14 +81,19 @@ def test_imports_point_one_way(path: Path) -> None:
 
 def test_there_is_no_import_cycle() -> None:
     graph = {}
-    for path in SOURCES:
-        name = ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+    names = {
+        path: ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__") for path in SOURCES
+    }
+    modules = set(names.values())
+    for path, name in names.items():
         tree = ast.parse(path.read_text())
         top = [n for n in tree.body if isinstance(n, ast.Import | ast.ImportFrom)]
         found = set()
         for node in top:
             if isinstance(node, ast.ImportFrom) and node.module:
-                found |= {node.module, *(f"{node.module}.{a.name}" for a in node.names)}
+                # `from package import module` needs the module; the package itself only for its own names
+                inner = {f"{node.module}.{a.name}" for a in node.names}
+                found |= inner if inner <= modules else {node.module, *inner}
             elif isinstance(node, ast.Import):
                 found |= {a.name for a in node.names}
         graph[name] = found
@@ -115,7 +122,7 @@ def test_each_heavy_library_has_one_home(library: str) -> None:
 def test_nothing_unpickles_calls_a_shell_or_opens_a_socket(path: Path) -> None:
     assert not {n.split(".")[0] for n in imports(path)} & FORBIDDEN_MODULES
     for call in calls(path):
-        assert name_of(call) not in FORBIDDEN_CALLS
+        assert name_of(call) not in FORBIDDEN_CALLS or ast.unparse(call.func) == "platform.system"
         assert getattr(call.func, "id", "") not in ("eval", "exec")  # model.eval() is another word
         named = {k.arg: k.value for k in call.keywords}
         if name_of(call) == "load" and isinstance(call.func, ast.Attribute) and isinstance(call.func.value, ast.Name):
