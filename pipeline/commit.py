@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterator
 from datetime import datetime
 from pathlib import Path
 
-from pipeline.atomic import sync_folder
+from pipeline.atomic import flock_alone, refusals, sync_folder
 from pipeline.errors import CacheError
 
 LOCK_FILE = ".lock"
@@ -32,9 +32,9 @@ def commit_folder(target: Path, fill: Callable[[Path], None], needed: int) -> bo
     """Make `target` appear with what `fill(temporary folder)` wrote; False when another writer's is there already.
 
     needed: bytes, for the message of a full disk.
-    Raises: CacheError when the file system refuses (no space, quota, read-only, other file system); nothing is left.
+    Raises: DiskError when the file system refuses (no space, quota, read-only, other file system); nothing is left.
     """
-    try:
+    with refusals(target, needed):
         temporary, hold = _temporary_sibling(target)
         try:
             fill(temporary)
@@ -45,15 +45,14 @@ def commit_folder(target: Path, fill: Callable[[Path], None], needed: int) -> bo
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
             os.close(hold)
-    except OSError as error:
-        raise CacheError(f"{target}: not written ({_why(error, target.parent, needed)})") from error
     return won
 
 
 @contextlib.contextmanager
 def scratch_folder(target: Path) -> Iterator[Path]:
     """A temporary sibling of `target` for notes that nobody needs later; gone at the end, or at the next clean-up."""
-    temporary, hold = _temporary_sibling(target)
+    with refusals(target):
+        temporary, hold = _temporary_sibling(target)
     try:
         yield temporary
     finally:
@@ -64,33 +63,27 @@ def scratch_folder(target: Path) -> Iterator[Path]:
 def remove_folder(target: Path) -> None:
     """Take a folder away in one rename, then delete it: no reader ever sees half of it. Absent is fine."""
     doomed = target.with_name(f".tmp-{target.name[:100]}-{os.getpid()}-{secrets.token_hex(4)}")
-    try:
-        os.rename(target, doomed)
+    with refusals(target):
+        try:
+            os.rename(target, doomed)
+        except FileNotFoundError:
+            return
         sync_folder(target.parent)
-    except FileNotFoundError:
-        return
-    except OSError as error:
-        raise CacheError(f"{target}: cannot be removed ({error.strerror or error})") from error
     shutil.rmtree(doomed, ignore_errors=True)
 
 
 def remove_stale(parent: Path) -> list[str]:
-    """Delete what dead writers left in `parent` and return the names; the caller holds the lock of `parent`.
+    """Delete what dead writers left in `parent` and return the names.
 
-    Only names of our own pattern; folders whose writer still lives (shared lock) and links are left alone.
+    Only names of our own pattern; what a living writer holds (its flock) and links are left alone.
     """
     removed = []
     with os.scandir(parent) as entries:
         found = sorted((e for e in entries if TEMPORARY.fullmatch(e.name)), key=lambda e: e.name)
     for entry in found:
-        if entry.is_dir(follow_symlinks=False):
-            if not _remove_dead(entry.path):
-                continue
-        elif entry.is_file(follow_symlinks=False):
-            Path(entry.path).unlink(missing_ok=True)
-        else:
-            continue
-        removed.append(entry.name)
+        folder = entry.is_dir(follow_symlinks=False)
+        if (folder or entry.is_file(follow_symlinks=False)) and _remove_dead(entry.path, folder):
+            removed.append(entry.name)
     return removed
 
 
@@ -128,32 +121,24 @@ def _temporary_sibling(target: Path) -> tuple[Path, int]:
             descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
         except FileNotFoundError:  # somebody cleaned up between the two calls
             continue
-        if _flock_alone(descriptor) and path.exists():
+        if flock_alone(descriptor) and path.exists():
             return path, descriptor
         os.close(descriptor)
 
 
-def _flock_alone(descriptor: int) -> bool:
-    """Whether nobody else holds it; file systems without flock count as nobody."""
+def _remove_dead(path: str, folder: bool) -> bool:
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    except OSError as error:
-        if error.errno not in (errno.ENOLCK, errno.EOPNOTSUPP, errno.EBADF):
-            raise
-    return True
-
-
-def _remove_dead(folder: str) -> bool:
-    try:
-        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
-    except FileNotFoundError:
+        # network file systems give a lock of a file only to those who may write it
+        descriptor = os.open(path, os.O_NOFOLLOW | os.O_CLOEXEC | (os.O_DIRECTORY if folder else os.O_WRONLY))
+    except OSError:  # gone meanwhile, or another user's
         return False
     try:
-        if not _flock_alone(descriptor):
+        if not flock_alone(descriptor):
             return False
-        shutil.rmtree(folder, ignore_errors=True)
+        if folder:
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            Path(path).unlink(missing_ok=True)
         return True
     finally:
         os.close(descriptor)
@@ -179,21 +164,6 @@ def _rename(temporary: Path, target: Path) -> bool:
             return False
         raise
     return True
-
-
-def _why(error: OSError, parent: Path, needed: int) -> str:
-    """The operating system's reason with what is free and needed, and what to do."""
-    reason = error.strerror or str(error)
-    try:
-        free = f"{shutil.disk_usage(parent).free / 2**20:,.1f} MiB free"
-    except OSError:
-        free = "free space unknown"
-    sizes = f"{needed / 2**20:,.1f} MiB needed, {free}"
-    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-        return f"{reason}: {sizes}; free some space or raise the quota, then run again to go on"
-    if error.errno == errno.EXDEV:
-        return f"{reason}: the cache folder changes file system inside; choose another --cache; {sizes}"
-    return f"{reason}: {sizes}; make the folder writable or choose another --cache"
 
 
 def _acquire(descriptor: int, path: Path, shared: bool, wait: float) -> None:

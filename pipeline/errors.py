@@ -42,6 +42,10 @@ class CacheError(PipelineError):
     exit_code = EXIT_REFUSED
 
 
+class DiskError(CacheError):
+    """The file system refuses a write (no space, quota, read-only); nothing half-written shows, and work can go on."""
+
+
 class ManifestError(PipelineError):
     """A manifest cannot be trusted; the message names file and line of every bad line (the first 20)."""
 

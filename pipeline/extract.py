@@ -11,7 +11,7 @@ import json
 import logging
 import os
 import platform
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import asdict, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -25,7 +25,7 @@ from pipeline.index import write_index
 from pipeline.manifests import write_manifest
 from pipeline.records import SPLITS, Entry, Outcome, Video
 from pipeline.sources import Dataset
-from pipeline.video import finished, stat_fingerprint
+from pipeline.video import finished, make_room, stat_fingerprint
 
 log = logging.getLogger(__name__)
 
@@ -40,10 +40,12 @@ def run(
     config: ExtractConfig,
     cache: Path,
     progress: Callable[[Outcome], None] = lambda outcome: None,
+    again: Collection[str] = (),
 ) -> list[Outcome]:
     """Bring every video into the cache that is not there yet, and return how each one ended, in the order given.
 
     videos: of one dataset.   progress: called once per video, the ones already done first.
+    again: ids of videos to make again even where they seem whole (their bytes were found damaged).
     Raises: CacheError when the cache cannot be written or another run holds it.
     """
     from pipeline import workers  # joblib starts its machinery at import; a dry run never needs it
@@ -51,16 +53,19 @@ def run(
     if not videos:
         return []
     ids = {video.key: video.video_id for video in videos}
-    videos = [replace(video, pair_id=ids.get(video.pair or "")) for video in videos]
+    videos = [replace(video, pair_id=ids.get(video.pair or "", video.pair_id)) for video in videos]
     parent = cache_folder(cache, videos[0].dataset, config.crop)
     prepare_folder(parent)
     with lock_cache(parent, shared=config.shard != (1, 1) or not config.lock):
         _clean(parent)
         write_index(parent, videos, config.crop)
         ended: dict[str, Outcome] = {}
+        present = _groups(parent)
         for video in videos:
-            known = finished(video, parent, config)
-            if known is not None:
+            known = None if video.video_id in again else finished(video, parent, config)
+            if known is None:
+                make_room(video, parent, present)
+            else:
                 ended[video.video_id] = known
                 progress(known)
         waiting = _longest_first([v for v in _own_share(videos, config.shard) if v.video_id not in ended])
@@ -95,6 +100,15 @@ def _clean(parent: Path) -> None:
             remove_stale(folder)
 
 
+def _groups(parent: Path) -> dict[str, list[str]]:
+    """video_id -> names of its groups, one per person, whole or not."""
+    found: dict[str, list[str]] = {}
+    for name in sorted(os.listdir(parent)):
+        owner, _, track = name.rpartition("--")
+        found.setdefault(owner if owner and track.isdigit() else name, []).append(name)
+    return found
+
+
 def publish(
     dataset: Dataset, ended: Sequence[Outcome], config: ExtractConfig, cache: Path, manifests: Path
 ) -> dict[Path, int]:
@@ -109,6 +123,8 @@ def publish(
     for compression in sorted({video.compression for video in dataset.videos}):
         videos = [video for video in dataset.videos if video.compression == compression]
         folder = manifests / dataset.name / compression
+        if folder.exists():
+            remove_stale(folder)
         rows = [known.get(v.video_id) or _present(v, parent) for v in videos]
         for split in (*SPLITS, "none"):
             entries = [

@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from pipeline.atomic import write_whole
+from pipeline.atomic import refusals, write_whole
 from pipeline.errors import ManifestError
 from pipeline.records import REASONS, TRANSIENT_REASONS, Outcome
 
@@ -47,7 +47,9 @@ def recall(parent: Path, video_id: str, fingerprint: Fingerprint | None = None) 
 
 def forget(parent: Path, video_id: str) -> None:
     """Drop the record of a video that is in the cache now."""
-    _record(parent, video_id).unlink(missing_ok=True)
+    path = _record(parent, video_id)
+    with refusals(path):
+        path.unlink(missing_ok=True)
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pipeline.cache import verify_video
-from pipeline.commit import remove_folder
 from pipeline.config import ExtractConfig
 from pipeline.errors import CacheError
 from pipeline.index import INDEX, crop_config, read_index
@@ -52,7 +51,7 @@ def check(folders: Sequence[Path], threads: int = 2) -> Iterator[Checked]:
 def repair(
     damaged: Sequence[Path], config: ExtractConfig, cache: Path, progress: Callable[[Outcome], None]
 ) -> list[Outcome]:
-    """Take the damaged groups away and make exactly those videos again.
+    """Make exactly the videos of the damaged groups again; one whose source is gone keeps what is left of it.
 
     Raises: CacheError where a folder is in no index, or where the software of today gives other pixels.
     """
@@ -71,10 +70,9 @@ def repair(
         strangers = [folder.name for folder, owner in owners.items() if owner not in known]
         if strangers:
             raise CacheError(f"{parent}: {', '.join(strangers[:5])} is in no index; not ours, or run extract again")
-        plans.append((folders, [known[name] for name in sorted(set(owners.values()))], crop_config(settings)))
+        plans.append(([known[name] for name in sorted(set(owners.values()))], crop_config(settings)))
     ended = []
-    for folders, videos, crop in plans:
-        for folder in {*folders, *(folders[0].parent / video.video_id for video in videos)}:
-            remove_folder(folder)
-        ended += extract.run(videos, replace(config, crop=crop), cache, progress)
+    for videos, crop in plans:
+        again = frozenset(video.video_id for video in videos)
+        ended += extract.run(videos, replace(config, crop=crop), cache, progress, again=again)
     return ended

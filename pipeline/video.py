@@ -12,6 +12,7 @@ import json
 import logging
 import os
 import time
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -34,28 +35,55 @@ SKIPPED_REASONS = frozenset({"no_face", "too_short"})
 NOT_FACTS = frozenset({"path", "mask", "split", "split_origin", "pair_id"})
 
 
+# What lies in a group's folder, however damaged it is (pipeline/cache.py).
+GROUP_NAMES = frozenset({"zarr.json", "digest.json", "crops", "bands", "masks"})
+
+
 def finished(video: Video, parent: Path, config: ExtractConfig) -> Outcome | None:
-    """The outcome of a video that needs no work: committed from this very file, or refused for a lasting reason."""
+    """The outcome of a video that needs no work: committed from this very file, or refused for a lasting reason.
+
+    Looks only; a folder that does not stand is taken away by make_room.
+    """
     fingerprint = stat_fingerprint(video.path)
     if fingerprint is None:
         return None
-    folder = parent / video.video_id
-    if is_committed(folder):
-        try:
-            attributes = open_video(folder).attributes
-        except CacheError as error:
-            log.warning("%s is damaged and is made again: %s", folder, error)
-            remove_folder(folder)
-            return None
-        file, said = attributes["file"], facts(video)
-        same_file = {"size": file["size"], "mtime_ns": file["mtime_ns"]} == fingerprint
-        same_facts = {name: attributes.get(name) for name in said} == said
-        if same_facts and (same_file or file["sha256"] == content_hash(video.path)):
-            return Outcome(**{**attributes["outcome"], "flags": tuple(attributes["outcome"]["flags"])})
-        log.warning("%s was made from another file or with other labels; it is made again", folder)
-        remove_folder(folder)
-        return None
+    if os.path.lexists(parent / video.video_id):
+        return _standing(parent / video.video_id, video, fingerprint)
     return None if config.retry else outcomes.recall(parent, video.video_id, fingerprint)
+
+
+def _standing(folder: Path, video: Video, fingerprint: outcomes.Fingerprint) -> Outcome | None:
+    """The outcome that a committed folder tells, or None when it is damaged or was made from something else."""
+    try:
+        attributes = open_video(folder).attributes
+    except CacheError as error:
+        log.warning("%r is damaged and is made again: %s", str(folder), error)
+        return None
+    file, said = attributes["file"], facts(video)
+    same_file = {"size": file["size"], "mtime_ns": file["mtime_ns"]} == fingerprint
+    same_facts = {name: attributes.get(name) for name in said} == said
+    if same_facts and (same_file or file["sha256"] == _hash_now(video)):
+        return Outcome(**{**attributes["outcome"], "flags": tuple(attributes["outcome"]["flags"])})
+    log.warning("%r was made from another file or with other labels; it is made again", str(folder))
+    return None
+
+
+def make_room(video: Video, parent: Path, present: Mapping[str, Sequence[str]]) -> None:
+    """Take away the groups of a video that must be made again; where its file is gone they stay as they are.
+
+    present: video_id -> names of its groups in `parent`, as they were before they were judged.
+    Raises: CacheError for a name that something else than a group of ours has taken.
+    """
+    if stat_fingerprint(video.path) is None:
+        return
+    for name in present.get(video.video_id, ()):
+        folder = parent / name
+        foreign = {name} if folder.is_symlink() or not folder.is_dir() else {*os.listdir(folder)} - GROUP_NAMES
+        if foreign:
+            raise CacheError(
+                f"{folder}: {sorted(foreign)[0]!r} is not of unmask and is in the way; move it elsewhere"
+            )
+        remove_folder(folder)
 
 
 def extract_video(video: Video, config: ExtractConfig, parent: Path) -> Outcome:
@@ -67,6 +95,10 @@ def extract_video(video: Video, config: ExtractConfig, parent: Path) -> Outcome:
         outcomes.forget(parent, video.video_id)
     except VideoError as error:
         outcome = refused(video, error.reason, error.detail)
+    except FileNotFoundError:  # gone between two looks at it
+        if stat_fingerprint(video.path) == before:
+            raise
+        outcome = refused(video, "changed_while_reading", str(video.path))
     except MemoryError as error:
         outcome = refused(video, "out_of_memory", str(error) or f"limit {config.limits.memory_mib} MiB")
     if outcome.status != "ok" and before is not None:
@@ -86,8 +118,8 @@ def _extract(video: Video, config: ExtractConfig, parent: Path, before: outcomes
         raise VideoError(reason, str(video.path))
     boxes = _pair_boxes(video, parent) if config.crop.pair_boxes else None
     info, people = read_crops(video.path, config, boxes)
-    digest = content_hash(video.path)
-    if stat_fingerprint(video.path) != before:
+    digest = _hash_now(video)
+    if not digest or stat_fingerprint(video.path) != before:
         raise VideoError("changed_while_reading", str(video.path))
     flags = [*info.flags]
     if info.guard:
@@ -178,6 +210,14 @@ def content_hash(path: Path) -> str:
         if entry.is_file():
             digest.update(os.fsencode(entry.name) + b"\0" + bytes.fromhex(content_hash(Path(entry.path))))
     return digest.hexdigest()
+
+
+def _hash_now(video: Video) -> str:
+    """content_hash, or "" where the file cannot be read (any more)."""
+    try:
+        return content_hash(video.path)
+    except OSError:
+        return ""
 
 
 def _media(info: VideoInfo) -> dict[str, object]:

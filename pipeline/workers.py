@@ -21,6 +21,7 @@ from pathlib import Path
 from joblib import Parallel, cpu_count, delayed, parallel_config
 from joblib.externals.loky import get_reusable_executor
 
+from pipeline.atomic import refusals
 from pipeline.commit import scratch_folder
 from pipeline.config import ExtractConfig
 from pipeline.errors import PipelineError, UsageError
@@ -184,7 +185,9 @@ def _task(video: Video, config: ExtractConfig, parent: Path, notes: Path) -> Out
     """One video in this worker, with a note that outlives the process and a watchdog that no lock can hold up."""
     _single_threaded()
     note = notes / video.video_id
-    with open(note, "w") as file:
+    with refusals(note):
+        file = open(note, "w")  # noqa: SIM115, closed below
+    with file:
         faulthandler.enable(file=file, all_threads=False)
         faulthandler.dump_traceback_later(config.limits.seconds, exit=True, file=file)
         try:

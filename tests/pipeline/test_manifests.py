@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.errors import ManifestError
+from pipeline.errors import DiskError, ManifestError
 from pipeline.manifests import MAX_LINE, parse, read_manifest, render, write_manifest
 from pipeline.records import Entry
 from tests import tiny_cache
@@ -168,7 +168,7 @@ def test_a_failed_write_leaves_the_old_manifest(tmp_path, monkeypatch):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(OSError, match="No space"):
+    with pytest.raises(DiskError, match="No space.*MiB needed, .*MiB free"):
         write_manifest(path, [Entry("b", 1)])
     assert path.read_bytes() == b"a 0\n" and os.listdir(tmp_path) == ["m.txt"]
 
