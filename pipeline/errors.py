@@ -43,7 +43,7 @@ class CacheError(PipelineError):
 
 
 class DiskError(CacheError):
-    """The file system refuses a write (no space, quota, read-only); nothing half-written shows, and work can go on."""
+    """The file system refuses a write (no space, quota, read-only); nothing half-written shows, and one can go on."""
 
 
 class ManifestError(PipelineError):
