@@ -24,7 +24,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save_file
 from torch import Tensor
 
-from pipeline.commit import commit_folder, remove_folder
+from pipeline.commit import commit_folder, remove_folder, remove_stale
 from pipeline.errors import CheckpointError
 
 log = logging.getLogger(__name__)
@@ -187,7 +187,11 @@ def load_optimizer(optimizer: torch.optim.Optimizer, point: Checkpoint) -> None:
 
 
 def forget_after(run: Path, step: int) -> None:
-    """Remove the checkpoints of steps after `step`: damaged ones, or of a future that is walked again."""
+    """Remove the checkpoints of steps after `step` (damaged ones, or of a future that is walked again), and what a
+    killed run left half-written.
+    """
+    if (run / FOLDER).is_dir():
+        remove_stale(run / FOLDER)
     for kind in ("step", "best"):
         for folder in saved(run, kind):
             if int(folder.name.split("-")[1]) > step:

@@ -33,7 +33,7 @@ from pipeline.clips import Augment, ClipSource, RawBatch, find_videos, prepare
 from pipeline.config import TrainConfig
 from pipeline.curves import Clock, Curves
 from pipeline.devices import choose_device
-from pipeline.errors import EXIT_OK, CheckpointError, TrainError, UsageError
+from pipeline.errors import EXIT_OK, EXIT_TERMINATED, CheckpointError, TrainError, UsageError
 from pipeline.interrupts import Interrupts
 from pipeline.networks import build_network, resolve
 from pipeline.progress import Live, Progress, Result
@@ -88,9 +88,7 @@ class Training:
             self.network.to(memory_format=torch.channels_last)
         if config.sync_norm and fabric.world_size > 1:
             self.network = nn.SyncBatchNorm.convert_sync_batchnorm(self.network)
-        self.scaled = "16-mixed" in str(fabric.strategy.precision.precision) and "bf16" not in str(
-            fabric.strategy.precision.precision
-        )
+        self.scaled = str(fabric.strategy.precision.precision) == "16-mixed"
         module: nn.Module = Outputs(self.network)
         self.raw_optimizer = build_optimizer(self.network, self.recipe)
         self.model, self.optimizer = fabric.setup(
@@ -130,14 +128,17 @@ class Training:
         first, at = self.fabric.is_global_zero, self.progress
         with Curves(run, at.log_bytes, at.step, write=first, tensorboard=self.config.tensorboard) as curves:
             self.run, self.stop, self.curves = run, stop, curves
-            while self.progress.epoch < self.recipe.epochs and self.progress.step < self.steps:
+            # batch > 0: stopped inside an epoch, perhaps after its last step and before its validation
+            while at.batch or (at.epoch < self.recipe.epochs and at.step < self.steps and not self._tired()):
                 if not self._epoch() or not self._close_epoch():
                     self._save()
-                    return stop.exit_code
-                if self.config.patience and self.progress.epoch - self.progress.best_epoch >= self.config.patience:
-                    log.info("stopped early: no better validation for %d epochs", self.config.patience)
-                    break
+                    return stop.exit_code or EXIT_TERMINATED  # the signal may have reached another process only
         return EXIT_OK
+
+    def _tired(self) -> bool:
+        """Whether validation has not become better for `patience` epochs."""
+        patience = self.config.patience
+        return bool(patience) and self.progress.epoch - self.progress.best_epoch >= patience
 
     def _epoch(self) -> bool:
         """The rest of the current epoch's steps; False when a signal asked to stop."""
@@ -287,6 +288,8 @@ class Training:
         Raises CheckpointError for other settings, other pixels, or when every checkpoint is damaged.
         """
         if not checkpoint.saved(run):
+            if self.fabric.is_global_zero:
+                checkpoint.forget_after(run, 0)
             log.info("%s has no checkpoint yet; it starts from the beginning", run)
             return
         point = checkpoint.newest(run)
