@@ -143,7 +143,8 @@ class ClipSource:
         """What run.json says of the manifest."""
         fakes = int((self.labels == FAKE).sum())
         counts = {"videos": len(self), "real": len(self) - fakes, "fake": fakes, "missing": len(self.missing)}
-        return {"path": str(self.path), "sha256": self.sha256, "key": self.key, **counts}
+        settings = self.readers[0].attributes.get("settings")  # predict cuts its crops by these
+        return {"path": str(self.path), "sha256": self.sha256, "key": self.key, "settings": settings, **counts}
 
     def read(self, sample: Sample, out: NDArray[np.uint8], masks: NDArray[np.uint8] | None = None) -> None:
         """Fill `out` (T,S,S,3), and `masks` (T,S,S) where wanted, with one sample; CacheError names the folder."""

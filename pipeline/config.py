@@ -170,3 +170,28 @@ class EvaluateConfig:
     allow_missing: bool = False
     allow_leakage: bool = False
     other_pixels: bool = False
+
+
+@dataclass(frozen=True)
+class PredictConfig:
+    """One call of predict.
+
+    models: run folders or exported files, several make an ensemble.   which: best or last checkpoint of a run.
+    cache: where the training crops lie, asked for their settings when run.json does not know them; "" as in training.
+    rule: how the samples of a person become its score; the video's is the highest of its persons.
+    faces: all persons, or main as extract has it by default.   every: seconds between clips of a dense timeline,
+    0 for the clips of training.   segment: clips decoded before they are scored in a dense timeline.
+    trust: open .pt2 files, which can run code when they are loaded.
+    """
+
+    models: tuple[str, ...] = ()
+    which: Literal["best", "last"] = "best"
+    cache: str = ""
+    rule: Literal["mean", "max", "median", "mean-logit"] = "mean"
+    faces: Literal["all", "main"] = "all"
+    every: float = 0.0
+    segment: int = 32
+    batch: int = 8
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    trust: bool = False
+    limits: Limits = field(default_factory=Limits)

@@ -51,8 +51,18 @@ class Track:
 
 def thumbnail(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """(H, W, 3) -> (32, 32, 3) uint8; every n-th pixel first: averaging a full frame costs more than the crop."""
-    step = max(1, max(picture.shape[:2]) // 160)
-    return cv2.resize(np.ascontiguousarray(picture[::step, ::step]), (32, 32), interpolation=cv2.INTER_AREA)
+    step = sparse_step(*picture.shape[:2])
+    return shrink(picture[::step, ::step])
+
+
+def sparse_step(height: int, width: int) -> int:
+    """Every how many px a thumbnail looks."""
+    return max(1, max(height, width) // 160)
+
+
+def shrink(sparse: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """The pixels a thumbnail looks at -> (32, 32, 3) uint8."""
+    return cv2.resize(np.ascontiguousarray(sparse), (32, 32), interpolation=cv2.INTER_AREA)
 
 
 def likeness(first: NDArray[np.uint8], second: NDArray[np.uint8]) -> tuple[float, float]:
@@ -91,7 +101,7 @@ def _side(box: NDArray) -> float:
     return float(np.sqrt(max(box[2] - box[0], 1) * max(box[3] - box[1], 1)))
 
 
-def _overlap(first: NDArray, second: NDArray) -> float:
+def overlap(first: NDArray, second: NDArray) -> float:
     """Intersection over union of two boxes."""
     inter = np.maximum(np.minimum(first[2:], second[2:]) - np.maximum(first[:2], second[:2]), 0).prod()
     return float(inter / max((first[2:] - first[:2]).prod() + (second[2:] - second[:2]).prod() - inter, 1e-6))
@@ -107,7 +117,7 @@ def _cost(anchors: Sequence[Anchor], track: list[tuple[int, int]], number: int, 
     old, new = last.box[before].astype(np.float64), now.box[face].astype(np.float64)
     moved = np.hypot(*((new[:2] + new[2:] - old[:2] - old[2:]) / 2)) / ((_side(old) + _side(new)) / 2)
     resized = abs(np.log2(_side(new) / _side(old)))
-    return look + FAR * min(moved, 2) + RESIZED * resized - OVERLAP * _overlap(old, new)
+    return look + FAR * min(moved, 2) + RESIZED * resized - OVERLAP * overlap(old, new)
 
 
 def _link(anchors: Sequence[Anchor]) -> list[list[tuple[int, int]]]:

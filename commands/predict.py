@@ -1,0 +1,243 @@
+"""predict: a verdict on your own videos."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+from tqdm import tqdm
+
+from pipeline.config import PredictConfig
+from pipeline.errors import UsageError
+
+P = PredictConfig()
+
+
+@click.command(name="predict")
+@click.argument("videos", nargs=-1, metavar="VIDEO...")
+@click.option(
+    "--run",
+    "runs",
+    multiple=True,
+    metavar="DIR",
+    help="A trained run; repeat for an ensemble.  [default: the newest under runs/]",
+)
+@click.option("--model", "files", multiple=True, metavar="FILE", help="An exported .onnx or .pt2; repeatable.")
+@click.option("--which", type=click.Choice(["best", "last"]), default=P.which, show_default=True, help="Checkpoint.")
+@click.option("--cache", default=P.cache, metavar="DIR", help="Of the training crops, for their settings.")
+@click.option(
+    "--video-rule",
+    "rule",
+    type=click.Choice(["mean", "max", "median", "mean-logit"]),
+    default=P.rule,
+    show_default=True,
+    help="How clips make a person's score.",
+)
+@click.option(
+    "--faces",
+    type=click.Choice(["all", "main"]),
+    default=P.faces,
+    show_default=True,
+    help="Look at every person, or at the main one as extract does by default.",
+)
+@click.option(
+    "--every", type=click.FloatRange(0), default=P.every, metavar="SECONDS", help="Dense timeline: a clip so often."
+)
+@click.option("--json", "as_json", is_flag=True, help="Everything as JSON on standard output.")
+@click.option("--csv", "as_csv", is_flag=True, help="One line per video as CSV on standard output.")
+@click.option("--annotate", type=click.Path(path_type=Path), metavar="OUT.mp4", help="Video with boxes and scores.")
+@click.option("--report", type=click.Path(path_type=Path), metavar="OUT.html", help="One self-contained page.")
+@click.option("--follow", type=click.Path(path_type=Path), metavar="FILE.ts", help="A recording that still grows.")
+@click.option(
+    "--patience",
+    type=click.FloatRange(0.1),
+    default=10.0,
+    show_default=True,
+    help="--follow: seconds without growth.",
+)
+@click.option("--batch", type=click.IntRange(1), default=P.batch, show_default=True)
+@click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default=P.device, show_default=True)
+@click.option("--trust-model", "trust", is_flag=True, help="Load .pt2 files, which can run code.")
+def command(
+    videos: tuple[str, ...],
+    runs: tuple[str, ...],
+    files: tuple[str, ...],
+    as_json: bool,
+    as_csv: bool,
+    annotate: Path | None,
+    report: Path | None,
+    follow: Path | None,
+    patience: float,
+    **options: Any,
+) -> int:
+    """A verdict on your own videos: files, folders, globs.
+
+    \b
+    unmask predict interview.mp4 --run runs/0001-clrnet-ffpp-c23
+    unmask predict downloads/ --csv > verdicts.csv
+    unmask predict talk.mp4 --every 0.5 --annotate seen.mp4 --report talk.html
+    unmask predict --follow recording.ts
+
+    A verdict is real, fake, unsure, no face, too short or unreadable. With several videos, --annotate and --report
+    name folders.
+
+    \b
+    Exit codes, the first that applies:
+      10  some video is fake
+      11  some video has no verdict (unsure, no face, too short)
+       3  some video is unreadable
+       0  all real
+    """
+    if as_json and as_csv:
+        raise UsageError("--json and --csv both want standard output; take one")
+    if follow is not None and (videos or annotate or report or as_csv):
+        raise UsageError("--follow takes no VIDEO, --annotate, --report or --csv; when it is over, predict the file")
+    if follow is None and not videos:
+        raise UsageError("which videos? predict VIDEO... --run DIR")
+    config = PredictConfig(models=_models(runs, files), **options)
+    if follow is not None:
+        return _follow(follow, config, patience, as_json)
+    return _predict(videos, config, annotate, report, as_json, as_csv)
+
+
+def _models(runs: tuple[str, ...], files: tuple[str, ...]) -> tuple[str, ...]:
+    if runs or files:
+        return (*runs, *files)
+    from pipeline.runs import newest_run
+
+    newest = newest_run(Path("runs"))
+    click.echo(f"run: {newest} (newest; another with --run)", err=True)
+    return (str(newest),)
+
+
+def _predict(
+    videos: tuple[str, ...],
+    config: PredictConfig,
+    annotate: Path | None,
+    report: Path | None,
+    as_json: bool,
+    as_csv: bool,
+) -> int:
+    from pipeline.predict import expand, open_scorers, predict
+    from pipeline.report import own_version
+    from pipeline.tables import comma_separated
+    from pipeline.verdicts import as_json as spell_json
+    from pipeline.verdicts import exit_code, table
+
+    paths = expand(videos)
+    pages, films = _targets(report, paths, ".html"), _targets(annotate, paths, ".mp4")
+    scorers = open_scorers(config)
+    cautions = list(dict.fromkeys(line for scorer in scorers for line in scorer.cautions))
+    for line in cautions:
+        click.echo(f"caution: {line}", err=True)
+    found = []
+    with tqdm(total=len(paths), unit="video", disable=not sys.stderr.isatty(), leave=False) as bar:
+        for path in paths:
+            start = bar.n
+
+            def step(share: float, start: float = start) -> None:
+                bar.n = round(start + share, 2)
+                bar.refresh()
+
+            looked = predict(path, scorers, config, moments=report is not None, progress=step)
+            found.append(looked.prediction)
+            step(1.0)
+            _extras(looked, scorers, config, pages.get(path), films.get(path))
+    if as_json:
+        click.echo(spell_json(found, own_version(), cautions), nl=False)
+    elif as_csv:
+        click.echo(comma_separated(table(found, wide=True)), nl=False)
+    else:
+        _show(found)
+    return exit_code([prediction.verdict for prediction in found])
+
+
+def _targets(out: Path | None, paths: list[Path], suffix: str) -> dict[Path, Path]:
+    """Where each video's page or film goes: the named file for one video, files in the named folder for several."""
+    if out is None:
+        return {}
+    if len(paths) == 1 and not out.is_dir():
+        if out.suffix.lower() != suffix:
+            raise UsageError(f"{out}: expected a name that ends with {suffix}")
+        return {paths[0]: out}
+    if out.suffix.lower() == suffix:
+        raise UsageError(f"{out}: {len(paths)} videos need a folder, not one file")
+    names: dict[str, int] = {}
+    targets = {}
+    for path in paths:
+        number = names[path.stem] = names.get(path.stem, 0) + 1
+        targets[path] = out / f"{path.stem}{f'-{number}' if number > 1 else ''}{suffix}"
+    clash = [path for path, target in targets.items() if target.resolve() == path.resolve()]
+    if clash:
+        raise UsageError(f"{clash[0]}: the annotated video would replace it; name another folder")
+    return targets
+
+
+def _extras(looked: Any, scorers: Any, config: PredictConfig, page: Path | None, film: Path | None) -> None:
+    from pipeline.errors import VideoError
+
+    prediction = looked.prediction
+    if film is not None and prediction.members:
+        from pipeline.annotate import annotate
+
+        try:
+            click.echo(f"annotated: {annotate(prediction, film, config.limits)}", err=True)
+        except VideoError as error:
+            click.echo(f"{film}: not written, {error}", err=True)
+    elif film is not None:
+        click.echo(f"{film}: not written, {prediction.reason}", err=True)
+    if page is not None:
+        from pipeline.prediction_page import write
+
+        write(page, looked, scorers, config)
+        click.echo(f"report: {page}", err=True)
+
+
+COLOURS = {"fake": "yellow", "real": "cyan", "unsure": "magenta"}
+
+
+def _show(found: list[Any]) -> None:
+    from pipeline.tables import terminal
+    from pipeline.verdicts import NOT_A_PROOF, table
+
+    lines = terminal(table(found)).splitlines()
+    click.secho(lines[0], bold=True)
+    for line, prediction in zip(lines[1:], found, strict=True):
+        click.secho(line, fg=COLOURS.get(prediction.verdict))
+    click.echo(f"\n{NOT_A_PROOF}")
+
+
+def _follow(path: Path, config: PredictConfig, patience: float, as_json: bool) -> int:
+    import json
+
+    from pipeline.following import follow
+    from pipeline.predict import open_scorers
+    from pipeline.tables import printable
+    from pipeline.verdicts import exit_code
+
+    scorers = open_scorers(config)
+    for line in dict.fromkeys(line for scorer in scorers for line in scorer.cautions):
+        click.echo(f"caution: {line}", err=True)
+    verdict, update = "too short", None
+    try:
+        for update in follow(path, scorers, config, patience):
+            verdict = update.prediction.verdict
+            if as_json:
+                values = {"time": update.time, "verdict": verdict, "score": update.prediction.score}
+                click.echo(json.dumps(values | {"now": update.now, "ratio": update.ratio}))
+            else:
+                click.secho(update.line(), fg=COLOURS.get(verdict))
+    except KeyboardInterrupt:
+        click.echo("stopped", err=True)
+    name = printable(path.name)
+    if update is None:
+        click.echo(f"{name}: too short, no clip in it", err=True)
+    else:
+        click.echo(
+            f"{name}: {verdict}, {update.prediction.reason}; {update.ratio:.1f} x real time "
+            f"({update.time:.1f} s of recording in {update.work:.1f} s of work)",
+            err=True,
+        )
+    return exit_code([verdict])
