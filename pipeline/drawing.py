@@ -49,9 +49,9 @@ class Forgery:
 
     donor: Identity
     shift: float = 6.0
-    flicker: float = 0.09
-    jitter: float = 2.5
-    blur: float = 1.6
+    flicker: float = 0.2
+    jitter: float = 4.0
+    blur: float = 2.2
     mouth_only: bool = False
 
 
