@@ -68,7 +68,8 @@ def run(
             else:
                 ended[video.video_id] = known
                 progress(known)
-        waiting = _longest_first([v for v in _own_share(videos, config.shard) if v.video_id not in ended])
+        share = _own_share(videos, config.shard, config.crop.pair_boxes)
+        waiting = _longest_first([v for v in share if v.video_id not in ended])
         for phase in _phases(waiting, config.crop.pair_boxes):
             for outcome in workers.dispatch(phase, config, parent):
                 ended[outcome.video_id] = outcome
@@ -185,12 +186,17 @@ def _phases(videos: list[Video], pair_boxes: bool) -> list[list[Video]]:
     return [part for part in ([v for v in videos if not v.pair], [v for v in videos if v.pair]) if part]
 
 
-def _own_share(videos: Sequence[Video], shard: tuple[int, int]) -> list[Video]:
-    """The K-th of N parts (K from 1): by a hash of the id, so that adding videos moves no other."""
+def _own_share(videos: Sequence[Video], shard: tuple[int, int], pair_boxes: bool = False) -> list[Video]:
+    """The K-th of N parts (K from 1): by a hash of the id, so that adding videos moves no other.
+
+    pair_boxes: a fake goes with its original, whose boxes it must wait for.
+    """
     part, parts = shard
     if parts == 1:
         return list(videos)
-    return [v for v in videos if int(hashlib.sha256(v.video_id.encode()).hexdigest()[:8], 16) % parts == part - 1]
+    owners = [(v.pair_id if pair_boxes else None) or v.video_id for v in videos]
+    shares = [int(hashlib.sha256(owner.encode()).hexdigest()[:8], 16) % parts for owner in owners]
+    return [v for v, share in zip(videos, shares, strict=True) if share == part - 1]
 
 
 def _longest_first(videos: list[Video]) -> list[Video]:

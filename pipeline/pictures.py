@@ -2,7 +2,8 @@
 
 Covers the extracted frames that many datasets ship and VidTIMIT's JPEG files without extension (001, 002, ...).
 Pictures carry no time: where the names are distinct numbers, number / 25 s is taken (so a gap in the names is a gap
-in time), else position / 25 s; either way the flag times_from_rate says so.
+in time), else position / 25 s; either way the flag times_from_rate says so. The numbers go along as
+VideoInfo.numbers: two pictures are neighbours when their numbers are, not when they lie side by side.
 """
 
 from __future__ import annotations
@@ -64,13 +65,13 @@ def _natural(path: Path) -> tuple[object, ...]:
     )
 
 
-def _times(files: list[Path]) -> NDArray[np.float64]:
-    numbers = [re.findall(r"\d+", path.stem)[-1:] for path in files]
-    if all(numbers):
-        values = np.array([int(number[0][-15:]) for number in numbers], np.int64)
-        if (np.diff(values) > 0).all():
-            return (values - values[0]) / RATE
-    return np.arange(len(files)) / RATE
+def _numbers(files: list[Path]) -> NDArray[np.int64] | None:
+    """The last number of each name, or None where some name has none or they do not increase."""
+    found = [re.findall(r"\d+", path.stem)[-1:] for path in files]
+    if not all(found):
+        return None
+    numbers = np.array([int(number[0][-15:]) for number in found], np.int64)
+    return numbers if (np.diff(numbers) > 0).all() else None
 
 
 def _decoder_name(head: bytes) -> str:
@@ -149,7 +150,8 @@ def _info(
     check_size(first.width, first.height, limits)
     rotation = read_rotation(first)
     width, height = upright_size(first, rotation)
-    seconds = _times(files)
+    numbers = _numbers(files)
+    seconds = (np.arange(len(files)) if numbers is None else numbers - numbers[0]) / RATE
     uneven = is_variable(np.rint(np.diff(seconds) * RATE).astype(np.int64))
     return VideoInfo(
         container=CONTAINER,
@@ -164,6 +166,7 @@ def _info(
         method=method,
         guard=guard,
         flags=(*flags, *(("vfr",) if uneven else ()), "times_from_rate"),
+        numbers=numbers,
     )
 
 

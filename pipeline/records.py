@@ -86,6 +86,8 @@ class VideoInfo:
     method: planned or sequential (how decode_clips will read it); guard: why not planned, or "".
     flags: of incomplete, interlaced, vfr, damaged, times_from_rate (the file's own times are unusable).
     packets: scan's note for decode_clips, one row per packet of a planned video.
+    numbers: (frames,) increasing frame numbers in the original video, of pictures whose names say them; else None,
+    then a frame's number is its position.
     """
 
     container: str
@@ -101,6 +103,7 @@ class VideoInfo:
     guard: str = ""
     flags: tuple[str, ...] = ()
     packets: NDArray[np.void] | None = field(default=None, compare=False, repr=False)
+    numbers: NDArray[np.int64] | None = field(default=None, compare=False, repr=False)
 
 
 @dataclass(frozen=True)
@@ -138,7 +141,7 @@ class Detections:
 class Crops:
     """One person's aligned face in the clips of one video: what the cache stores.
 
-    pixels: (N, T, S, S, 3) uint8 RGB.   index: (N, T) int64.   pts: (N, T) float64 seconds.
+    pixels: (N, T, S, S, 3) uint8 RGB.   index: (N, T) int64 frame numbers.   pts: (N, T) float64 seconds.
     box: (N, 4) float32 and landmark: (N, 5, 2) float32, of the clip's anchor frame, px of the upright frame.
     prob: (N,) float32, detector score.   transform: (N, 2, 3) float32, upright frame px -> crop px.
     window: (N,) int64, which of the planned clips each one is.   dropped: (window, why) of the others.

@@ -15,16 +15,20 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pipeline import outcomes
-from pipeline.cache import is_committed, open_video, write_video
+from pipeline.cache import open_video, write_video
 from pipeline.commit import remove_folder
 from pipeline.config import CropConfig, ExtractConfig
 from pipeline.errors import CacheError, VideoError
 from pipeline.records import REAL, Crops, Outcome, Video, VideoInfo
+
+if TYPE_CHECKING:
+    from pipeline.pairs import Places
 
 log = logging.getLogger(__name__)
 
@@ -116,15 +120,14 @@ def _extract(video: Video, config: ExtractConfig, parent: Path, before: outcomes
     if before is None:
         reason = "permission" if os.path.lexists(video.path) else "missing"
         raise VideoError(reason, str(video.path))
-    boxes = _pair_boxes(video, parent) if config.crop.pair_boxes else None
-    info, people = read_crops(video.path, config, boxes)
+    info, people, paired = _people(video, config, parent)
     digest = _hash_now(video)
     if not digest or stat_fingerprint(video.path) != before:
         raise VideoError("changed_while_reading", str(video.path))
     flags = [*info.flags]
     if info.guard:
         flags.append("sequential")
-    if config.crop.pair_boxes and video.pair and boxes is None:
+    if config.crop.pair_boxes and video.pair and not paired:
         flags.append("own_boxes")
     committed: list[Outcome] = []
     for crops in reversed(people):  # the main person last: its folder says that the video is finished
@@ -150,25 +153,43 @@ def _extract(video: Video, config: ExtractConfig, parent: Path, before: outcomes
     return committed[-1]
 
 
+def _people(video: Video, config: ExtractConfig, parent: Path) -> tuple[VideoInfo, list[Crops], bool]:
+    """Everybody in the video, main person first, and whether they were cut where the original has them."""
+    if config.crop.pair_boxes and video.pair:
+        from pipeline.pairs import places_of
+
+        cut = [read_crops(video.path, config, places) for places in places_of(video, parent)]
+        if cut:
+            return cut[0][0], [crops for _, people in cut for crops in people], True
+    return *read_crops(video.path, config), False
+
+
 def read_crops(
-    path: Path, config: ExtractConfig, boxes: object | None = None, every: float | None = None
+    path: Path, config: ExtractConfig, places: Places | None = None, every: float | None = None
 ) -> tuple[VideoInfo, list[Crops]]:
     """Decode the clips of one video and cut its people out; planned where it is exact, else frame by frame.
 
+    places: of one person of the original, where and when a fake is cut.
     every: seconds between clips (dense timelines of predict) in place of a fixed number of clips.
     Raises: VideoError.
     """
-    from pipeline.decode import PlanBroken, decode_clips, scan, spread_clips
+    from pipeline.decode import PlanBroken, decode_clips, scan
     from pipeline.faces import find_crops
+    from pipeline.windows import frame_numbers, plan_clips
 
     crop = config.crop
     info = scan(path, config.limits)
     for _ in range(2):
         clips = crop.clips if every is None else max(1, round((info.pts[-1] - info.pts[0]) / every))
-        windows = spread_clips(info.frames, clips, crop.frames)
+        if places is None:
+            windows, there, boxes = plan_clips(info, clips, crop.frames), None, None
+        else:
+            windows, there = places.find(info)
+            boxes = places.boxes(there)
         try:
-            frames = decode_clips(path, info, windows)
-            return info, find_crops(frames, detector_for(crop), crop, boxes)
+            people = find_crops(decode_clips(path, info, windows), detector_for(crop), crop, boxes)
+            people = [replace(crops, index=frame_numbers(info, crops.index)) for crops in people]
+            return info, people if places is None else [places.named(crops, there) for crops in people]
         except PlanBroken as broken:
             info = scan(path, config.limits, planned=False, guard=str(broken))
     raise AssertionError("a sequential scan has no plan to break")
@@ -222,7 +243,7 @@ def _hash_now(video: Video) -> str:
 
 def _media(info: VideoInfo) -> dict[str, object]:
     names = ("container", "codec", "pixel_format", "width", "height", "rotation", "fps", "frames", "method", "guard")
-    return {name: getattr(info, name) for name in names} | {"flags": list(info.flags)}
+    return {name: getattr(info, name) for name in names} | {"flags": list(info.flags), "start": float(info.pts[0])}
 
 
 def _bands(pixels: NDArray[np.uint8], crop: CropConfig) -> NDArray[np.float16]:
@@ -238,6 +259,7 @@ def _masks(video: Video, crops: Crops, config: ExtractConfig) -> tuple[NDArray[n
     """
     from pipeline.decode import PlanBroken, decode_clips, scan
     from pipeline.faces import crop_clip
+    from pipeline.windows import find_windows
 
     shape = crops.pixels.shape[:4]
     if video.label == REAL:
@@ -245,25 +267,14 @@ def _masks(video: Video, crops: Crops, config: ExtractConfig) -> tuple[NDArray[n
     if video.mask is None or not video.mask.exists():
         return None, "no_mask"
     info = scan(video.mask, config.limits)
-    if info.frames <= crops.index.max():
-        return None, "mask_incomplete"
     for _ in range(2):
+        windows, there = find_windows(info, crops.index)
+        if not there.all():
+            return None, "mask_incomplete"
         try:
-            clips = zip(decode_clips(video.mask, info, crops.index), crops.transform, strict=True)
+            clips = zip(decode_clips(video.mask, info, windows), crops.transform, strict=True)
             grey = [crop_clip(frames.pixels, transform, config.crop.size)[..., 1] for frames, transform in clips]
             return np.where(np.stack(grey) >= 128, 255, 0).astype(np.uint8), ""
         except PlanBroken as broken:
             info = scan(video.mask, config.limits, planned=False, guard=str(broken))
     raise AssertionError("a sequential scan has no plan to break")
-
-
-def _pair_boxes(video: Video, parent: Path) -> list[tuple[NDArray, NDArray] | None] | None:
-    """Box and landmarks per window of the original a fake was made from, where the cache has it."""
-    original = parent / video.pair_id if video.pair_id else None
-    if original is None or not is_committed(original):
-        return None
-    clips = open_video(original).attributes
-    boxes: list[tuple[NDArray, NDArray] | None] = [None] * (max(clips["window"]) + 1)
-    for window, box, landmark in zip(clips["window"], clips["box"], clips["landmark"], strict=True):
-        boxes[window] = (np.float32(box), np.float32(landmark))
-    return boxes
