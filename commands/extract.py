@@ -146,6 +146,8 @@ def command(dataset: str, root: Path | None, cache: Path, manifests: Path, **opt
         raise UsageError(
             f"{root}: no videos of dataset '{found.name}' there; `unmask datasets {source.name}` shows its tree"
         )
+    if options["strict"]:
+        _refuse_incomplete(found)
     for note in found.notes:
         click.echo(f"note: {note}", err=True)
     if options["dry_run"]:
@@ -216,6 +218,18 @@ def _dry_run(found: Any, config: ExtractConfig, cache: Path) -> int:
     _tell_missing(found)
     click.echo(f"crops would go to {parent}")
     return EXIT_OK
+
+
+def _refuse_incomplete(found: Any) -> None:
+    """--strict: not a single video before the download is whole. Raises: UsageError with the counts."""
+    unfinished = [path for path, why in found.ignored if why == "unfinished download"]
+    if found.missing or unfinished:
+        example = found.missing[0].key if found.missing else unfinished[0]
+        raise UsageError(
+            f"{found.root}: {len(found.missing):,} videos of the official lists are missing and {len(unfinished):,} "
+            f"downloads are unfinished, e.g. {example!r}; complete it (`datasets {found.name} --verify`), or leave "
+            "--strict out"
+        )
 
 
 def _tell_missing(found: Any) -> None:

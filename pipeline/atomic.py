@@ -47,8 +47,9 @@ def refusals(path: Path, needed: int = 0) -> Iterator[None]:
 
 def _why(error: OSError, folder: Path, needed: int) -> str:
     reason = error.strerror or str(error)
+    place = next((place for place in (folder, *folder.parents) if place.exists()), folder)
     try:
-        free = f"{shutil.disk_usage(folder).free / 2**20:,.1f} MiB free"
+        free = f"{shutil.disk_usage(place).free / 2**20:,.1f} MiB free"
     except OSError:
         free = "free space unknown"
     sizes = f"{needed / 2**20:,.1f} MiB needed, {free}"

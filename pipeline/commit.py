@@ -102,7 +102,8 @@ def lock_cache(parent: Path, shared: bool = False, wait: float = 0.0) -> Iterato
     try:
         _acquire(descriptor, path, shared, wait)
         if not shared:
-            _write_holder(descriptor)
+            with refusals(path):
+                _write_holder(descriptor)
         try:
             yield
         finally:

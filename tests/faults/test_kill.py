@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -31,21 +32,32 @@ def kill_points(drawn: Path, tmp_path: Path, stride: int, random_kills: int) -> 
     run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert run.returncode == 0, run.stderr[-2000:]
     result = json.loads(run.stdout.splitlines()[-1])
-    print(f"\nkill points: {result}")
     return result
 
 
-def test_kill_at_file_system_events(drawn: Path, tmp_path: Path) -> None:
-    result = kill_points(drawn, tmp_path, stride=3, random_kills=5)
-    assert result["events"] > 60 and result["points"] > 25
-    assert (result["torn"], result["lost"], result["leftovers"], result["different"]) == (0, 0, 0, 0)
+GOOD = {"torn": 0, "lost": 0, "leftovers": 0, "different": 0}
+
+
+def judge(result: dict[str, int], figure: Callable[[str, str], None]) -> None:
+    points = result.pop("points")
+    told = ", ".join(f"{count} {what}" for what, count in result.items() if what != "events")
+    figure("kill -9 during extract", f"{points} kills over {result.pop('events')} file-system events: {told}")
+    assert result == GOOD
+
+
+def test_kill_at_file_system_events(drawn: Path, tmp_path: Path, figure: Callable[[str, str], None]) -> None:
+    result = kill_points(drawn, tmp_path, stride=11, random_kills=3)
+    assert result["events"] > 60 and result["points"] > 15
+    judge(result, figure)
 
 
 @pytest.mark.slow
-def test_kill_at_every_file_system_event_and_at_30_random_times(drawn: Path, tmp_path: Path) -> None:
+def test_kill_at_every_file_system_event_and_at_30_random_times(
+    drawn: Path, tmp_path: Path, figure: Callable[[str, str], None]
+) -> None:
     result = kill_points(drawn, tmp_path, stride=1, random_kills=30)
     assert result["points"] == result["events"] + 30
-    assert (result["torn"], result["lost"], result["leftovers"], result["different"]) == (0, 0, 0, 0)
+    judge(result, figure)
 
 
 def extract_command(drawn: Path, work: Path) -> list[str]:
@@ -58,7 +70,7 @@ def extract_command(drawn: Path, work: Path) -> list[str]:
 def test_the_command_itself_killed_ten_times_ends_in_the_same_bytes(drawn: Path, tmp_path: Path) -> None:
     whole, often = tmp_path / "whole", tmp_path / "often"
     started = time.monotonic()
-    assert subprocess.run(extract_command(drawn, whole), cwd=ROOT, capture_output=True, check=False).returncode == 3
+    assert subprocess.run(extract_command(drawn, whole), cwd=ROOT, capture_output=True, check=False).returncode == 0
     took, rng = time.monotonic() - started, random.Random(3)
     for _ in range(10):
         run = subprocess.Popen(
@@ -67,7 +79,7 @@ def test_the_command_itself_killed_ten_times_ends_in_the_same_bytes(drawn: Path,
         time.sleep(rng.uniform(0.3, 1.0) * took)
         os.kill(run.pid, signal.SIGKILL)
         run.wait()
-    assert subprocess.run(extract_command(drawn, often), cwd=ROOT, capture_output=True, check=False).returncode == 3
+    assert subprocess.run(extract_command(drawn, often), cwd=ROOT, capture_output=True, check=False).returncode == 0
     truth = {k.removeprefix(str(whole)): v for k, v in tree_hash(whole).items()}
     assert {k.removeprefix(str(often)): v for k, v in tree_hash(often).items()} == truth
     assert not list(often.rglob(".tmp*"))
