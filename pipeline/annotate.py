@@ -236,7 +236,8 @@ class Painter:
             picture = cv2.resize(pixels, self.inner, interpolation=cv2.INTER_CUBIC)
         canvas[: self.inner[1], : self.inner[0]] = picture
         view = canvas[: self.inner[1], : self.inner[0]]
-        for track, warm in zip(self.prediction.tracks, self.warm, strict=True):
+        # the main person last, on top of the others
+        for track, warm in reversed(list(zip(self.prediction.tracks, self.warm, strict=True))):
             found = place(track, time, self.clip, warm)
             if found is not None:
                 self._box(view, track.number, found)

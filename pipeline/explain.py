@@ -14,6 +14,7 @@ from contextlib import contextmanager
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
 from torchvision.io import encode_jpeg
@@ -37,11 +38,11 @@ def explain(
 
     scores: rows in the order of `source.evaluation_samples(per_video)`.   joined: their videos.
     """
-    samples, number = source.evaluation_samples(per_video), scores.video
+    samples, number, own = source.evaluation_samples(per_video), scores.video, scores.by_row().label
     shown = []
     for row in most_wrong(joined, count).tolist():
         mine = np.flatnonzero(number == row)
-        worst = mine[np.argmax(np.abs(scores.score[mine] - joined.label[row]))]
+        worst = mine[np.argmax(np.abs(scores.score[mine] - own[mine]))]
         picture, what = draw(model, source, samples[worst], device)
         name, method = str(joined.video_id[row]), str(joined.method[row])
         shown.append(Wrong(name, int(joined.label[row]), float(joined.score[row]), method, picture, what))
@@ -152,14 +153,26 @@ def grad_cam(model: nn.Module, batch: Batch, layer: nn.Module, frames: int) -> T
     return heat / heat.amax().clamp_min(1e-12)
 
 
-def overlay(frames: Tensor, heat: Tensor) -> bytes:
-    """frames (n,3,S,S) in 0..1 and heat (n,h,w) in 0..1 -> JPEG of two rows of n pictures."""
+def overlay(frames: Tensor, heat: Tensor | None) -> bytes:
+    """frames (n,3,S,S) in 0..1 and heat (n,h,w) in 0..1 -> JPEG of two rows of n pictures, of one without heat."""
     large = interpolate(frames.float(), (SIDE, SIDE), mode="bilinear", antialias=True)
+    if heat is None:
+        return _jpeg(torch.cat(list(large), dim=2))
     spread = interpolate(heat[:, None].float(), (SIDE, SIDE), mode="bilinear").clamp(0, 1)
     mixed = large.mean(1, keepdim=True) * 0.75 * (1 - 0.55 * spread) + colour(spread) * 0.55 * spread
     rows = [torch.cat(list(images), dim=2) for images in (large, mixed)]  # (3, SIDE, n * SIDE)
-    picture = (torch.cat(rows, dim=1).clamp(0, 1) * 255).round().to(torch.uint8)
-    return bytes(encode_jpeg(picture, quality=90).numpy())
+    return _jpeg(torch.cat(rows, dim=1))
+
+
+def small(pixels: NDArray[np.uint8], side: int = 72) -> bytes:
+    """One crop (S,S,3) uint8 as a small square JPEG."""
+    frame = torch.from_numpy(pixels).permute(2, 0, 1)[None].float() / 255
+    return _jpeg(interpolate(frame, (side, side), mode="bilinear", antialias=True)[0])
+
+
+def _jpeg(picture: Tensor) -> bytes:
+    """(3,h,w) in 0..1 -> JPEG."""
+    return bytes(encode_jpeg((picture.clamp(0, 1) * 255).round().to(torch.uint8), quality=90).numpy())
 
 
 def colour(heat: Tensor) -> Tensor:

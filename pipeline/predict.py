@@ -225,6 +225,7 @@ class _Counted:
 def _media_facts(info: VideoInfo) -> dict[str, object]:
     flags = [*info.flags, *(["sequential"] if info.guard else [])]
     return {
+        "start": float(info.pts[0]),
         "duration": float(info.pts[-1] - info.pts[0]),
         "width": info.width,
         "height": info.height,

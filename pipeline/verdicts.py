@@ -48,7 +48,8 @@ class Prediction:
 
     score: mean of the members' calibrated scores, or None where there is no verdict by score.   threshold, unsure:
     means of the members'.   reason: one sentence.   code: "" or the word of records.REASONS.
-    duration, width, height, frames, fps, sha256: of the file, where it could be read.   flags: of its outcome.
+    start: seconds of its first frame, from which duration counts; all times of tracks are those of the file.
+    width, height, frames, fps, codec, sha256: of the file, where it could be read.   flags: of its outcome.
     """
 
     path: Path
@@ -60,6 +61,7 @@ class Prediction:
     unsure: tuple[float, float] | None = None
     members: tuple[Member, ...] = ()
     tracks: tuple[Track, ...] = ()
+    start: float = 0.0
     duration: float = 0.0
     width: int = 0
     height: int = 0
