@@ -9,6 +9,7 @@ caller drops that video's clips, scans again with planned=False and starts over.
 from __future__ import annotations
 
 import logging
+from collections import deque
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -22,8 +23,9 @@ from pipeline import pictures
 from pipeline.config import Limits
 from pipeline.containers import check_size, is_cut, open_video
 from pipeline.errors import VideoError
+from pipeline.frames import Converters, LazyFrames, Picture
 from pipeline.packets import Listing, PlanBroken, find_guard, is_variable, list_packets, shown_order
-from pipeline.pixels import Converter, read_rotation, upright_size
+from pipeline.pixels import read_rotation, upright_size
 from pipeline.records import Frames, VideoInfo
 from pipeline.walks import Tally, decode_all, decode_planned
 
@@ -221,39 +223,27 @@ def _check_windows(windows: NDArray[np.int64], info: VideoInfo) -> None:
 
 
 def _fill(frames: Iterable[tuple[int, VideoFrame]], windows: NDArray[np.int64], info: VideoInfo) -> Iterator[Frames]:
-    """Collect (number, frame) in increasing order into windows; each frame is converted once."""
-    converter = Converter(info.rotation)
-    shape = (windows.shape[1], info.height, info.width, 3)
-    waiting: list[tuple[int, NDArray[np.uint8]]] = []
+    """Collect (number, frame) in increasing order into windows; windows that overlap share their pictures."""
+    converters = Converters(info.rotation)
+    held: dict[int, Picture] = {}
     opened = done = 0
     for number, frame in frames:
         while opened < len(windows) and windows[opened, 0] <= number:
-            waiting.append((opened, np.empty(shape, np.uint8)))
             opened += 1
-        _place(converter, frame, number, waiting, windows)
-        while waiting and windows[waiting[0][0], -1] <= number:
-            row, pixels = waiting.pop(0)
+        if not (windows[done:opened] == number).any():
+            continue
+        held[number] = Picture(frame, converters, info.height, info.width)
+        while done < opened and windows[done, -1] <= number:
+            row = windows[done].copy()
+            if not held.keys() >= set(row.tolist()):
+                deque(frames, maxlen=0)  # a planned walk tells at the end of its run what is missing
+                break
+            pictures = [held[n] for n in row.tolist()]
             done += 1
-            yield Frames(pixels=pixels, index=windows[row].copy(), pts=info.pts[windows[row]])
+            first = windows[done, 0] if done < len(windows) else number + 1
+            held = {n: picture for n, picture in held.items() if n >= first}
+            yield LazyFrames(pictures, row, info.pts[row])
+            del pictures
         if done == len(windows):
             return
     raise VideoError("changed_while_reading", f"clip {done} of {len(windows)} has lost frames that were there before")
-
-
-def _place(
-    converter: Converter,
-    frame: VideoFrame,
-    number: int,
-    waiting: list[tuple[int, NDArray[np.uint8]]],
-    windows: NDArray[np.int64],
-) -> None:
-    written = None
-    for row, pixels in waiting:
-        at = int(np.searchsorted(windows[row], number))
-        if at == len(windows[row]) or windows[row, at] != number:
-            continue
-        if written is None:
-            converter.write(frame, pixels[at])
-            written = pixels[at]
-        else:
-            pixels[at] = written

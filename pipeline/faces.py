@@ -20,7 +20,7 @@ from pipeline.config import CropConfig
 from pipeline.detector import Detector
 from pipeline.errors import VideoError
 from pipeline.records import Crops, Detections, Frames
-from pipeline.tracks import Anchor, Track, describe, follow, likeness, thumbnail
+from pipeline.tracks import Anchor, Track, describe, follow, likeness, shrink, sparse_step, thumbnail
 
 # Eyes, nose and mouth corners of an upright face, in any unit, y down; symmetric, so that an upright face turns by 0.
 TEMPLATE = np.array([(-17.6, -20.3), (17.6, -20.3), (0.0, -0.2), (-14.6, 20.4), (14.6, 20.4)])
@@ -79,9 +79,9 @@ def _reflected(start: int, stop: int, length: int) -> NDArray[np.int64]:
     return np.minimum(folded, period - folded)
 
 
-def _patches(pixels: NDArray, transform: NDArray, size: int, shrink: int) -> tuple[NDArray, NDArray]:
+def _patches(pixels: Sequence[NDArray], transform: NDArray, size: int, shrink: int) -> tuple[NDArray, NDArray]:
     """The part of the frames under the crop, averaged over shrink x shrink px, and its (2, 3) transform."""
-    height, width = pixels.shape[1:3]
+    height, width = pixels[0].shape[:2]
     corner = np.array([[0, 0], [size, 0], [0, size], [size, size]]) - 0.5
     under = (corner - transform[:, 2]) @ np.linalg.inv(transform[:, :2]).T
     low = np.floor(under.min(0)).astype(int) - 2 * shrink
@@ -89,13 +89,13 @@ def _patches(pixels: NDArray, transform: NDArray, size: int, shrink: int) -> tup
     first, last = np.maximum(low, 0), np.minimum(high, (width, height))
     before, after = first - low, high - last
     if (np.maximum(before, after) < last - first).all():
-        part = pixels[:, first[1] : last[1], first[0] : last[0]]
+        part = [frame[first[1] : last[1], first[0] : last[0]] for frame in pixels]
         border = before[1], after[1], before[0], after[0]
         if any(border):
             part = [cv2.copyMakeBorder(frame, *border, cv2.BORDER_REFLECT_101) for frame in part]
     else:  # the overhang reflects pixels that the crop itself does not reach
         rows, columns = _reflected(low[1], high[1], height), _reflected(low[0], high[0], width)
-        part = pixels[:, rows[:, None], columns]
+        part = [frame[rows[:, None], columns] for frame in pixels]
     target = tuple(((high - low) // shrink).tolist())
     part = np.stack([cv2.resize(frame, target, interpolation=cv2.INTER_AREA) for frame in part])
     # Pixel k of the patch is the mean of frame pixels low + shrink*k ... low + shrink*k + shrink-1.
@@ -103,7 +103,7 @@ def _patches(pixels: NDArray, transform: NDArray, size: int, shrink: int) -> tup
     return part, np.column_stack([transform[:, :2] * shrink, move])
 
 
-def crop_clip(pixels: NDArray[np.uint8], transform: NDArray, size: int) -> NDArray[np.uint8]:
+def crop_clip(pixels: Sequence[NDArray[np.uint8]], transform: NDArray, size: int) -> NDArray[np.uint8]:
     """The same window cut from every frame of a clip: (T, H, W, 3) -> (T, size, size, 3) uint8.
 
     transform: (2, 3), frame px -> crop px. Outside the frame its reflection is seen (BORDER_REFLECT_101), so that the
@@ -123,7 +123,11 @@ def crop_clip(pixels: NDArray[np.uint8], transform: NDArray, size: int) -> NDArr
 
 def has_cut(pixels: NDArray[np.uint8], levels: float = CUT_LEVELS, correlation: float = CUT_CORRELATION) -> bool:
     """Whether one step of a clip (T, H, W, 3) stands out as a hard cut; ours, thresholds measured on real video."""
-    small = [thumbnail(frame) for frame in pixels]
+    return _is_cut([thumbnail(frame) for frame in pixels], levels, correlation)
+
+
+def _is_cut(small: Sequence[NDArray[np.uint8]], levels: float, correlation: float) -> bool:
+    """The same for the clip's thumbnails."""
     steps = [likeness(before, after) for before, after in pairwise(small)]
     for number, (step, alike) in enumerate(steps):
         others = [size for size, _ in steps[:number] + steps[number + 1 :]]
@@ -131,6 +135,23 @@ def has_cut(pixels: NDArray[np.uint8], levels: float = CUT_LEVELS, correlation: 
         if step > levels and alike < correlation and step > CUT_RATIO * usual:
             return True
     return False
+
+
+def crop_frames(clip: Frames, transform: NDArray, size: int) -> NDArray[np.uint8]:
+    """crop_clip of a clip's frames, of which no more is converted than lies under the crop."""
+    height, width = clip.size
+    transform = np.asarray(transform, np.float64)
+    corner = np.array([[0, 0], [size, 0], [0, size], [size, size]]) - 0.5
+    under = (corner - transform[:, 2]) @ np.linalg.inv(transform[:, :2]).T
+    # Room for the cubic kernel and for the averaging of _patches.
+    room = 4 + 4 * math.ceil(1 / math.sqrt(abs(np.linalg.det(transform[:, :2]))))
+    low, high = np.floor(under.min(0)).astype(int) - room, np.ceil(under.max(0)).astype(int) + room
+    first, last = np.maximum(low, 0), np.minimum(high, (width, height))
+    # What is reflected at the picture's border must lie in the part too.
+    if (np.maximum(first - low, high - last) >= last - first).any():
+        first, last = np.zeros(2, int), np.array([width, height])
+    moved = np.column_stack([transform[:, :2], transform[:, 2] + transform[:, :2] @ first])
+    return crop_clip(clip.part(*first.tolist(), *last.tolist()), moved, size)
 
 
 # Where the original video's face was in one window: box (4,) and landmark (5, 2), px.
@@ -156,11 +177,12 @@ class _Clip:
 
 def _cut_out(clip: Frames, faces: Detections, config: CropConfig, trusted: bool) -> _Clip:
     """Cut every candidate out of one clip; trusted faces come from the original video and are taken as they are."""
-    cut = not trusted and len(faces) > 0 and has_cut(clip.pixels)
+    small = [shrink(frame) for frame in clip.sparse(sparse_step(*clip.size))]
+    cut = not trusted and len(faces) > 0 and _is_cut(small, CUT_LEVELS, CUT_CORRELATION)
     kept, transforms, crops, looks = [], [], [], []
     for number in range(0 if cut else min(len(faces), MAX_FACES)):
         transform = align_transform(faces.box[number], faces.landmark[number], config.size, config.margin)
-        crop = crop_clip(clip.pixels, transform, config.size)
+        crop = crop_frames(clip, transform, config.size)
         if trusted or not has_cut(crop, FACE_CUT_LEVELS, FACE_CUT_CORRELATION):
             kept.append(number)
             transforms.append(transform)
@@ -173,7 +195,7 @@ def _cut_out(clip: Frames, faces: Detections, config: CropConfig, trusted: bool)
         faces=chosen,
         transform=np.array(transforms, np.float32).reshape(-1, 2, 3),
         pixels=np.array(crops, np.uint8),
-        anchor=Anchor(chosen.box, np.array(looks), thumbnail(clip.pixels[len(clip.pixels) // 2])),
+        anchor=Anchor(chosen.box, np.array(looks), small[len(small) // 2]),
         seen=len(faces),
         cut=len(kept) < min(len(faces), MAX_FACES),
     )
@@ -183,7 +205,7 @@ def _searched(clips: Iterable[Frames], detector: Detector, config: CropConfig) -
     """Detect on each clip's middle frame and cut out; its frames are let go before the next clip is asked for."""
     clips, together = iter(clips), CUDA_CLIPS if config.device == "cuda" else 1
     while group := list(islice(clips, together)):
-        found = detector.detect_many([clip.pixels[len(clip.pixels) // 2] for clip in group])
+        found = detector.detect_many([clip.picture(len(clip) // 2) for clip in group])
         while group:
             yield _cut_out(group.pop(0), found.pop(0), config, trusted=False)
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import math
 
+import cv2
 import numpy as np
 from av.error import FFmpegError
 from av.sidedata.sidedata import Type
@@ -25,8 +26,6 @@ from numpy.typing import NDArray
 from pipeline.errors import VideoError
 
 _EXACT = Interpolation.BILINEAR | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INT
-# Where the planes of gbrp belong in RGB.
-_GBR = (1, 2, 0)
 _DIRECT = ("yuv420p", "yuvj420p")
 # Coded angles come from floating-point trigonometry in 16.16 fixed point: half a degree is far above its rounding.
 _ANGLE_TOLERANCE = 0.5
@@ -52,14 +51,14 @@ class Converter:
             name = frame.format.name
             raise VideoError("unsupported_codec", f"pixel format {name} cannot be converted to RGB") from None
         if planar:
-            for channel, plane in zip(_GBR, rgb.planes, strict=True):
-                out[..., channel] = np.rot90(_rows(plane, rgb.width), self._turns)
+            green, blue, red = (plane_rows(plane, rgb.width) for plane in rgb.planes)
+            stored = cv2.merge((red, green, blue))
         else:
-            stored = _rows(rgb.planes[0], rgb.width * 3).reshape(rgb.height, rgb.width, 3)
-            out[:] = np.rot90(stored, self._turns)
+            stored = plane_rows(rgb.planes[0], rgb.width * 3).reshape(rgb.height, rgb.width, 3)
+        out[:] = np.rot90(stored, self._turns)
 
 
-def _rows(plane: VideoPlane, length: int) -> NDArray[np.uint8]:
+def plane_rows(plane: VideoPlane, length: int) -> NDArray[np.uint8]:
     """The plane's bytes as (H, length) without the padding at the end of each row."""
     return np.frombuffer(plane, np.uint8).reshape(-1, plane.line_size)[:, :length]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -120,6 +121,26 @@ class Frames:
     def __post_init__(self) -> None:
         if not len(self.pixels) == len(self.index) == len(self.pts):
             raise ValueError(f"Frames: {len(self.pixels)} images, {len(self.index)} indices, {len(self.pts)} times")
+
+    def __len__(self) -> int:
+        return len(self.index)
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width, px."""
+        return self.pixels.shape[1:3]
+
+    def picture(self, number: int) -> NDArray[np.uint8]:
+        """One frame, (H, W, 3)."""
+        return self.pixels[number]
+
+    def part(self, left: int, top: int, right: int, bottom: int) -> Sequence[NDArray[np.uint8]]:
+        """[top:bottom, left:right] of every frame."""
+        return self.pixels[:, top:bottom, left:right]
+
+    def sparse(self, step: int) -> Sequence[NDArray[np.uint8]]:
+        """Every step-th pixel of every step-th row of every frame, for comparisons."""
+        return self.pixels[:, ::step, ::step]
 
 
 @dataclass(frozen=True)

@@ -160,6 +160,17 @@ def test_faces_smaller_than_min_face_are_not_looked_for(media: Path) -> None:
     assert_empty(careless.detect(read(media / "images" / "multi_face.jpg")))
 
 
+def test_small_faces_are_found_alone_and_beside_a_large_one_where_all_are_wanted() -> None:
+    small, _ = next(draw_frames(draw_identity(1), 1, (640, 360), face=0.2))
+    large, _ = next(draw_frames(draw_identity(2), 1, (640, 360), face=0.7))
+    both = np.concatenate([small, large], 1)
+    one, every = (build_detector(CropConfig(detect_size=0, min_face=40, faces=who)) for who in ("main", "all"))
+    assert len(one.detect(small)) == len(every.detect(small)) == 1
+    assert np.array_equal(one.detect(small).box, every.detect(small).box)
+    assert len(every.detect(both)) == 2 and len(one.detect(both)) == 1
+    assert overlap(one.detect(both).box[0], every.detect(both).box[0]) > 0.9
+
+
 def test_the_same_picture_gives_the_same_faces_whatever_the_threads(fast: Detector) -> None:
     picture, _ = next(draw_frames(draw_identity(1), 1, (480, 360)))
     before = torch.get_num_threads()

@@ -214,7 +214,9 @@ def test_one_person_fills_every_clip(detector: Detector) -> None:
         faces = detector.detect(picture[LENGTH // 2])
         assert np.array_equal(crops.box[n], faces.box[0]) and crops.prob[n] == faces.prob[0]
         m = align_transform(faces.box[0], faces.landmark[0], 96, 1.3)
-        assert np.array_equal(crops.transform[n], m) and np.array_equal(crops.pixels[n], crop_clip(picture, m, 96))
+        assert np.array_equal(crops.transform[n], m)
+        # Of the picture only the part under the crop is looked at, which may round a coordinate differently.
+        assert np.abs(crops.pixels[n].astype(int) - crop_clip(picture, m, 96)).max() <= 1
 
 
 def test_a_leaning_face_is_cut_upright(detector: Detector) -> None:

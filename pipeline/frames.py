@@ -1,0 +1,112 @@
+"""Decoded frames that are converted to RGB where somebody looks: a crop needs a tenth of a picture, and only the
+detector sees a whole one.
+
+Ours because converting whole 4:4:4 pictures of 1920x1080 took a fifth of extraction. A part has exactly the pixels
+that the whole conversion has there (tested); `sparse` serves comparisons only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+from av.video.frame import VideoFrame
+from numpy.typing import NDArray
+
+from pipeline.pixels import Converter, plane_rows
+from pipeline.records import Frames
+
+# Pixel formats of which a part can be converted alone -> log2 of how much smaller their chroma is.
+CHROMA = {"yuv420p": 1, "yuvj420p": 1, "yuv444p": 0, "yuvj444p": 0}
+
+# swscale goes through a row in steps of so many px: a part on this grid is rounded as the whole row is.
+GRID = 16
+
+
+class Converters:
+    """One per video: swscale is set up anew for every size, so wholes, parts and sparse pictures have their own."""
+
+    def __init__(self, rotation: int) -> None:
+        self.whole, self.part, self.sparse = Converter(rotation), Converter(0), Converter(0)
+        self.upright = rotation == 0
+
+
+class Picture:
+    """One decoded frame. height, width: of the upright picture, px."""
+
+    def __init__(self, frame: VideoFrame, converters: Converters, height: int, width: int) -> None:
+        self.height, self.width = height, width
+        self._frame, self._converters = frame, converters
+        self._chroma = CHROMA.get(frame.format.name) if converters.upright else None
+        self._pixels: NDArray[np.uint8] | None = None
+
+    def pixels(self) -> NDArray[np.uint8]:
+        """All of it, (H, W, 3) uint8 RGB, converted once."""
+        if self._pixels is None:
+            self._pixels = np.empty((self.height, self.width, 3), np.uint8)
+            self._converters.whole.write(self._frame, self._pixels)
+        return self._pixels
+
+    def part(self, left: int, top: int, right: int, bottom: int) -> NDArray[np.uint8]:
+        """[top:bottom, left:right] of the pixels."""
+        if self._pixels is not None or self._chroma is None:
+            return self.pixels()[top:bottom, left:right]
+        x, y = left // GRID * GRID, top // 2 * 2
+        far, low = min(-(-right // GRID) * GRID, self.width), min(-(-bottom // 2) * 2, self.height)
+
+        def cut(plane: NDArray, chroma: int) -> NDArray:
+            return plane[y >> chroma : (low + chroma) >> chroma, x >> chroma : (far + chroma) >> chroma]
+
+        pixels = self._convert(self._converters.part, cut, self._frame.format.name, far - x, low - y)
+        return pixels[top - y : bottom - y, left - x : right - x]
+
+    def sparse(self, step: int) -> NDArray[np.uint8]:
+        """Every step-th pixel of every step-th row, up to the rounding of the conversion."""
+        if self._chroma is None:
+            return self.pixels()[::step, ::step]
+        rows, columns = np.arange(0, self.height, step), np.arange(0, self.width, step)
+
+        def pick(plane: NDArray, chroma: int) -> NDArray:
+            return plane[(rows >> chroma)[:, None], columns >> chroma]
+
+        whole_chroma = self._frame.format.name.replace("420", "444")
+        return self._convert(self._converters.sparse, pick, whole_chroma, len(columns), len(rows))
+
+    def _convert(
+        self, converter: Converter, choose: Callable[[NDArray, int], NDArray], form: str, width: int, height: int
+    ) -> NDArray[np.uint8]:
+        """A smaller frame made of what `choose` takes from each plane, converted."""
+        small = VideoFrame(width, height, form)
+        small.colorspace, small.color_range = self._frame.colorspace, self._frame.color_range
+        for number, (source, target) in enumerate(zip(self._frame.planes, small.planes, strict=True)):
+            chosen = choose(plane_rows(source, source.line_size), self._chroma if number else 0)
+            plane_rows(target, target.line_size)[: len(chosen), : chosen.shape[1]] = chosen
+        pixels = np.empty((height, width, 3), np.uint8)
+        converter.write(small, pixels)
+        return pixels
+
+
+class LazyFrames(Frames):
+    """Frames of a video file; `pixels` converts all of them, the other ways no more than is asked for."""
+
+    def __init__(self, pictures: Sequence[Picture], index: NDArray[np.int64], pts: NDArray[np.float64]) -> None:
+        object.__setattr__(self, "_pictures", list(pictures))
+        object.__setattr__(self, "index", index)
+        object.__setattr__(self, "pts", pts)
+
+    @property
+    def pixels(self) -> NDArray[np.uint8]:
+        return np.stack([picture.pixels() for picture in self._pictures])
+
+    @property
+    def size(self) -> tuple[int, int]:
+        return self._pictures[0].height, self._pictures[0].width
+
+    def picture(self, number: int) -> NDArray[np.uint8]:
+        return self._pictures[number].pixels()
+
+    def part(self, left: int, top: int, right: int, bottom: int) -> list[NDArray[np.uint8]]:
+        return [picture.part(left, top, right, bottom) for picture in self._pictures]
+
+    def sparse(self, step: int) -> list[NDArray[np.uint8]]:
+        return [picture.sparse(step) for picture in self._pictures]
