@@ -11,11 +11,12 @@ because decoding releases the GIL and worker processes were measured 15 to 30 ti
 
 from __future__ import annotations
 
+import logging
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Protocol
 
@@ -34,6 +35,9 @@ from pipeline.manifests import GROUP_FILE, Manifest, read_manifest
 from pipeline.picture_clips import PictureClips
 from pipeline.records import FAKE, Entry
 from pipeline.samplers import Sample, evaluation_picks
+from pipeline.spans import frame_labels, label_of
+
+log = logging.getLogger(__name__)
 
 # (clip (T,3,S,S) uint8 on the device, masks (T,1,S,S) uint8 or None, random numbers) -> the same two, any side.
 Augment = Callable[[Tensor, Tensor | None, np.random.Generator], tuple[Tensor, Tensor | None]]
@@ -54,7 +58,7 @@ class ClipReader(Protocol):
 class RawBatch:
     """Samples as they lie in the cache.
 
-    pixels: (B,T,S,S,3) uint8.   masks: (B,T,S,S) uint8 or None.   label: (B,) int64.
+    pixels: (B,T,S,S,3) uint8.   masks: (B,T,S,S) uint8 or None.   label: (B,) int64, of the sample itself.
     The tensors are views of a buffer that is filled again: use them before asking for the next batch.
     """
 
@@ -82,7 +86,8 @@ class Batch:
 class ClipSource:
     """The videos of one manifest as readers of samples.
 
-    entries, readers, labels: one per usable video, in manifest order.   missing: entries without a cache folder.
+    entries, readers, labels (of whole videos): one per usable video, in manifest order.   missing: entries without a
+    cache folder.
     sha256: of the manifest.   key: cache key of the pixels.   side: of the cached crops, px.
     Raises ManifestError for bad lines and folders that are missing (unless `allow_missing`), CacheError for folders
     that are damaged, of unequal shape, or without the masks the model's loss wants.
@@ -129,6 +134,25 @@ class ClipSource:
             for entry, reader in zip(self.entries, self.readers, strict=True)
         ]
 
+    @cached_property
+    def truth(self) -> list[NDArray[np.int64] | None]:
+        """Per video the (clips, frames) labels of its frames where it is fake in parts only, else None."""
+        found = [
+            frame_labels(reader.attributes, FAKE) if label == FAKE else None
+            for reader, label in zip(self.readers, self.labels.tolist(), strict=True)
+        ]
+        partly = [own for own in found if own is not None]
+        if missed := sum((own != FAKE).all() for own in partly):
+            log.warning(
+                "%s: %d of %d partly fake videos have no clip inside their fake spans; extract with more --clips",
+                *(self.path, missed, len(partly)),
+            )
+        return found
+
+    def label_of(self, sample: Sample) -> int:
+        """Label of one sample: of a partly fake video it is fake only where its frames are."""
+        return label_of(self.truth[sample.video], int(self.labels[sample.video]), sample.picks)
+
     def evaluation_samples(self, per_video: int = 0) -> list[Sample]:
         """All samples of all videos in manifest order; `per_video` > 0 keeps that many, spread over the video."""
         samples = []
@@ -163,6 +187,8 @@ class ClipSource:
         else:
             rows = [clips.index(clip) for clip, _ in sample.picks]
             np.copyto(masks, reader.read_masks(clips)[rows, [frame for _, frame in sample.picks]])
+            if (truth := self.truth[sample.video]) is not None:
+                masks[[truth[pick] != FAKE for pick in sample.picks]] = 0
 
     def batches(
         self, plan: Iterable[Sequence[Sample]], *, threads: int = 2, prefetch: int = 2, pin: bool = False
@@ -201,7 +227,7 @@ class ClipSource:
     ) -> tuple[RawBatch, RawBatch, list[Future[None]]]:
         count = len(samples)
         masks = None if buffer.masks is None else buffer.masks[:count]
-        label = torch.from_numpy(self.labels[[sample.video for sample in samples]])
+        label = torch.tensor([self.label_of(sample) for sample in samples])
         raw = RawBatch(samples, buffer.pixels[:count], masks, label)
         jobs = [
             pool.submit(self.read, sample, raw.pixels[i].numpy(), None if masks is None else masks[i].numpy())

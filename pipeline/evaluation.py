@@ -68,17 +68,17 @@ def failed_of(outcomes: Iterable[Listed], split: str, scored: frozenset[str] = f
 def evaluate_scores(
     scores: Scores, options: Options, coverage: Coverage | None = None, calibration: Calibration | None = None
 ) -> dict[str, object]:
-    """All numbers of one scores table.
+    """All numbers of one scores table: a clip or frame counts by its own label, a video by the video's.
 
     Returns a JSON object with levels (clip or frame, and video), by (method, compression, dataset; video level),
     rows_by (method; clip or frame level), sets, confusion, coverage, failed_as_half and, with a calibration, the
     video numbers after it.
     """
     coverage = coverage or Coverage()
-    joined = videos(scores, options.rule, options.tracks)
+    joined, rows = videos(scores, options.rule, options.tracks), scores.by_row()
     levels: dict[str, object] = {}
     if scores.level != "video":
-        levels[scores.level] = block(scores, options)
+        levels[scores.level] = block(rows, options)
     levels["video"] = block(joined, options)
     result: dict[str, object] = {
         "format": FORMAT,
@@ -93,7 +93,7 @@ def evaluate_scores(
         "levels": levels,
         "sets": {name: sorted(set(getattr(joined, name).tolist())) for name in ("dataset", "compression")},
         "by": {name: breakdown(joined, name, options) for name in ("method", "compression", "dataset")},
-        "rows_by": {"method": breakdown(scores, "method", options)} if scores.level != "video" else {"method": {}},
+        "rows_by": {"method": breakdown(rows, "method", options)} if scores.level != "video" else {"method": {}},
         "confusion": confusion(joined.label, joined.score, options.threshold),
         "coverage": coverage_json(joined, coverage),
         "failed_as_half": None,
@@ -128,7 +128,8 @@ def sizes(scores: Scores) -> dict[str, int]:
 def breakdown(scores: Scores, column: str, options: Options) -> dict[str, object]:
     """One block per value of the column.
 
-    Methods: the fakes of that method against ALL reals, because a method has no reals of its own. Compressions and
+    Methods: the fakes of that method against ALL reals, because a method has no reals of its own (the real clips of
+    a partly fake video are reals). Compressions and
     datasets: both classes of that value.
     """
     values = getattr(scores, column)

@@ -107,11 +107,12 @@ def draw(label_of_unit: NDArray, resamples: int, rng: np.random.Generator) -> Fl
 
 
 def _units(label: NDArray, unit: NDArray | None) -> tuple[NDArray[np.int64], NDArray]:
-    """Row -> number of its video, and the label of each video."""
+    """Row -> number of its video, and the stratum of each video: all real, fake in parts, all fake."""
     if unit is None:
         return np.arange(len(label)), label
-    _, first, index = np.unique(unit, return_index=True, return_inverse=True)
-    return index, label[first]
+    _, index, rows = np.unique(unit, return_inverse=True, return_counts=True)
+    fakes = np.bincount(index, weights=label == 1)
+    return index, (fakes > 0).astype(np.int64) + (fakes == rows)
 
 
 def bootstrap(

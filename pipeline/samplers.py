@@ -19,6 +19,9 @@ from pipeline.records import FAKE, REAL
 
 BALANCES = ("balanced", "paired", "none")
 
+# For a balanced plan: a fake video of which no cached clip is fake.
+NEITHER = -1
+
 
 @dataclass(frozen=True)
 class Sample:
@@ -86,16 +89,55 @@ def evaluation_picks(spec: ClipSpec, clips: int, length: int) -> list[tuple[tupl
     return [tuple((start + step * i, centre) for i in range(spec.frames)) for start in range(step)]
 
 
+def fake_clips(spec: ClipSpec, truth: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """(clips,) which clips of a partly fake video can give a fake sample; truth: (clips, frames) labels."""
+    shown = truth[:, : spec.frames] if spec.mode == "consecutive" else truth
+    return (shown == FAKE).any(axis=1)
+
+
+def _fake_picks(
+    spec: ClipSpec, truth: NDArray[np.int64], turn: int, order: NDArray[np.int64], rng: np.random.Generator
+) -> tuple[tuple[int, int], ...]:
+    """As training_picks, of a partly fake video: at least one of the frames is fake, the others are as they come."""
+    clips, length = truth.shape
+    chosen = order[fake_clips(spec, truth)[order]]
+    clip = int(chosen[turn % len(chosen)])
+    if spec.mode == "consecutive":
+        return tuple((clip, frame) for frame in range(spec.frames))
+    pick = (clip, int(rng.choice(np.flatnonzero(truth[clip] == FAKE))))
+    if spec.mode == "single":
+        return (pick,)
+    if clips < _clips_wanted(spec, length):
+        spread = list(_spread(spec, clips, length))
+        away = [abs((c - pick[0]) * length + f - pick[1]) for c, f in spread]
+        spread[int(np.argmin(away))] = pick  # the nearest makes room, so the order of time stays
+        return tuple(spread)
+    if spec.mode == "chained":
+        others = rng.choice(np.delete(np.arange(clips), clip), _clips_wanted(spec, length) - 1, replace=False)
+        return _chain(np.sort(np.append(others, clip)), spec, length)
+    parts = np.array_split(np.arange(clips), spec.frames)
+    return tuple(pick if clip in part else (int(rng.choice(part)), int(rng.integers(length))) for part in parts)
+
+
 def training_picks(
-    spec: ClipSpec, clips: int, length: int, turn: int, order: NDArray[np.int64], rng: np.random.Generator
+    spec: ClipSpec,
+    clips: int,
+    length: int,
+    turn: int,
+    order: NDArray[np.int64],
+    rng: np.random.Generator,
+    truth: NDArray[np.int64] | None = None,
 ) -> tuple[tuple[int, int], ...]:
     """One random sample of a video.
 
     order: a permutation of its clips and turn: how often the video came before in this epoch, so that a video taken
     twice shows another clip.   sparse: a random frame of a random clip of each of f equal parts of the video (STIL's
-    rule).   chained: random clips in time order (the Xception-LSTM rule).   Raises CacheError as evaluation_picks.
+    rule).   chained: random clips in time order (the Xception-LSTM rule).   truth: (clips, frames) labels of a partly
+    fake video that shall show something fake.   Raises CacheError as evaluation_picks.
     """
     _check(spec, clips, length)
+    if truth is not None:
+        return _fake_picks(spec, truth, turn, order, rng)
     clip = int(order[turn % clips])
     if spec.mode == "consecutive":
         return tuple((clip, frame) for frame in range(spec.frames))
@@ -154,6 +196,7 @@ def training_plan(
     epoch: int,
     balance: str = "balanced",
     all_clips: bool = False,
+    truth: Sequence[NDArray[np.int64] | None] = (),
 ) -> list[list[Sample]]:
     """All batches of one epoch: the same for the same arguments on every machine and in every process.
 
@@ -162,13 +205,18 @@ def training_plan(
     balance: `balanced` alternates real and fake (CLRNet's rule), the smaller class repeats evenly with other clips;
     `paired` sets each fake beside its own original; `none` takes every video once.
     all_clips: every clip of every video instead of one clip of each video.
+    truth: (clips, frames) frame labels of videos that are fake in parts. Where classes are balanced such a video
+    stands for a fake, so only samples that show a fake frame are drawn from it, and none where it has no such clip;
+    without balance every clip may come, as what it is. Ours: half a batch would else be fakes in name only.
     Raises UsageError when a class is missing, CacheError when the clips are too short.
     """
     if balance not in BALANCES:
         raise UsageError(f"balance '{balance}' is not one of {', '.join(BALANCES)}")
     rng = np.random.default_rng([seed, epoch])
     shown = np.array([len(evaluation_picks(spec, *shape)) if all_clips else 1 for shape in shapes])
-    groups = _groups(labels, pairs, balance, shown, rng)
+    parts_of = list(truth) if truth and balance != "none" else [None] * len(labels)
+    blank = [own is not None and not fake_clips(spec, own).any() for own in parts_of]
+    groups = _groups(np.where(blank, NEITHER, labels), pairs, balance, shown, rng)
     size = len(groups[0])
     if batch < size:
         raise UsageError(f"balance '{balance}' needs batches of at least {size} samples, not {batch}")
@@ -178,7 +226,7 @@ def training_plan(
     for group in groups:
         drawn = []
         for video in group:
-            picks = training_picks(spec, *shapes[video], int(taken[video]), orders[video], rng)
+            picks = training_picks(spec, *shapes[video], int(taken[video]), orders[video], rng, parts_of[video])
             taken[video] += 1
             drawn.append(Sample(video, picks, int(rng.integers(2**63))))
         samples.append(drawn)

@@ -1,8 +1,10 @@
 """The scores file: one CSV line per scored clip, written by us or by anybody, read back without losing a bit.
 
-    dataset,video_id,label,method,compression,split,track,clip,frame,logit,score
+    dataset,video_id,label,method,compression,split,track,clip,frame,logit,score[,row_label]
 
 Needed: video_id, label (0 real, 1 fake) and score (probability of fake) or logit. Everything else may be missing.
+label is that of the video; row_label, that of this very clip or frame, is written for datasets with spans only, empty
+where the video's label holds.
 Numbers are written with as many digits as read back to the same float64. A text cell that a spreadsheet would run as
 a formula gets an apostrophe in front, which our reader takes away again.
 """
@@ -39,6 +41,7 @@ COLUMNS = (
     "frame",
     "logit",
     "score",
+    "row_label",
 )
 
 # What Excel and LibreOffice take for the start of a formula, and tab and newlines, which they skip before looking.
@@ -55,6 +58,7 @@ class Scores:
 
     clip: number of the clip in its video.   frame: number of the picture in its file, for models of one frame.
     track: 0 the main person.   logit: before the softmax, fake minus real.   score: probability of fake.
+    row_label: of the row where its video is fake in parts, else -1.
     """
 
     dataset: NDArray[np.str_]
@@ -68,6 +72,7 @@ class Scores:
     frame: NDArray[np.int64]
     logit: NDArray[np.float64]
     score: NDArray[np.float64]
+    row_label: NDArray[np.int64]
 
     def __len__(self) -> int:
         return len(self.score)
@@ -78,6 +83,10 @@ class Scores:
 
     def with_score(self, score: NDArray[np.float64]) -> Scores:
         return replace(self, score=score)
+
+    def by_row(self) -> Scores:
+        """The same rows, each with its own label: what the clip and frame levels count."""
+        return replace(self, label=np.where(self.row_label == ABSENT, self.label, self.row_label))
 
     @property
     def video(self) -> NDArray[np.int64]:
@@ -131,12 +140,12 @@ def videos(scores: Scores, rule: str = "mean", tracks: str = "max") -> Scores:
     """One row per video: its clips joined by `rule`, then its persons by `tracks` (max: one fake face is enough).
 
     rule: mean, max or median of the probabilities, or mean-logit (sigmoid of the mean logit). The logit column is
-    that of the joined score, and clip, frame and track become absent.
+    that of the joined score, and clip, frame, track and row_label become absent.
     """
     persons = _joined(scores, groups(scores.video, scores.track), RULES[rule])
     joined = _joined(persons, persons.video, RULES[tracks])
     none = np.full(len(joined), ABSENT, dtype=np.int64)
-    return replace(joined, logit=logit(joined.score), clip=none, frame=none, track=none)
+    return replace(joined, logit=logit(joined.score), clip=none, frame=none, track=none, row_label=none)
 
 
 def _mean_logit(score: NDArray[np.float64], value: NDArray[np.float64]) -> float:
@@ -175,7 +184,8 @@ def unprotect(text: str) -> str:
 def encode(scores: Scores) -> bytes:
     """The file's bytes: header, one line per row, the same bytes for the same rows."""
     columns = []
-    for name in COLUMNS:
+    names = [name for name in COLUMNS if name != "row_label" or (scores.row_label != ABSENT).any()]
+    for name in names:
         values = getattr(scores, name).tolist()
         if name in TEXTS:
             columns.append([_quoted(protect(value)) for value in values])
@@ -183,7 +193,7 @@ def encode(scores: Scores) -> bytes:
             columns.append([repr(value) for value in values])
         else:
             columns.append(["" if value == ABSENT else str(value) for value in values])
-    lines = [",".join(COLUMNS), *map(",".join, zip(*columns, strict=True)), ""]
+    lines = [",".join(names), *map(",".join, zip(*columns, strict=True)), ""]
     return "\n".join(lines).encode("utf-8", "surrogateescape")
 
 
@@ -284,9 +294,12 @@ class _Rows:
         keys = zip(
             scores.video.tolist(), scores.track.tolist(), scores.clip.tolist(), scores.frame.tolist(), strict=True
         )
-        for key, label, line in zip(keys, scores.label.tolist(), self.lines, strict=True):
+        rows = zip(keys, scores.label.tolist(), scores.row_label.tolist(), self.lines, strict=True)
+        for key, label, own, line in rows:
             first, where = labels.setdefault(key[0], (label, line))
-            if first != label:
+            if own == FAKE and label == REAL:
+                self._bad(line, "row_label 1 (fake) in a video whose label is 0 (real)")
+            elif first != label:
                 self._bad(line, f"label {label}, but line {where} gives the same video label {first}")
             elif numbered and seen.setdefault(key, line) != line:
                 self._bad(line, f"the same clip of the same video as line {seen[key]}")
@@ -308,9 +321,9 @@ def _cell(name: str, cell: str) -> object:
             raise ValueError("no video_id")
         return unprotect(cell)
     text = cell.strip()
-    if name == "label":
+    if name == "label" or (name == "row_label" and text):
         if text not in ("0", "1"):
-            raise ValueError(f"label {_shown(cell)} is not {REAL} (real) or {FAKE} (fake)")
+            raise ValueError(f"{name} {_shown(cell)} is not {REAL} (real) or {FAKE} (fake)")
         return int(text)
     if name in ("logit", "score"):
         return _number(name, text)

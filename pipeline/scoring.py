@@ -112,6 +112,7 @@ def _table(source: ClipSource, samples: list[Sample], logit: NDArray[np.float64]
             name: [fact[name] for fact in order] for name in ("dataset", "video_id", "method", "compression", "split")
         },
         label=[int(source.labels[sample.video]) for sample in samples],
+        row_label=[ABSENT if source.truth[sample.video] is None else source.label_of(sample) for sample in samples],
         track=[fact["track"] for fact in order],
         clip=clip,
         frame=frame,

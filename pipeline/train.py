@@ -110,17 +110,17 @@ class Training:
 
     def plan(self, epoch: int) -> list[list[Sample]]:
         """The global batches of one epoch, the same in every process."""
-        config = self.config
         return training_plan(
             self.spec,
             self.source.labels,
             self.source.pairs,
             self.source.shapes,
             batch=self.recipe.batch,
-            seed=config.seed,
+            seed=self.config.seed,
             epoch=epoch,
             balance=self.recipe.balance,
-            all_clips=config.all_clips,
+            all_clips=self.config.all_clips,
+            truth=self.source.truth,
         )
 
     def run_to_end(self, run: Path, stop: Interrupts) -> int:
