@@ -130,7 +130,11 @@ def _lanes(looked: Looked, scorers: Sequence[Scorer]) -> list[dict[str, object]]
     most = max(FEWEST, MOMENTS // shown)
     camera = Camera(scorer)
     lanes, count = [], 0
-    for track, moments in list(zip(p.tracks, looked.moments, strict=True))[:LANES]:
+    worst = sorted(p.tracks[1:], key=lambda track: -track.score[0])[: LANES - 1]
+    held = {track.number for track in [p.tracks[0], *worst]}  # whoever decides the verdict has a lane
+    for track, moments in zip(p.tracks, looked.moments, strict=True):
+        if track.number not in held:
+            continue
         chosen = _spread(moments, most)
         stops = _stops(p, track, chosen, scorer, camera, count)
         count += len(stops)
@@ -224,8 +228,9 @@ class Camera:
         frames = seen(batch.pixels[0], spec)
         chosen = np.unique(np.rint(np.linspace(0, len(frames) - 1, min(FRAMES, len(frames)))).astype(int))
         if network is None:
-            return overlay(frames[chosen].cpu(), None), "the face only: an exported file does not show its attention"
-        heat, what = self._heat(batch)
+            return overlay(frames[chosen].cpu(), None), "What the model saw; an exported file shows no attention."
+        heat, name = self._heat(batch)
+        what = f"Upper row: what the model saw; lower row: {name}. Warm places need not be what was manipulated."
         return overlay(
             frames[chosen].cpu(), heat[chosen if len(heat) == len(frames) else [0] * len(chosen)].cpu()
         ), what

@@ -25,6 +25,7 @@ HOMES = {
         "pipeline/drawing.py",
         "pipeline/compression.py",
         "pipeline/annotate.py",
+        "pipeline/following.py",
         "pipeline/doctor.py",
     },
     "facenet_pytorch": {"pipeline/detector.py", "pipeline/cascade.py"},
