@@ -239,9 +239,9 @@ def _tell_missing(found: Any) -> None:
         click.echo(f"not on disk, though the official lists name them: {which}")
 
 
-def printable(text: str) -> str:
+def printable(text: str, longest: int = 300) -> str:
     """A file's own words without control characters: a name must not move the cursor or colour the terminal."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape", "replace").decode() for c in text)[:300]
+    return "".join(c if c.isprintable() else c.encode("unicode_escape", "replace").decode() for c in text)[:longest]
 
 
 @contextmanager

@@ -9,6 +9,7 @@ from typing import Any
 import click
 from tqdm import tqdm
 
+from commands.extract import printable
 from pipeline.config import ExtractConfig
 from pipeline.errors import EXIT_OK, EXIT_REFUSED, EXIT_SOME_FAILED
 
@@ -36,7 +37,7 @@ def command(cache: Path, dataset: str | None, repair: bool, jobs: int) -> int:
                 damaged.append(checked)
                 bar.set_postfix(damaged=len(damaged))
     for checked in damaged:
-        click.echo(f"{checked.folder}: {'; '.join(checked.problems[:3])}")
+        click.echo(printable(f"{checked.folder}: {'; '.join(checked.problems[:3])}", 1000))
     click.echo(f"verify: {len(folders) - len(damaged):,} whole, {len(damaged):,} damaged")
     if not damaged:
         return EXIT_OK
@@ -57,6 +58,6 @@ def _repair(damaged: list[Path], jobs: int, cache: Path) -> int:
         ended = verify.repair(damaged, ExtractConfig(jobs=jobs), cache, progress)
     bad = [outcome for outcome in ended if outcome.status != "ok"]
     for outcome in bad:
-        click.echo(f"  {outcome.video_id}: {outcome.reason}  {outcome.detail}")
+        click.echo(f"  {outcome.video_id}: {outcome.reason}  {printable(outcome.detail)}")
     click.echo(f"repair: {len(ended) - len(bad):,} made again, {len(bad):,} could not be")
     return EXIT_SOME_FAILED if bad else EXIT_OK

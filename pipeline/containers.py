@@ -155,6 +155,8 @@ def _first_video(container: InputContainer, path: Path) -> VideoStream:
         if stream.codec_context is None:
             raise VideoError("unsupported_codec", f"{path.name!r}: no decoder is installed for its video")
         return stream
+    if is_cut(path):
+        raise VideoError("truncated", f"{path.name!r} ends inside its index")
     kinds = sorted({stream.type for stream in container.streams}) or ["nothing"]
     raise VideoError("no_video_stream", f"{path.name!r} holds {', '.join(kinds)} and no moving picture")
 

@@ -64,9 +64,10 @@ def _standing(folder: Path, video: Video, fingerprint: outcomes.Fingerprint) -> 
         log.warning("%r is damaged and is made again: %s", str(folder), error)
         return None
     file, said = attributes["file"], facts(video)
-    same_file = {"size": file["size"], "mtime_ns": file["mtime_ns"]} == fingerprint
+    same_size = file["size"] == fingerprint["size"]
+    same_file = same_size and file["mtime_ns"] == fingerprint["mtime_ns"]
     same_facts = {name: attributes.get(name) for name in said} == said
-    if same_facts and (same_file or file["sha256"] == _hash_now(video)):
+    if same_facts and (same_file or (same_size and file["sha256"] == _hash_now(video))):
         return Outcome(**{**attributes["outcome"], "flags": tuple(attributes["outcome"]["flags"])})
     log.warning("%r was made from another file or with other labels; it is made again", str(folder))
     return None
@@ -118,8 +119,7 @@ def refused(video: Video, reason: str, detail: str) -> Outcome:
 def _extract(video: Video, config: ExtractConfig, parent: Path, before: outcomes.Fingerprint | None) -> Outcome:
     """The straight road for one video. Raises: VideoError with the reason; CacheError when the disk gives out."""
     if before is None:
-        reason = "permission" if os.path.lexists(video.path) else "missing"
-        raise VideoError(reason, str(video.path))
+        raise VideoError(_why_absent(video.path), str(video.path))
     info, people, paired = _people(video, config, parent)
     digest = _hash_now(video)
     if not digest or stat_fingerprint(video.path) != before:
@@ -239,6 +239,17 @@ def _hash_now(video: Video) -> str:
         return content_hash(video.path)
     except OSError:
         return ""
+
+
+def _why_absent(path: Path) -> str:
+    """The reason of a file that cannot even be looked at."""
+    try:
+        path.stat()
+    except PermissionError:
+        return "permission"
+    except OSError as error:
+        return "missing" if isinstance(error, FileNotFoundError) else "not_a_file"
+    return "permission"  # a folder whose names may be listed, but not what they stand for
 
 
 def _media(info: VideoInfo) -> dict[str, object]:

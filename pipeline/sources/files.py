@@ -136,8 +136,15 @@ def _scan(path: str, seen: set[tuple[int, int]]) -> tuple[list[str], list[str]]:
     files, folders = [], []
     with os.scandir(path) as entries:
         for entry in entries:
-            (folders if entry.is_dir() else files).append(entry.name)
+            (folders if _is_folder(entry) else files).append(entry.name)
     return files, folders
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link that leads round in circles must not hide its neighbours
+        return False
 
 
 def _is_picture(name: str, extension: str, bare: bool) -> bool:
