@@ -21,9 +21,7 @@ from av.video.stream import VideoStream
 
 from pipeline.config import Limits
 from pipeline.errors import VideoError
-
-# Demuxers that read one self-contained file. Their names are what container.format.name says.
-CONTAINERS = ("mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm", "avi", "mpegts", "mpeg", "gif", "flv", "asf", "ogg")
+from pipeline.formats import CONTAINERS
 
 # What damaged bytes make PyAV raise: its own errors are also ValueError, IndexError, MemoryError and so on.
 AV_ERRORS = (av.error.FFmpegError, ValueError, LookupError, ArithmeticError, EOFError, UnicodeError)

@@ -80,7 +80,7 @@ def _until_a_crash(
     notes: Path,
 ) -> Iterator[Outcome]:
     """Feed the pool from the end of `waiting`; after a crash put what was handed out into `interrupted`."""
-    pool = _pool(workers, config)
+    pool = worker_pool(workers, config)
     running: dict[Future[Outcome], Video] = {}
     broken = False
     while running or (waiting and not broken):
@@ -113,7 +113,7 @@ def _verdict_after_crash(
     note.unlink()
     reason = _reason(told)
     if not reason:
-        pool = _pool(1, config)
+        pool = worker_pool(1, config)
         future = pool.submit(_task, video, config, parent, notes)
         crash = future.exception()
         if not isinstance(crash, BrokenProcessPool):
@@ -123,7 +123,7 @@ def _verdict_after_crash(
         note.unlink(missing_ok=True)
         reason = _reason(told) or ("out_of_memory" if "SIGKILL" in str(crash) else "decoder_crash")
         told = told or str(crash)
-    outcome = refused(video, reason, _detail(reason, told, config))
+    outcome = refused(video, reason, crash_detail(reason, told, config))
     remember(parent, outcome, {})
     yield outcome
 
@@ -147,7 +147,7 @@ def _reason(told: str) -> str:
     return "decoder_crash" if "Fatal Python error" in told else ""
 
 
-def _detail(reason: str, told: str, config: ExtractConfig) -> str:
+def crash_detail(reason: str, told: str, config: ExtractConfig) -> str:
     if reason == "timeout":
         return f"stopped by the watchdog after {config.limits.seconds:g} s"
     if reason == "out_of_memory":
@@ -156,7 +156,7 @@ def _detail(reason: str, told: str, config: ExtractConfig) -> str:
     return first.strip()[:200]
 
 
-def _pool(workers: int, config: ExtractConfig):
+def worker_pool(workers: int, config: ExtractConfig):
     return get_reusable_executor(
         max_workers=workers, timeout=60, initializer=_start_worker, initargs=(os.getpid(), config.limits.memory_mib)
     )

@@ -12,8 +12,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from pipeline.errors import UsageError
+from pipeline.formats import CONTAINERS
 
-VIDEO_EXTENSIONS = frozenset({".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v", ".gif", ".ts", ".mpg", ".mpeg"})
+VIDEO_EXTENSIONS = frozenset(extension for extensions in CONTAINERS.values() for extension in extensions)
 PICTURE_EXTENSIONS = frozenset({".png", ".jpg", ".jpeg"})
 PARTIAL_EXTENSIONS = frozenset({".part", ".crdownload", ".partial", ".download", ".tmp"})
 SYSTEM_FILES = frozenset({".ds_store", "desktop.ini", "thumbs.db"})

@@ -5,12 +5,11 @@ from __future__ import annotations
 import os
 import stat
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from pipeline.config import Limits
+from pipeline.config import ExtractConfig, Limits
 from pipeline.errors import VideoError
 from pipeline.records import REAL, SPLITS, Video
 from pipeline.sources.dataset import Dataset
@@ -163,25 +162,22 @@ def _check_leakage(report: Report, dataset: Dataset) -> None:
         report.warnings.append(f"{len(theirs)} leakage groups lie in several official splits, e.g. {theirs[0]!r}")
 
 
-def probe(
-    dataset: Dataset, report: Report, progress: Callable[[], None] = lambda: None, jobs: int | None = None
-) -> None:
+def probe(dataset: Dataset, report: Report, progress: Callable[[], None] = lambda: None, jobs: int = -1) -> None:
     """Open every file, without decoding a whole one, and add what it is to the report; failures are faults.
 
-    progress: called once per video.   jobs: threads, all cores by default.
+    progress: called once per video.   jobs: worker processes, as of extract; a decoder that crashes or hangs takes
+    its own worker with it and nothing else.
     """
-    with ThreadPoolExecutor(jobs) as pool:
-        for result in _in_order(pool, dataset.videos):
-            report.probes.append(result)
-            progress()
+    from pipeline.isolation import Crash, in_order
+
+    for video, result in zip(dataset.videos, in_order(_probe, dataset.videos, ExtractConfig(jobs=jobs)), strict=True):
+        crashed = isinstance(result, Crash)
+        report.probes.append(Probe(video.key, reason=result.reason, detail=result.detail) if crashed else result)
+        progress()
     reasons = Counter(result.reason for result in report.probes if result.reason)
     if reasons:
         words = ", ".join(f"{reason} {count}" for reason, count in reasons.most_common())
         report.faults.append(f"{sum(reasons.values())} videos cannot be used ({words})")
-
-
-def _in_order(pool: ThreadPoolExecutor, videos: tuple[Video, ...]) -> Iterator[Probe]:
-    yield from pool.map(_probe, videos)
 
 
 def _probe(video: Video) -> Probe:
