@@ -31,7 +31,8 @@ def command(out: Path, epochs: int, jobs: int, seed: int) -> int:
     Takes some minutes on two cores, no downloads, no GPU. The number at the end shows that the road works; drawn
     faces say nothing about how well a detector does on real ones.
     """
-    from pipeline.demo import METHODS, DemoConfig, draw_dataset
+    from pipeline.atomic import write_whole
+    from pipeline.demo import METHODS, DemoConfig, draw_dataset, mosaic
 
     started = time.monotonic()
     config = DemoConfig()
@@ -48,8 +49,16 @@ def command(out: Path, epochs: int, jobs: int, seed: int) -> int:
             *("--manifests", str(manifests), "--jobs", str(jobs)),
         ],
         "3. Train a small CLRNet": [
-            *("train", "--manifest", str(lists / "train.txt"), *places, *MODEL, *OPTIONS),
-            *("--run", str(run), "--epochs", str(epochs), "--seed", str(seed)),
+            "train",
+            "--run",
+            str(run),
+            "--epochs",
+            str(epochs),
+            *(
+                ["--resume"]
+                if (run / "run.json").exists()
+                else ["--manifest", str(lists / "train.txt"), *places, *MODEL, *OPTIONS, "--seed", str(seed)]
+            ),
         ],
         "4. Evaluate on people the model has never seen": [
             *("evaluate", "--manifest", str(lists / "test.txt"), *places, "--run", str(run), "--video-level"),
@@ -61,6 +70,7 @@ def command(out: Path, epochs: int, jobs: int, seed: int) -> int:
         code = call(*words)
         if code not in (EXIT_OK, EXIT_SOME_FAILED):
             raise PipelineError(f"demo: `{words[0]}` ended with exit code {code}; its own lines above say why")
+    write_whole(out / "crops.png", mosaic(next((cache / "ffpp").iterdir())))
     return _report(out, run, time.monotonic() - started)
 
 
@@ -79,6 +89,6 @@ def _report(out: Path, run: Path, seconds: float) -> int:
         found = sorted(run.glob(pattern))
         if found:
             click.echo(f"{what:<8} {found[-1]}")
-    click.echo(f"{'crops':<8} {out / 'cache'}\n{'run':<8} {run}")
+    click.echo(f"{'picture':<8} {out / 'crops.png'}\n{'crops':<8} {out / 'cache'}\n{'run':<8} {run}")
     click.echo("The faces are drawn: this shows that the road works, not that the detector is good.")
     return EXIT_OK

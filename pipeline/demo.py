@@ -13,7 +13,11 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
+import cv2
+import numpy as np
+
 from pipeline.atomic import write_whole
+from pipeline.cache import open_video
 from pipeline.drawing import Forgery, draw_frames, draw_identity, write_video
 
 # Flicker, place and softness differ by method as they do in FF++; NeuralTextures moves the mouth only.
@@ -84,3 +88,20 @@ def _draw_family(root: Path, config: DemoConfig, target: str, source: str) -> li
             write_video(fake, [p for p, _ in drawn])
         paths.append(fake)
     return paths
+
+
+def mosaic(cache: Path, videos: int = 3, columns: int = 8, side: int = 120) -> bytes:
+    """A PNG of the first test people: a row for each real video, and under it one for each of its fakes.
+
+    cache: the folder <dataset>/<key>.   columns: clips shown per video, their middle frame, `side` px.
+    """
+    rows = []
+    reals = sorted(cache.glob("youtube-*"))[-videos:]
+    for real in reals:
+        name = real.name.rsplit("-", 1)[1]
+        for folder in (real, *sorted(cache.glob(f"*-{name}_*"))):
+            reader = open_video(folder)
+            chosen = np.linspace(0, reader.clips - 1, columns).round().astype(int)
+            crops = reader.read_crops(list(chosen))[:, reader.shape[1] // 2]
+            rows.append(np.hstack([cv2.resize(crop, (side, side), interpolation=cv2.INTER_AREA) for crop in crops]))
+    return cv2.imencode(".png", np.vstack(rows)[..., ::-1])[1].tobytes()
