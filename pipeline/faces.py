@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import islice, pairwise
+from itertools import islice
 
 import cv2
 import numpy as np
@@ -20,7 +20,7 @@ from pipeline.config import CropConfig
 from pipeline.detector import Detector
 from pipeline.errors import VideoError
 from pipeline.records import Crops, Detections, Frames
-from pipeline.tracks import Anchor, Track, describe, follow, likeness, shrink, sparse_step, thumbnail
+from pipeline.tracks import Anchor, Track, describe, follow, likenesses, shrink, sparse_step, thumbnail
 
 # Eyes, nose and mouth corners of an upright face, in any unit, y down; symmetric, so that an upright face turns by 0.
 TEMPLATE = np.array([(-17.6, -20.3), (17.6, -20.3), (0.0, -0.2), (-14.6, 20.4), (14.6, 20.4)])
@@ -128,7 +128,7 @@ def has_cut(pixels: NDArray[np.uint8], levels: float = CUT_LEVELS, correlation: 
 
 def _is_cut(small: Sequence[NDArray[np.uint8]], levels: float, correlation: float) -> bool:
     """The same for the clip's thumbnails."""
-    steps = [likeness(before, after) for before, after in pairwise(small)]
+    steps = likenesses(np.stack(small))
     for number, (step, alike) in enumerate(steps):
         others = [size for size, _ in steps[:number] + steps[number + 1 :]]
         usual = float(np.median(others)) if others else 0.0

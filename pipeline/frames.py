@@ -64,13 +64,16 @@ class Picture:
         """Every step-th pixel of every step-th row, up to the rounding of the conversion."""
         if self._chroma is None:
             return self.pixels()[::step, ::step]
-        rows, columns = np.arange(0, self.height, step), np.arange(0, self.width, step)
+        height, width = -(-self.height // step), -(-self.width // step)
 
         def pick(plane: NDArray, chroma: int) -> NDArray:
-            return plane[(rows >> chroma)[:, None], columns >> chroma]
+            if step % 2 and chroma:
+                rows, columns = (np.arange(n) * step // 2 for n in (height, width))
+                return plane[rows[:, None], columns]
+            return plane[: self.height : step >> chroma, : self.width : step >> chroma][:height, :width]
 
         whole_chroma = self._frame.format.name.replace("420", "444")
-        return self._convert(self._converters.sparse, pick, whole_chroma, len(columns), len(rows))
+        return self._convert(self._converters.sparse, pick, whole_chroma, width, height)
 
     def _convert(
         self, converter: Converter, choose: Callable[[NDArray, int], NDArray], form: str, width: int, height: int

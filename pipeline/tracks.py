@@ -67,11 +67,20 @@ def shrink(sparse: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 def likeness(first: NDArray[np.uint8], second: NDArray[np.uint8]) -> tuple[float, float]:
     """Mean difference in grey levels and correlation (-1 to 1) of two thumbnails; flat ones correlate 0."""
-    a, b = first.astype(np.float64), second.astype(np.float64)
-    levels = float(np.abs(a - b).mean())
-    a, b = a.mean(2) - a.mean(), b.mean(2) - b.mean()
-    power = np.sqrt((a**2).sum() * (b**2).sum())
-    return levels, float((a * b).sum() / power) if power > 0 else 0.0
+    return likenesses(np.stack([first, second]))[0]
+
+
+def likenesses(thumbnails: NDArray[np.uint8]) -> list[tuple[float, float]]:
+    """The same for each step of a series of thumbnails (n, 32, 32, 3): n - 1 pairs."""
+    series = thumbnails.reshape(len(thumbnails), -1, 3).astype(np.float32)
+    levels = np.abs(series[1:] - series[:-1]).mean((1, 2))
+    grey = series @ np.full(3, 1 / 3, np.float32)
+    grey -= grey.mean(1, keepdims=True)
+    product = (grey[1:] * grey[:-1]).sum(1)
+    power = np.sqrt((grey[1:] ** 2).sum(1) * (grey[:-1] ** 2).sum(1))
+    # Rounding leaves a flat picture a power of about 1e-6.
+    alike = np.divide(product, power, out=np.zeros_like(power), where=power > 1e-2)
+    return list(zip(levels.tolist(), alike.tolist(), strict=True))
 
 
 def describe(crop: NDArray[np.uint8]) -> NDArray[np.float32]:

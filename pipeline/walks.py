@@ -106,6 +106,7 @@ def decode_planned(
     actions = plan_actions(rows, runs, codec.codec.canonical_name)
     packets, pts = enumerate(container.demux(stream)), rows["pts"]
     shape: list[tuple[int, int, str]] = []
+    action, codec.skip_frame = FEED, "DEFAULT"  # setting it for every packet is felt
     for run in runs:
         check = _RunCheck(run, rows, shape)
         try:
@@ -114,11 +115,13 @@ def decode_planned(
                     raise PlanBroken(f"packet {position} is not the one that was listed")
                 if actions[position] == SKIP:
                     continue
-                codec.skip_frame = "DEFAULT" if actions[position] == FEED else "NONREF"
+                if actions[position] != action:
+                    action = actions[position]
+                    codec.skip_frame = "DEFAULT" if action == FEED else "NONREF"
                 yield from check.accept(codec.decode(packet))
                 if position + 1 == run.stop:
                     break
-            codec.skip_frame = "DEFAULT"
+            action, codec.skip_frame = FEED, "DEFAULT"
             yield from check.accept(codec.decode(None))
             codec.flush_buffers()
         except MemoryError:
