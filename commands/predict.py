@@ -37,10 +37,10 @@ P = PredictConfig()
 )
 @click.option(
     "--faces",
-    type=click.Choice(["all", "main"]),
+    type=click.Choice(["trained", "all", "main"]),
     default=P.faces,
     show_default=True,
-    help="Look at every person, or at the main one as extract does by default.",
+    help="Look at every person, at the main one, or as the crops of training did.",
 )
 @click.option(
     "--every", type=click.FloatRange(0), default=P.every, metavar="SECONDS", help="Dense timeline: a clip so often."

@@ -179,8 +179,9 @@ class PredictConfig:
     models: run folders or exported files, several make an ensemble.   which: best or last checkpoint of a run.
     cache: where the training crops lie, asked for their settings when run.json does not know them; "" as in training.
     rule: how the samples of a person become its score; the video's is the highest of its persons.
-    faces: all persons, or main as extract has it by default.   every: seconds between clips of a dense timeline,
-    0 for the clips of training.   segment: clips decoded before they are scored in a dense timeline.
+    faces: every person (all), the main one, or as in training, which alone gives the very pixels and scores of
+    evaluate.   every: seconds between clips of a dense timeline, 0 for the clips of training.
+    segment: clips decoded before they are scored in a dense timeline.
     trust: open .pt2 files, which can run code when they are loaded.
     """
 
@@ -188,7 +189,7 @@ class PredictConfig:
     which: Literal["best", "last"] = "best"
     cache: str = ""
     rule: Literal["mean", "max", "median", "mean-logit"] = "mean"
-    faces: Literal["all", "main"] = "all"
+    faces: Literal["trained", "all", "main"] = "trained"
     every: float = 0.0
     segment: int = 32
     batch: int = 8

@@ -188,17 +188,18 @@ def open_exported(path: Path, config: PredictConfig) -> Scorer:
     crop, cautions = crop_from(values["settings"], where)
     crop, more = for_prediction(crop, config)
     calibration = _calibration(values["calibration"], where)
-    device = "cpu" if path.suffix == ".onnx" else choose_device(config.device)
+    device = "cpu" if path.suffix == ".onnx" else choose_device(config.device)  # the extra runs on CPUs
     kept = [line for line in values["cautions"] if isinstance(line, str)]
     return Scorer(
-        name=str(values["name"])[:200],
+        name=path.name,
         source=path,
         spec=_spec(values["spec"], where),
         crop=crop,
         calibration=calibration,
         logits=_decoded(data, path, device),
         device=device,
-        facts=_facts(values["facts"]) | {"File": {"file": path.name, "sha256": values["sha256"]}},
+        facts=_facts(values["facts"])
+        | {"File": {"file": path.name, "sha256": values["sha256"], "made from": str(values["name"])}},
         cautions=tuple(dict.fromkeys([*kept, *cautions, *more])),
     )
 

@@ -128,7 +128,11 @@ def predict(
     keeper = watch.keeper
     shown = tuple(tuple(keeper.of(place)) if keeper else () for place, _ in placed)
     tracks = tuple(track for _, track in placed)
-    return Looked(replace(judge(path, tracks, scorers), **_media_facts(info), sha256=digest), shown)
+    found = replace(judge(path, tracks, scorers), **_media_facts(info), sha256=digest)
+    if found.members and scorers[0].crop.faces == "main" and watch.faces > 1:
+        also = "only the main person was judged, others were seen: --faces all"
+        found = replace(found, reason=f"{found.reason}; {also}", flags=(*found.flags, "other_persons"))
+    return Looked(found, shown)
 
 
 def judge(path: Path, tracks: Sequence[Track], scorers: Sequence[Scorer]) -> Prediction:

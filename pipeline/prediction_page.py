@@ -75,7 +75,7 @@ def write(path: Path, looked: Looked, scorers: Sequence[Scorer], config: Predict
     p = looked.prediction
     lanes = _lanes(looked, scorers) if p.members else []
     stops = [stop for lane in lanes for stop in lane["stops"]]
-    first = max(stops, key=lambda stop: stop.score).number if stops else 0
+    first = _first(lanes) if stops else 0
     models = [_model(scorer) for scorer in scorers]
     sections = [("What it is not", "not")]
     sections += [("Timeline", "timeline"), ("Persons", "persons")] if p.members else []
@@ -101,6 +101,12 @@ def write(path: Path, looked: Looked, scorers: Sequence[Scorer], config: Predict
         models=models,
         provenance=_provenance(p, scorers, config),
     )
+
+
+def _first(lanes: Sequence[dict[str, object]]) -> int:
+    """The moment that is open at first: the highest of the person who decides the verdict."""
+    highest = max((lane for lane in lanes if lane["stops"]), key=lambda lane: lane["score"])
+    return max(highest["stops"], key=lambda stop: stop.score).number
 
 
 def _tiles(p: Prediction) -> list[tuple[str, str, str]]:
@@ -255,7 +261,7 @@ def _persons(p: Prediction) -> Table:
             for raw, member in zip(track.score, p.members, strict=True)
         ]
         first = _start(p, track)
-        seen_at = f"{_clock(min(track.pts) - first)} to {_clock(max(track.pts) - first)}"
+        seen_at = f"{_clock(min(track.pts) - first)} – {_clock(max(track.pts) - first)}".replace(" s –", " –")
         rows.append((f"person {track.number + 1}", seen_at, len(track.pts), *warm))
     heads = ("score",) if len(names) == 1 else tuple(names)
     return Table("Persons", ("person", "seen", "clips", *heads), tuple(rows))

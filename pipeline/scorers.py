@@ -1,4 +1,4 @@
-"""A trained run comes in, a Scorer goes out: what turns prepared clips into logits, and which crops it was trained on.
+"""A trained run comes in, a Scorer goes out: what turns prepared clips into logits, and how its crops were cut.
 
 Predict asks a Scorer and never a model, so that runs and exported files (pipeline/export_model.py) are used alike.
 """
@@ -83,7 +83,9 @@ def from_run(folder: Path, config: PredictConfig) -> Scorer:
         network=model,
         facts=facts_of(run, point, crop),
         evaluations=folder / "evaluations",
-        cautions=tuple(line for line in (*cautions, *more, calibration.note) if line),
+        cautions=tuple(
+            line for line in (*cautions, *more, calibration.note, *doubts(folder / "evaluations")) if line
+        ),
     )
 
 
@@ -141,15 +143,20 @@ def crop_from(settings: dict[str, object], where: str) -> tuple[CropConfig, list
 
 
 def for_prediction(crop: CropConfig, config: PredictConfig) -> tuple[CropConfig, list[str]]:
-    """The same pixels for a video nobody labelled: no masks, no boxes of an original, as many persons as asked for."""
+    """The same pixels for a video without a label: no masks, no boxes of an original, as many persons as asked."""
     cautions = []
+    faces = crop.faces if config.faces == "trained" else config.faces
+    if faces != crop.faces:
+        cautions.append(
+            f"Trained on crops with --faces {crop.faces}; with {faces} boxes, and so scores, differ slightly."
+        )
     if crop.pair_boxes:
         cautions.append("Trained on fakes cut with the boxes of their originals; here faces are found in the video.")
     device = crop.device
     if device == "cuda" and not torch.cuda.is_available():
         device = "cpu"
         cautions.append("Training crops were found on a GPU; here the detector runs on the CPU.")
-    return replace(crop, masks=False, pair_boxes=False, faces=config.faces, device=device, bands=False), cautions
+    return replace(crop, masks=False, pair_boxes=False, faces=faces, device=device, bands=False), cautions
 
 
 def calibration_of(folder: Path) -> Calibration:
@@ -164,6 +171,22 @@ def calibration_of(folder: Path) -> Calibration:
         except UsageError as error:
             log.warning("no calibration from %s: %s", path, error)
     return DEFAULT
+
+
+def doubts(root: Path) -> list[str]:
+    """What a verdict must say of a run whose own evaluation found it no better than chance."""
+    found = []
+    for path in sorted(root.glob("*/metrics.json")):
+        try:
+            auc = json.loads(path.read_bytes())["levels"]["video"]["metrics"]["auc"]
+            if auc["low"] is not None and auc["low"] <= 0.5:
+                found.append(
+                    f"On {path.parent.name} this model was no better than chance (AUC {auc['value']:.3f}, interval "
+                    f"from {auc['low']:.3f}): its verdicts mean little."
+                )
+        except (OSError, ValueError, KeyError, TypeError):
+            log.warning("%s: not readable as an evaluation", path)
+    return found
 
 
 def facts_of(run: Run, point: Checkpoint, crop: CropConfig) -> dict[str, dict[str, Cell]]:

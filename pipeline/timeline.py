@@ -128,7 +128,7 @@ class Watch:
     """One video as it is read: add stretches of crops, ask for its tracks at any time.
 
     dense: samples of neighbouring clips, stretch by stretch; else all clips come in one call.
-    keeper: is offered every sample of the first scorer, for pictures.
+    keeper: is offered every sample of the first scorer, for pictures.   faces: most faces seen on one anchor.
     """
 
     scorers: Sequence[Scorer]
@@ -137,9 +137,11 @@ class Watch:
     dense: bool
     keeper: Keeper | None = None
     seen: list[_Seen] = field(default_factory=list)
+    faces: int = 0
 
     def add(self, people: Sequence[Crops]) -> None:
         """Score one stretch: the crops of each person in it."""
+        self.faces = max(self.faces, *(crops.faces for crops in people)) if people else self.faces
         known = [entry.person for entry in self.seen]
         places = join(known, people)
         empty = len(self.scorers)
