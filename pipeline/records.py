@@ -55,6 +55,7 @@ class Video:
     split: train, val, test or none; split_origin: official, derived or all-test.
     mask: absolute path of the mask video or folder.   fake_spans: (start, end) in seconds.
     fake_frames: the same as (first, one past the last) frame numbers, where the owners count frames.
+    first_frame: what the owners call the first frame, of pictures named by their numbers.
     """
 
     dataset: str
@@ -76,6 +77,7 @@ class Video:
     fake_spans: tuple[tuple[float, float], ...] = ()
     fake_frames: tuple[tuple[int, int], ...] = ()
     pair_id: str | None = None
+    first_frame: int = 0
 
 
 @dataclass(frozen=True)

@@ -158,27 +158,28 @@ def _people(video: Video, config: ExtractConfig, parent: Path) -> tuple[VideoInf
     if config.crop.pair_boxes and video.pair:
         from pipeline.pairs import places_of
 
-        cut = [read_crops(video.path, config, places) for places in places_of(video, parent)]
+        cut = [read_crops(video.path, config, places, first=video.first_frame) for places in places_of(video, parent)]
         if cut:
             return cut[0][0], [crops for _, people in cut for crops in people], True
-    return *read_crops(video.path, config), False
+    return *read_crops(video.path, config, first=video.first_frame), False
 
 
 def read_crops(
-    path: Path, config: ExtractConfig, places: Places | None = None, every: float | None = None
+    path: Path, config: ExtractConfig, places: Places | None = None, every: float | None = None, first: int = 0
 ) -> tuple[VideoInfo, list[Crops]]:
     """Decode the clips of one video and cut its people out; planned where it is exact, else frame by frame.
 
     places: of one person of the original, where and when a fake is cut.
     every: seconds between clips (dense timelines of predict) in place of a fixed number of clips.
+    first: as Video.first_frame.
     Raises: VideoError.
     """
     from pipeline.decode import PlanBroken, decode_clips, scan
     from pipeline.faces import find_crops
-    from pipeline.windows import frame_numbers, plan_clips
+    from pipeline.windows import count_from, frame_numbers, plan_clips
 
     crop = config.crop
-    info = scan(path, config.limits)
+    info = count_from(scan(path, config.limits), first)
     for _ in range(2):
         clips = crop.clips if every is None else max(1, round((info.pts[-1] - info.pts[0]) / every))
         if places is None:
@@ -191,7 +192,7 @@ def read_crops(
             people = [replace(crops, index=frame_numbers(info, crops.index)) for crops in people]
             return info, people if places is None else [places.named(crops, there) for crops in people]
         except PlanBroken as broken:
-            info = scan(path, config.limits, planned=False, guard=str(broken))
+            info = count_from(scan(path, config.limits, planned=False, guard=str(broken)), first)
     raise AssertionError("a sequential scan has no plan to break")
 
 

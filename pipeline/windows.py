@@ -7,6 +7,8 @@ picture in a folder has the number that its name says, and two pictures are neig
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -44,6 +46,11 @@ def find_windows(info: VideoInfo, index: NDArray[np.int64]) -> tuple[NDArray[np.
         there = info.numbers[places] == index
     whole = there.all(axis=1)
     return places[whole], whole
+
+
+def count_from(info: VideoInfo, first: int) -> VideoInfo:
+    """The same video with numbers that begin at 0 where its owners call the first frame `first`."""
+    return info if info.numbers is None else replace(info, numbers=info.numbers - first)
 
 
 def frame_numbers(info: VideoInfo, windows: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -80,7 +80,9 @@ def _add_reals(finds: Finds, fakes: list[Video], above: Path) -> None:
     for pair, fake in sorted(wanted.items(), key=lambda item: natural(item[0] or "")):
         _, subject, sentence = str(pair).split("/")
         folder = reals / subject / "video" / sentence
-        finds.add(_record(finds, str(pair), folder, REAL, "real", subject, fake.group), present=folder.is_dir())
+        real = _record(finds, str(pair), folder, REAL, "real", subject, fake.group)
+        # Pictures are called 001, 002, ...; the AVI of the fake counts from 0.
+        finds.add(replace(real, first_frame=1), present=folder.is_dir())
     finds.notes.append(
         f"reals from VidTIMIT ({len(wanted)} recordings): pictures, the fakes are AVI; a known shortcut"
     )

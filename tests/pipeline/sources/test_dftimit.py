@@ -56,6 +56,7 @@ def test_every_field(root):
         key="VidTIMIT/fadg0/sa1",
         video_id="VidTIMIT-fadg0-sa1",
         path=root / "VidTIMIT/fadg0/video/sa1",
+        first_frame=1,
         label=0,
         method="real",
         split="test",
