@@ -10,6 +10,7 @@ from pathlib import Path
 
 from pipeline import workers
 from pipeline.config import ExtractConfig
+from pipeline.errors import DiskError
 from pipeline.records import Outcome, Video
 
 task = workers._task
@@ -28,6 +29,10 @@ def misbehave(how: str) -> None:
         ctypes.PyDLL(None).sleep(600)  # PyDLL keeps the interpreter's lock, as a stuck decoder may
     elif how == "memory":
         raise MemoryError("cannot allocate 96 GiB")
+    elif how == "bug":
+        raise ZeroDivisionError("a fault of ours")
+    elif how == "full":
+        raise DiskError("cache: not written (No space left on device: 1.0 MiB needed, 0.0 MiB free)")
     elif how == "slow":
         time.sleep(0.3)
 

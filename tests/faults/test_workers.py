@@ -13,9 +13,12 @@ from pathlib import Path
 import psutil
 import pytest
 
-from pipeline import workers
-from pipeline.config import ExtractConfig, Limits
+import cli
+from pipeline import extract, workers
+from pipeline.config import CropConfig, ExtractConfig, Limits
+from pipeline.errors import DiskError
 from pipeline.records import Video
+from pipeline.sources import SourceOptions, discover
 from tests.faults import hostile
 
 CONFIG = ExtractConfig(jobs=2, limits=Limits(seconds=2.0))
@@ -49,6 +52,7 @@ def dispatch(tmp_path: Path, plan: dict[str, str], count: int, monkeypatch: pyte
         ("exit", "decoder_crash"),
         ("hang", "timeout"),
         ("memory", "out_of_memory"),
+        ("bug", "internal_error"),
     ],
 )
 def test_one_bad_video_of_eight(how: str, reason: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -66,19 +70,76 @@ def test_when_every_video_crashes_the_run_still_ends(tmp_path: Path, monkeypatch
     assert found == {f"v{k}": "decoder_crash" for k in range(4)}
 
 
+def test_a_full_disk_in_a_worker_ends_the_run_and_all_workers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(DiskError, match=r"1\.0 MiB needed, 0\.0 MiB free"):
+        dispatch(tmp_path, {"v2": "full"}, 8, monkeypatch)
+    assert not [p for p in psutil.Process().children(recursive=True) if "loky" in " ".join(p.cmdline())]
+    assert not [p for p in tmp_path.iterdir() if "started" in p.name]
+
+
+def test_a_fault_of_ours_in_one_video_ends_the_command_with_exit_1_after_the_others(
+    drawn: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    crop = CropConfig(clips=2, frames=2, size=48)
+    found = discover("ffpp", drawn, SourceOptions()).videos[:4]
+    parent = extract.cache_folder(tmp_path, "ffpp", crop)
+    parent.mkdir(parents=True)
+    (parent / hostile.PLAN).write_text(f"{found[1].video_id} bug\n")
+    monkeypatch.setattr(workers, "_task", hostile.hostile_task)
+    words = ["--clips", "2", "--frames", "2", "--size", "48", "--limit", "4", "--jobs", "2"]
+    places = ["--root", str(drawn), "--cache", str(tmp_path), "--manifests", str(tmp_path / "m")]
+    assert cli.main(["extract", "--dataset", "ffpp", *words, *places]) == 1
+    said = capsys.readouterr().out
+    assert "3 ok, 1 failed (internal_error 1)" in said and "ZeroDivisionError: a fault of ours" in said
+
+
+def running(drawn: Path, tmp_path: Path) -> tuple[subprocess.Popen[str], list[psutil.Process]]:
+    """The real command, some moments after its workers have started."""
+    command = [sys.executable, "cli.py", "extract", "--dataset", "ffpp", "--root", str(drawn), "--jobs", "2"]
+    command += ["--methods", "Deepfakes,NeuralTextures", "--cache", str(tmp_path), "--manifests", str(tmp_path / "m")]
+    run = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 120
+    while not (children := psutil.Process(run.pid).children(recursive=True)) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    time.sleep(1.0)
+    return run, psutil.Process(run.pid).children(recursive=True) or children
+
+
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_signal_ends_the_run_within_seconds_and_leaves_no_orphan(
     number: int, code: int, drawn: Path, tmp_path: Path
 ) -> None:
-    command = [sys.executable, "cli.py", "extract", "--dataset", "ffpp", "--root", str(drawn), "--jobs", "2"]
-    command += ["--methods", "Deepfakes,NeuralTextures", "--cache", str(tmp_path), "--manifests", str(tmp_path / "m")]
-    run = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
-    deadline = time.monotonic() + 60
-    while not (children := psutil.Process(run.pid).children(recursive=True)) and time.monotonic() < deadline:
-        time.sleep(0.1)
-    time.sleep(1.0)
+    run, children = running(drawn, tmp_path)
     os.kill(run.pid, number)
-    assert run.wait(timeout=10) == code
+    assert run.wait(timeout=5) == code
     _, alive = psutil.wait_procs(children, timeout=5)
     assert not alive
     assert "Traceback" not in run.stderr.read()
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGHUP])
+def test_when_the_command_dies_or_its_terminal_goes_the_workers_go_too(
+    number: int, drawn: Path, tmp_path: Path
+) -> None:
+    run, children = running(drawn, tmp_path)
+    os.kill(run.pid, number)
+    assert run.wait(timeout=5) == -number
+    _, alive = psutil.wait_procs(children, timeout=5)
+    assert not alive
+
+
+def test_a_reader_that_goes_away_costs_nothing(drawn: Path, tmp_path: Path) -> None:
+    """`unmask extract ... | head -0`: the work is done, and nobody is told of a broken pipe."""
+    command = [sys.executable, "cli.py", "extract", "--dataset", "ffpp", "--root", str(drawn), "--jobs", "1"]
+    command += ["--clips", "2", "--frames", "2", "--size", "48", "--limit", "2"]
+    reader, writer = os.pipe()
+    os.close(reader)
+    command += ["--cache", str(tmp_path / "cache"), "--manifests", str(tmp_path / "m")]
+    run = subprocess.run(command, stdout=writer, stderr=subprocess.PIPE, text=True, check=False)
+    os.close(writer)
+    assert run.returncode == 0 and "Traceback" not in run.stderr and "Broken" not in run.stderr
+    assert (
+        len(list((tmp_path / "m").rglob("*.txt"))) >= 1 and len(list((tmp_path / "cache").rglob("digest.json"))) == 2
+    )

@@ -1,0 +1,48 @@
+"""Any sequence of extract, kill, delete, corrupt, verify, repair and open keeps the promises; so do manifests."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.pipeline import test_cache_damage, test_manifests
+
+ROOT = Path(__file__).parent.parent.parent
+
+
+def sequences(drawn: Path, tmp_path: Path, count: int, figure: Callable[[str, str], None]) -> None:
+    command = [sys.executable, "-m", "tests.faults.machine", str(drawn), str(tmp_path), str(count)]
+    run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert run.returncode == 0, run.stdout[-2000:] + run.stderr[-4000:]
+    counts = json.loads(run.stdout.splitlines()[-1])
+    told = ", ".join(f"{number:,} {what}" for what, number in counts.items())
+    figure("cache as a state machine", f"{told}: the disk was always as modelled")
+    assert counts["sequences"] >= count and min(counts.values()) > 0
+
+
+def test_sequences_of_faults_keep_the_promises(
+    drawn: Path, tmp_path: Path, figure: Callable[[str, str], None]
+) -> None:
+    sequences(drawn, tmp_path, 8, figure)
+
+
+@pytest.mark.slow
+def test_five_hundred_sequences_of_faults_keep_the_promises(
+    drawn: Path, tmp_path: Path, figure: Callable[[str, str], None]
+) -> None:
+    sequences(drawn, tmp_path, 500, figure)
+
+
+@pytest.mark.slow
+def test_manifests_and_the_cache_alone_in_their_long_forms(
+    tmp_path: Path, figure: Callable[[str, str], None]
+) -> None:
+    test_manifests.test_what_is_written_is_read_back_long()
+    test_manifests.test_any_bytes_give_entries_or_a_manifest_error_long()
+    test_cache_damage._run_machine(tmp_path, 500)
+    figure("manifests and records", "2 x 2,000 examples: parse(write(x)) == x, nothing but ManifestError")
