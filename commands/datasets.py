@@ -139,7 +139,7 @@ def _print_report(report: Report) -> None:
     _print_some("unlisted", report.unlisted)
     if report.ignored:
         reasons = Counter(why for _, why in report.ignored)
-        click.echo(f"\nignored: {', '.join(f'{count:,} {why}' for why, count in reasons.most_common())}")
+        click.echo(f"\nignored: {', '.join(f'{why} {count:,}' for why, count in reasons.most_common())}")
     _print_probes(report)
     for title, lines in (("note", report.notes), ("warning", report.warnings), ("fault", report.faults)):
         for line in lines:

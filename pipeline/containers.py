@@ -52,7 +52,7 @@ _SIGNATURES = (
 def guess(head: bytes) -> tuple[str, str]:
     """Say what a file looks like by its first bytes: words for a person, and `other`, `still` or `video`."""
     if not head:
-        return "empty", "other"
+        return "an empty file", "other"
     for pattern, words, kind in _SIGNATURES:
         if re.match(pattern, head, re.DOTALL | re.IGNORECASE):
             return words, kind

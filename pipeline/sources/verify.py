@@ -11,7 +11,7 @@ from pathlib import Path
 
 from pipeline.config import ExtractConfig, Limits
 from pipeline.errors import VideoError
-from pipeline.records import REAL, SPLITS, Video
+from pipeline.records import FAKE, REAL, SPLITS, Video
 from pipeline.sources.dataset import Dataset
 from pipeline.sources.files import natural
 
@@ -81,6 +81,7 @@ def verify(dataset: Dataset) -> Report:
     report.unlisted, report.ignored = list(dataset.unlisted), list(dataset.ignored)
     report.faults, report.notes = list(dataset.problems), list(dataset.notes)
     _count(report, dataset)
+    _name_absent_methods(report)
     _check_pairs(report, dataset)
     _check_leakage(report, dataset)
     return report
@@ -118,19 +119,32 @@ def _count(report: Report, dataset: Dataset) -> None:
     """Missing, unreadable and half-loaded files are faults; so are counts that differ from verified ones."""
     partial = sum(why == UNFINISHED for _, why in report.ignored)
     for number, what in (
-        (len(report.missing), "videos that the lists name are missing"),
-        (len(report.unreadable), "files are unreadable"),
-        (partial, "downloads are unfinished"),
+        (len(report.missing), "videos that the lists name and the disk lacks"),
+        (len(report.unreadable), "unreadable files"),
+        (partial, "unfinished downloads"),
     ):
         if number:
-            report.faults.append(f"{number} {what}")
+            report.faults.append(f"{what}: {number}")
     if report.unlisted:
-        report.warnings.append(f"{len(report.unlisted)} files that no list names are not used")
+        report.warnings.append(f"files that no list names, not used: {len(report.unlisted)}")
     for expected in dataset.expected:
         found = sum(map(expected.fits, dataset.videos))
         if found != expected.count:
             into = report.faults if expected.sure else report.warnings
             into.append(f"{expected}: {expected.count} published, {found} found")
+
+
+def _name_absent_methods(report: Report) -> None:
+    """A method of which nothing is there was most likely never downloaded: say how to do without it."""
+    found = Counter[str]()
+    for row in report.rows:
+        if row.label == FAKE:
+            found[row.method] += row.found
+    present, absent = [m for m, n in found.items() if n], [m for m, n in found.items() if not n]
+    if present and absent:
+        report.notes.append(
+            f"nothing of {', '.join(absent)} is here; --methods {','.join(present)} asks for the rest"
+        )
 
 
 def _check_pairs(report: Report, dataset: Dataset) -> None:
@@ -177,7 +191,7 @@ def probe(dataset: Dataset, report: Report, progress: Callable[[], None] = lambd
     reasons = Counter(result.reason for result in report.probes if result.reason)
     if reasons:
         words = ", ".join(f"{reason} {count}" for reason, count in reasons.most_common())
-        report.faults.append(f"{sum(reasons.values())} videos cannot be used ({words})")
+        report.faults.append(f"videos that cannot be used: {sum(reasons.values())} ({words})")
 
 
 def _probe(video: Video) -> Probe:

@@ -44,7 +44,9 @@ def test_verify_of_a_whole_tree_is_zero_and_of_a_damaged_one_three(capsys, tmp_p
     plant(root, "manipulated_sequences/FaceSwap/c23/videos/odd.mp4")
     assert main(arguments) == 3
     text = capsys.readouterr().out
-    assert "missing: 1\n  youtube/c23/000" in text and "fault: 1 videos that the lists name are missing" in text
+    assert (
+        "missing: 1\n  youtube/c23/000" in text and "fault: videos that the lists name and the disk lacks: 1" in text
+    )
     assert "unlisted: 1\n  manipulated_sequences/FaceSwap/c23/videos/odd.mp4" in text
     row = next(line for line in text.splitlines() if line.startswith("test   real"))
     assert row.split() == ["test", "real", "real", "2", "1", "1", "0"]

@@ -70,4 +70,4 @@ def test_probing_a_dataset_survives_a_decoder_that_crashes(tmp_path: Path, monke
     assert {p.key: p.reason for p in report.probes} == {
         "fake/c.mp4": "not_a_video", "real/a.mp4": "decoder_crash", "real/b.mp4": "not_a_video"
     }  # fmt: skip
-    assert report.faults == ["3 videos cannot be used (not_a_video 2, decoder_crash 1)"]
+    assert report.faults == ["videos that cannot be used: 3 (not_a_video 2, decoder_crash 1)"]

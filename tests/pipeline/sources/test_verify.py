@@ -9,7 +9,7 @@ from dataclasses import replace
 from pipeline.records import Video
 from pipeline.sources import Dataset
 from pipeline.sources.verify import probe, verify, why_unreadable
-from tests.pipeline.sources.trees import find, plant
+from tests.pipeline.sources.trees import find, plant, plant_ffpp
 
 
 def test_what_cannot_be_read_is_found_without_blocking(tmp_path):
@@ -61,7 +61,7 @@ def test_unfinished_downloads_are_a_fault_and_rubbish_is_not(tmp_path):
     plant(tmp_path, "real/a.mp4", "fake/b.mp4", ".DS_Store")
     assert verify(find("folder", tmp_path)).ok
     plant(tmp_path, "fake/c.mp4.part")
-    assert verify(find("folder", tmp_path)).faults == ["1 downloads are unfinished"]
+    assert verify(find("folder", tmp_path)).faults == ["unfinished downloads: 1"]
 
 
 def test_probe_reports_real_videos_and_damage(tmp_path, media):
@@ -78,4 +78,13 @@ def test_probe_reports_real_videos_and_damage(tmp_path, media):
     assert (good.codec, good.pixel_format, good.width, good.height, good.frames) == ("h264", "yuv420p", 480, 480, 216)
     assert result["derived_512x384_mpeg4.avi"].frames == 100
     assert result["text.mp4"].reason == "not_a_video"
-    assert report.faults == ["1 videos cannot be used (not_a_video 1)"] and len(seen) == 3
+    assert report.faults == ["videos that cannot be used: 1 (not_a_video 1)"] and len(seen) == 3
+
+
+def test_a_method_that_was_never_downloaded_is_named_with_the_way_around_it(tmp_path):
+    lists = {"train": [["000", "003"]], "val": [["001", "004"]], "test": [["002", "005"]]}
+    plant_ffpp(tmp_path, lists, methods=("Deepfakes", "FaceSwap"))
+    (note,) = [note for note in verify(find("ffpp", tmp_path)).notes if "nothing of" in note]
+    assert note == "nothing of Face2Face, NeuralTextures is here; --methods Deepfakes,FaceSwap asks for the rest"
+    asked = verify(find("ffpp", tmp_path, methods=("Deepfakes", "FaceSwap")))
+    assert not asked.missing and not [note for note in asked.notes if "nothing of" in note]
