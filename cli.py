@@ -79,6 +79,7 @@ def unmask() -> None:
 
 def main(args: list[str] | None = None) -> int:
     """Run one command and return its exit code; no traceback for a user's mistake."""
+    spoken_to = sys.stdout
     try:
         result = unmask.main(args=args, prog_name="unmask", standalone_mode=False)
         return result if isinstance(result, int) else EXIT_OK
@@ -97,8 +98,11 @@ def main(args: list[str] | None = None) -> int:
     except (KeyboardInterrupt, click.Abort):
         click.echo("unmask: stopped; run the same command again to go on", err=True)
         return EXIT_INTERRUPTED
-    except BrokenPipeError:
-        # `unmask ... | head`: nobody reads on, which is no fault; keep Python's exit from complaining again.
+    except SystemExit as stop:
+        if sys.stdout is spoken_to:
+            raise
+        # `unmask ... | head`: nobody reads on, which is no fault. click puts another stdout there, and exit code 1;
+        # keep Python's exit from complaining again.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return EXIT_OK
 
