@@ -1,0 +1,53 @@
+"""The verify command: what it says and the exit code a script relies on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+import cli
+from pipeline.cache import verify_video
+from tests.pipeline.small_videos import commit
+
+
+@pytest.fixture
+def cache(tmp_path: Path) -> Path:
+    parent = tmp_path / "cache" / "ffpp" / "key"
+    for name in ("a", "b", "c"):
+        commit(parent, name)
+    (parent / "index.json").write_text('{"settings": {}, "videos": []}')
+    return tmp_path / "cache"
+
+
+def test_a_whole_cache_is_zero(cache: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["verify", "--cache", str(cache)]) == 0
+    assert capsys.readouterr().out == "verify: 3 whole, 0 damaged\n"
+
+
+def test_damaged_videos_are_named_with_what_to_do(cache: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (cache / "ffpp" / "key" / "b" / "zarr.json").write_bytes(b"")
+    assert cli.main(["verify", "--cache", str(cache), "--dataset", "ffpp"]) == 4
+    first, count, remedy = capsys.readouterr().out.splitlines()
+    assert "/b: zarr.json has 0 bytes" in first and count == "verify: 2 whole, 1 damaged" and "--repair" in remedy
+    assert verify_video(cache / "ffpp" / "key" / "b"), "looking repairs nothing"
+
+
+def test_what_has_no_index_cannot_be_repaired_and_is_kept(cache: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (cache / "ffpp" / "key" / "b" / "zarr.json").write_bytes(b"")
+    assert cli.main(["verify", "--cache", str(cache), "--repair"]) == 4
+    assert "b is in no index" in capsys.readouterr().err
+    assert (cache / "ffpp" / "key" / "b").is_dir()
+
+
+def test_a_stray_file_with_an_escape_in_its_name_does_not_colour_the_terminal(
+    cache: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (cache / "ffpp" / "key" / "c" / "\x1b[31mred\n").write_text("x")
+    assert cli.main(["verify", "--cache", str(cache)]) == 4
+    assert "\x1b" not in capsys.readouterr().out
+
+
+def test_a_folder_that_is_no_cache_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["verify", "--cache", str(tmp_path)]) == 4
+    assert "no extracted dataset there" in capsys.readouterr().err
