@@ -191,7 +191,7 @@ class PredictConfig:
     rule: Literal["mean", "max", "median", "mean-logit"] = "mean"
     faces: Literal["trained", "all", "main"] = "trained"
     every: float = 0.0
-    segment: int = 32
+    segment: int = 16
     batch: int = 8
     device: Literal["auto", "cpu", "cuda"] = "auto"
     trust: bool = False

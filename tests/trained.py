@@ -28,18 +28,22 @@ def extract_drawn(drawn: Path, root: Path, crop: CropConfig = SMALL) -> Path:
 
 
 def make_run(folder: Path, manifest: Path, cache: Path, settings: object, model: str, options: dict, seed: int = 0):
-    """A run whose random head is wide enough for scores to spread."""
+    """A run whose random network gives scores that spread around a half."""
     torch.manual_seed(seed)
     network = create_model(model, **options)
     with torch.no_grad():
-        for name, parameter in network.named_parameters():
-            if name in ("head.fc.weight", "head.weight", "head.dense3.weight"):
-                parameter.normal_(0, 3)
         norms = [module for module in network.modules() if isinstance(module, torch.nn.BatchNorm2d)]
         for norm in norms:
             norm.momentum = None  # statistics of the one batch below: fresh ones let hardly any signal through
         spec = network.spec
         network.train()(torch.rand(8, spec.frames, 3, spec.size, spec.size))
+        for norm in norms:
+            norm.running_var.clamp_(min=0.1)  # or rounding errors would be multiplied by thousands
+        last = [module for module in network.modules() if isinstance(module, torch.nn.Linear)][-1]
+        logits = network.eval()(torch.rand(8, spec.frames, 3, spec.size, spec.size))
+        last.weight.mul_(1 / (logits[:, 1] - logits[:, 0]).std())
+        logits = network(torch.rand(8, spec.frames, 3, spec.size, spec.size))
+        last.bias[1] -= (logits[:, 1] - logits[:, 0]).mean()
     read = read_manifest(manifest, cache)
     config = TrainConfig(manifest=str(manifest), cache=str(cache), model=model, options=options, seed=seed)
     folder.mkdir(parents=True)
