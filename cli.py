@@ -98,7 +98,7 @@ def main(args: list[str] | None = None) -> int:
     except (KeyboardInterrupt, click.Abort):
         click.echo("unmask: stopped; run the same command again to go on", err=True)
         return EXIT_INTERRUPTED
-    except SystemExit as stop:
+    except SystemExit:
         if sys.stdout is spoken_to:
             raise
         # `unmask ... | head`: nobody reads on, which is no fault. click puts another stdout there, and exit code 1;
