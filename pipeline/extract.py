@@ -60,14 +60,17 @@ def run(
         _clean(parent)
         write_index(parent, videos, config.crop)
         ended: dict[str, Outcome] = {}
-        present = _groups(parent)
+        present, again_count = _groups(parent), 0
         for video in videos:
             known = None if video.video_id in again else finished(video, parent, config)
             if known is None:
+                again_count += video.video_id in present
                 make_room(video, parent, present)
             else:
                 ended[video.video_id] = known
                 progress(known)
+        if again_count:
+            log.warning("%d videos are made again: damaged, or made from other files or labels", again_count)
         share = _own_share(videos, config.shard, config.crop.pair_boxes)
         waiting = _longest_first([v for v in share if v.video_id not in ended])
         for phase in _phases(waiting, config.crop.pair_boxes):

@@ -61,7 +61,7 @@ def _standing(folder: Path, video: Video, fingerprint: outcomes.Fingerprint) -> 
     try:
         attributes = open_video(folder).attributes
     except CacheError as error:
-        log.warning("%r is damaged and is made again: %s", str(folder), error)
+        log.info("%r is damaged and is made again: %s", str(folder), error)
         return None
     file, said = attributes["file"], facts(video)
     same_size = file["size"] == fingerprint["size"]
@@ -69,7 +69,7 @@ def _standing(folder: Path, video: Video, fingerprint: outcomes.Fingerprint) -> 
     same_facts = {name: attributes.get(name) for name in said} == said
     if same_facts and (same_file or (same_size and file["sha256"] == _hash_now(video))):
         return Outcome(**{**attributes["outcome"], "flags": tuple(attributes["outcome"]["flags"])})
-    log.warning("%r was made from another file or with other labels; it is made again", str(folder))
+    log.info("%r was made from another file or with other labels; it is made again", str(folder))
     return None
 
 
