@@ -68,14 +68,15 @@ class Growing:
     """A file object for the demuxer: at the end of the file it waits, and gives up after `patience` seconds."""
 
     def __init__(self, file: BinaryIO, patience: float) -> None:
-        self.file, self.patience, self.waited = file, patience, 0.0
+        self.file, self.patience, self.waited, self.over = file, patience, 0.0, False
 
     def read(self, size: int) -> bytes:
         data = self.file.read(size)
         start = time.monotonic()
-        while not data and time.monotonic() - start <= self.patience:
+        while not data and not self.over:
             time.sleep(PAUSE)
             data = self.file.read(size)
+            self.over = not data and time.monotonic() - start > self.patience  # it asks again at the end
         self.waited += time.monotonic() - start
         return data
 
