@@ -1,4 +1,4 @@
-"""The videos that the benchmarks read: real ones of UNMASK_TEST_DATA played to and fro, or drawn ones where it is absent.
+"""The videos that the benchmarks read: real ones of UNMASK_TEST_DATA played to and fro, else drawn ones.
 
 Encoded by x264 with its own defaults at crf 23 (a keyframe every 250 frames, three B frames), as FaceForensics++ was.
 """

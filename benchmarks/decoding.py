@@ -1,0 +1,47 @@
+"""Planned decode of the 80 wanted frames against sequential decode of the file: CPU seconds, by keyframe interval."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks import media
+from benchmarks.extraction import decode_all
+from benchmarks.rows import Row, alternate, one_thread
+from pipeline.config import Limits
+from pipeline.containers import open_video
+from pipeline.decode import scan, spread_clips
+from pipeline.walks import decode_planned
+
+# keyframe interval -> at most this share of the CPU seconds
+TARGETS = {250: 0.65, 50: 0.5, 12: 0.5}
+
+
+def decode_wanted(path: Path) -> int:
+    """Scan, plan, and decode the frames of 16 clips of 5; no pixel converted."""
+    info = scan(path, Limits())
+    wanted = np.unique(spread_clips(info.frames, 16, 5))
+    assert info.packets is not None and info.method == "planned", info.guard
+    with open_video(path, info.width * info.height) as (container, stream):
+        return sum(1 for _ in decode_planned(container, stream, info.packets, wanted))
+
+
+def rows(scratch: Path, full: bool) -> list[Row]:
+    """720p and, in the full form, 1080p too; the 17 s file at each interval, and four times its length."""
+    one_thread()
+    found = []
+    for size in media.SIZES if full else ("720p",):
+        for keyint, target in TARGETS.items():
+            clip = media.make(scratch, size, "4:2:0", keyint=keyint)
+            found.append(_row(clip, f"planned decode {size}, keyint {keyint}", target, 5 if full else 3))
+        clip = media.loop(media.make(scratch, size, "4:2:0"), 4)
+        found.append(_row(clip, f"planned decode {size}, keyint 250, 68 s", TARGETS[250], 3))
+    return found
+
+
+def _row(clip: media.Clip, what: str, target: float, rounds: int) -> Row:
+    seconds = alternate({"all": lambda: decode_all(clip.path), "planned": lambda: decode_wanted(clip.path)}, rounds)
+    ours, other = seconds["planned"].cpu, seconds["all"].cpu
+    note = f"{clip.about}: {ours:.2f} of {other:.2f} CPU s, scan included"
+    return Row(what, "sequential, CPU seconds", ours / other, target, note, most=True)

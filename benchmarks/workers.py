@@ -1,0 +1,111 @@
+"""Two workers against one, memory of a worker, an hour against 17 seconds, and what 100,000 videos would take."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from benchmarks import media
+from benchmarks.rows import Row, alternate
+from pipeline import extract, workers
+from pipeline.config import ExtractConfig
+from pipeline.records import Video
+
+VIDEOS, HOUR = 100_000, 214  # 214 times 17 s
+
+
+def rows(scratch: Path, full: bool) -> list[Row]:
+    """Pools are warm: what starting costs is told in the note, once per run of any length."""
+    small, large = (media.make(scratch, size, "4:2:0") for size in ("720p", "1080p"))
+    return [*_two_workers(scratch, small, large, full), *_hour(scratch, large, full)]
+
+
+def _two_workers(scratch: Path, small: media.Clip, large: media.Clip, full: bool) -> list[Row]:
+    paths = [small.path, large.path] * (6 if full else 4)
+    videos = _copies(scratch / "sources", paths)
+    cache = scratch / "cache"
+    start = time.perf_counter()
+    extract_all(videos[:2], 2, cache)
+    cold = time.perf_counter() - start
+    runs: dict[str, Callable[[], object]] = {}
+    for jobs in (1, 2):
+        runs[f"start {jobs}"] = lambda jobs=jobs: extract_all(videos[: 2 * jobs], jobs, cache)
+        runs[f"{jobs}"] = lambda jobs=jobs: extract_all(videos, jobs, cache)
+    seconds = alternate(runs, 3 if full else 2)
+    workers.stop_workers()
+    shutil.rmtree(cache, ignore_errors=True)
+    one, two = seconds["1"].wall, seconds["2"].wall
+    size = sum(path.stat().st_size for path in paths) / len(paths)
+    note = f"{len(videos)} videos, half 720p half 1080p: {one:.1f} s and {two:.1f} s; first start {cold:.1f} s"
+    return [Row("two workers", "one worker", one / two, 1.8, note), *cluster(one / len(videos), size)]
+
+
+def cluster(each: float, size: float) -> list[Row]:
+    """Hours for VIDEOS on N machines of 16 cores, from the seconds that one video takes one worker.
+
+    size: bytes of one video, read once; its crops are about 10 MB in 6 files, written and synced once.
+    """
+    found = []
+    for machines in (1, 4, 16, 64):
+        hours = VIDEOS * each / (16 * machines) / 3600
+        read, write = VIDEOS * size / hours / 3.6e9, VIDEOS * 1e7 / hours / 3.6e9
+        files = VIDEOS * 6 / hours / 3600
+        note = (
+            f"arithmetic from {each:.2f} s a video and worker, nothing lost in between; the shared file system must "
+            f"read {read:.2f} GB/s, write {write:.2f} GB/s and sync {files:,.0f} files/s"
+        )
+        what = f"hours for {VIDEOS:,} videos, {machines} x 16 cores"
+        found.append(Row(what, "Dask or --shard", hours, 0, note))
+    return found
+
+
+def _copies(folder: Path, paths: list[Path]) -> list[Video]:
+    """One entry per path, each a file of its own."""
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    videos = []
+    for number, path in enumerate(paths):
+        copy = folder / f"v{number:04}{path.suffix}"
+        copy.hardlink_to(path)
+        videos.append(Video("bench", copy.stem, copy.stem, copy, 0))
+    return videos
+
+
+def extract_all(videos: list[Video], jobs: int, cache: Path) -> None:
+    """Extract into an empty cache. Raises RuntimeError when one is refused."""
+    shutil.rmtree(cache, ignore_errors=True)
+    for outcome in extract.run(videos, ExtractConfig(jobs=jobs), cache):
+        if outcome.status != "ok":
+            raise RuntimeError(f"{outcome.video_id}: {outcome.reason} {outcome.detail}")
+
+
+def _hour(scratch: Path, short: media.Clip, full: bool) -> list[Row]:
+    long = media.loop(short, HOUR)
+    found = {
+        clip: [_alone(clip.path, short.path, scratch) for _ in range(3 if full else 2)] for clip in (short, long)
+    }
+    seconds = {clip: min(run["seconds"] for run in runs) for clip, runs in found.items()}
+    peak = {clip: max(run["peak_mb"] for run in runs) for clip, runs in found.items()}
+    gigabytes = long.path.stat().st_size / 1e9
+    note = f"{seconds[long]:.1f} s against {seconds[short]:.1f} s; the hour is {gigabytes:.2f} GB, hashed whole"
+    peaks = f"{peak[long]:,.0f} MB against {peak[short]:,.0f} MB, libraries and weights included"
+    against = "the 17 s video"
+    if not full:
+        long.path.unlink()
+    return [
+        Row("1 h of 1080p, wall time", against, seconds[long] / seconds[short], 5.0, note, most=True),
+        Row("peak memory of a worker, 1 h of 1080p", against, peak[long] / peak[short], 1.1, peaks, most=True),
+        Row("peak memory of a worker, MB", "1 GB", max(peak.values()), 1000.0, peaks, most=True),
+    ]
+
+
+def _alone(path: Path, warm_up: Path, scratch: Path) -> dict[str, float]:
+    """Extract one video in a process of its own: seconds after warming up, and its peak memory."""
+    command = [sys.executable, "-m", "benchmarks.one_video", str(path), str(warm_up), str(scratch / "alone")]
+    done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
+    return json.loads(done.stdout)
