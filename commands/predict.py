@@ -161,7 +161,7 @@ def _targets(out: Path | None, paths: list[Path], suffix: str) -> dict[Path, Pat
     if len(paths) == 1 and not out.is_dir():
         if out.suffix.lower() != suffix:
             raise UsageError(f"{out}: expected a name that ends with {suffix}")
-        return {paths[0]: out}
+        return _apart({paths[0]: out})
     if out.suffix.lower() == suffix:
         raise UsageError(f"{out}: {len(paths)} videos need a folder, not one file")
     names: dict[str, int] = {}
@@ -169,9 +169,15 @@ def _targets(out: Path | None, paths: list[Path], suffix: str) -> dict[Path, Pat
     for path in paths:
         number = names[path.stem] = names.get(path.stem, 0) + 1
         targets[path] = out / f"{path.stem}{f'-{number}' if number > 1 else ''}{suffix}"
-    clash = [path for path, target in targets.items() if target.resolve() == path.resolve()]
-    if clash:
-        raise UsageError(f"{clash[0]}: the annotated video would replace it; name another folder")
+    return _apart(targets)
+
+
+def _apart(targets: dict[Path, Path]) -> dict[Path, Path]:
+    """The same targets when none of them is a video that is read. Raises: UsageError."""
+    sources = {path.resolve() for path in targets}
+    for target in targets.values():
+        if target.resolve() in sources:
+            raise UsageError(f"{target}: would replace a video that is read; take another name")
     return targets
 
 
