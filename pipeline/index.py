@@ -6,6 +6,7 @@ A group whose own metadata is destroyed cannot say where it came from; with the 
 from __future__ import annotations
 
 import json
+import logging
 import os
 from collections.abc import Sequence
 from dataclasses import asdict, fields
@@ -16,12 +17,19 @@ from pipeline.config import CropConfig
 from pipeline.errors import CacheError
 from pipeline.records import Video
 
+log = logging.getLogger(__name__)
+
 INDEX = "index.json"
 
 
 def write_index(parent: Path, videos: Sequence[Video], crop: CropConfig) -> None:
     """Add these videos to the index of `parent`; sorted, and written only when something changed."""
-    known = {video.video_id: video for video in read_index(parent)[0]} if (parent / INDEX).exists() else {}
+    known: dict[str, Video] = {}
+    if (parent / INDEX).exists():
+        try:
+            known = {video.video_id: video for video in read_index(parent)[0]}
+        except CacheError as error:
+            log.warning("%s", error)
     merged = known | {video.video_id: video for video in videos}
     rows = ",\n".join(json.dumps(_plain(merged[name]), sort_keys=True) for name in sorted(merged))
     text = f'{{"settings": {json.dumps(crop.settings(), sort_keys=True)},\n"videos": [\n{rows}\n]}}\n'
@@ -40,7 +48,7 @@ def read_index(parent: Path) -> tuple[list[Video], dict[str, object]]:
     try:
         index = json.loads(path.read_bytes())
         return [_video(row) for row in index["videos"]], index["settings"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise CacheError(f"{path}: no readable index ({error}); run extract again, it writes a new one") from error
 
 

@@ -36,7 +36,7 @@ def recall(parent: Path, video_id: str, fingerprint: Fingerprint | None = None) 
     try:
         record = json.loads(_record(parent, video_id).read_bytes())
         outcome = Outcome(**{**record["outcome"], "flags": tuple(record["outcome"]["flags"])})
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return None  # absent or half readable: trying again is always right
     if outcome.video_id != video_id or outcome.reason not in REASONS:
         return None

@@ -1,0 +1,73 @@
+"""Many videos, one parent: its memory and its open files stay where they were, and nothing temporary is left."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from pipeline import extract, workers
+from pipeline.config import CropConfig, ExtractConfig
+from pipeline.drawing import draw_frames, draw_identity, write_video
+from pipeline.records import Outcome, Video
+
+CONFIG = ExtractConfig(crop=CropConfig(clips=2, frames=3, size=64), jobs=2)
+GROWTH = 50 * 1024 * 1024
+
+
+@pytest.fixture(autouse=True)
+def own_workers() -> Iterator[None]:
+    """Workers of this test alone: others' would be counted as open files."""
+    workers.stop_workers()
+    yield
+    workers.stop_workers()
+
+
+def plant(folder: Path, count: int) -> list[Video]:
+    """Tiny videos; every tenth shows nobody, every tenth is cut short, so that refusals are soaked too."""
+    kinds = [folder / f"{kind}.mp4" for kind in ("face", "nobody", "broken")]
+    faces = [picture for picture, _ in draw_frames(draw_identity(3), 12, (160, 120), seed=3, face=0.7)]
+    write_video(kinds[0], faces)
+    write_video(kinds[1], [picture * 0 for picture in faces])
+    kinds[2].write_bytes(kinds[0].read_bytes()[:300])
+    videos = []
+    for number in range(count):
+        path = folder / f"v{number:04}.mp4"
+        path.hardlink_to(kinds[{0: 1, 1: 2}.get(number % 10, 0)])
+        videos.append(Video("tiny", path.stem, path.stem, path, number % 2))
+    return videos
+
+
+def soak(tmp_path: Path, count: int) -> None:
+    videos = plant(tmp_path / "videos", count)
+    process = psutil.Process()
+    warm = count // 4
+    extract.run(videos[:warm], CONFIG, tmp_path / "warm")
+    memory, files = process.memory_info().rss, process.num_fds()
+    most_files: list[int] = []
+
+    def progress(_: Outcome) -> None:
+        most_files.append(process.num_fds())
+
+    ended = extract.run(videos, CONFIG, tmp_path / "cache", progress)
+    assert process.memory_info().rss - memory < GROWTH
+    # The run itself holds the lock of the cache and the folder of notes.
+    assert max(most_files) <= files + 4 and process.num_fds() <= files + 1
+    reasons = [outcome.reason for outcome in ended]
+    assert reasons.count("no_face") == reasons.count("truncated") == count // 10
+    assert reasons.count("") == count - 2 * (count // 10)
+    left = [name for _, folders, files in os.walk(tmp_path / "cache") for name in (*folders, *files)]
+    assert not [name for name in left if name.startswith(".tmp-")]
+    assert extract.run(videos, CONFIG, tmp_path / "cache") == ended
+
+
+def test_forty_videos_leave_the_parent_as_it_was(tmp_path: Path) -> None:
+    soak(tmp_path, 40)
+
+
+@pytest.mark.slow
+def test_two_thousand_videos_leave_the_parent_as_it_was(tmp_path: Path) -> None:
+    soak(tmp_path, 2000)
