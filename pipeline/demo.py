@@ -23,7 +23,7 @@ from pipeline.drawing import Forgery, draw_frames, draw_identity, write_video
 # Flicker, place and softness differ by method as they do in FF++; NeuralTextures moves the mouth only.
 METHODS: dict[str, dict[str, float | bool]] = {
     "Deepfakes": {},
-    "NeuralTextures": {"mouth_only": True, "flicker": 0.32, "jitter": 6.0},
+    "NeuralTextures": {"mouth_only": True, "flicker": 0.28, "jitter": 5.0},
 }
 
 

@@ -176,7 +176,9 @@ def draw_frames(
             donor = cv2.GaussianBlur(donor, (0, 0), forgery.blur)
             # Colour transfer as the swap methods do it: the donor takes the target's skin tone, not quite exactly.
             donor = donor * (np.array(who.skin, np.float32) / np.array(forgery.donor.skin, np.float32))
-            donor = donor * np.float32(1 + fake.normal(0, forgery.flicker)) + np.float32(forgery.shift) * tint
+            # Cut at 1.3 sigma: a face that goes black or white is no forgery anyone would keep, and no face to MTCNN.
+            gain = 1 + forgery.flicker * float(np.clip(fake.normal(), -1.3, 1.3))
+            donor = donor * np.float32(gain) + np.float32(forgery.shift) * tint
             dx, dy = fake.normal(0, forgery.jitter, 2)
             donor = cv2.warpAffine(donor, np.float32([[1, 0, dx], [0, 1, dy]]), (HEAD_SIDE, HEAD_SIDE))
             head = head * (1 - region[..., None]) + donor * region[..., None]

@@ -18,6 +18,7 @@ HOMES = {
     "av": {
         "pipeline/containers.py",
         "pipeline/packets.py",
+        "pipeline/frames.py",
         "pipeline/pixels.py",
         "pipeline/walks.py",
         "pipeline/decode.py",
