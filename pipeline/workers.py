@@ -10,12 +10,14 @@ from __future__ import annotations
 
 import faulthandler
 import logging
+import multiprocessing
 import os
 import threading
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from concurrent.futures.process import BrokenProcessPool
+from dataclasses import replace
 from pathlib import Path
 
 from joblib import Parallel, cpu_count, delayed, parallel_config
@@ -32,6 +34,7 @@ from pipeline.video import extract_video, finished, refused
 log = logging.getLogger(__name__)
 
 QUEUED_PER_WORKER = 2
+SCHEDULER_SECONDS = 10
 
 
 def dispatch(videos: Sequence[Video], config: ExtractConfig, parent: Path) -> Iterator[Outcome]:
@@ -215,15 +218,28 @@ def _on_dask(videos: Sequence[Video], config: ExtractConfig, parent: Path) -> It
     except ImportError as error:
         raise UsageError("--scheduler needs Dask: pip install 'unmask[dask]'") from error
     try:
-        client = Client(config.scheduler, timeout="10s", set_as_default=True)
+        client = Client(config.scheduler, timeout=SCHEDULER_SECONDS, set_as_default=True)
     except (OSError, ValueError) as error:
         raise UsageError(f"--scheduler {config.scheduler}: no Dask scheduler answers there ({error})") from error
+    if not client.scheduler_info()["workers"]:
+        log.warning("%s has no worker yet: start some with `dask worker`, one thread each", config.scheduler)
     with client, parallel_config(backend="dask", client=client):
         tasks = (delayed(_dask_task)(video, config, parent) for video in videos)
         yield from Parallel(return_as="generator_unordered", batch_size=1)(tasks)
 
 
 def _dask_task(video: Video, config: ExtractConfig, parent: Path) -> Outcome:
-    """A task that Dask may run twice: the second time it finds the video committed."""
-    _single_threaded()
-    return finished(video, parent, config) or extract_video(video, config, parent)
+    """A task that Dask may run twice: the second time it finds the video committed.
+
+    The work is done in a child process, as on one machine: a video that crashes, hangs or eats all memory costs
+    itself, where Dask would try it on one worker after the other and then give the whole run up.
+    """
+    from pipeline.extract import finished
+
+    known = finished(video, parent, config)
+    if known is not None:
+        return known
+    process = multiprocessing.current_process()
+    if process.daemon:  # Dask's nanny makes its workers so, and such a process may not have children
+        process.daemon = False
+    return next(dispatch([video], replace(config, jobs=1, scheduler=None), parent))
