@@ -16,6 +16,7 @@ import io
 import json
 import logging
 import re
+import warnings
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -95,7 +96,9 @@ def encode(network: nn.Module, spec: ClipSpec, suffix: str) -> bytes:
             )
         out = io.BytesIO()
         if suffix == ".pt2":
-            torch.export.save(program, out)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", UserWarning)  # about weights on another device; these are on the CPU
+                torch.export.save(program, out)
             return out.getvalue()
         return _onnx(program)
     except ImportError as error:

@@ -206,7 +206,9 @@ def _stops(
                 top=round(100 - 100 * score, 2),
                 score=score,
                 verdict=decide(score, scorer.calibration.unsure),
-                when=_clock(start) if end - start < 1 else f"{_clock(start)} to {_clock(end)}",
+                when=(f"{start:.2f} s" if p.duration < 5 else _clock(start))
+                if end - start < 1
+                else f"{_clock(start)} to {_clock(end)}",
                 thumb=image_uri(small(moment.pixels[len(moment.pixels) // 2])),
                 picture=image_uri(picture),
                 what=what,
