@@ -234,8 +234,6 @@ def _dask_task(video: Video, config: ExtractConfig, parent: Path) -> Outcome:
     The work is done in a child process, as on one machine: a video that crashes, hangs or eats all memory costs
     itself, where Dask would try it on one worker after the other and then give the whole run up.
     """
-    from pipeline.extract import finished
-
     known = finished(video, parent, config)
     if known is not None:
         return known

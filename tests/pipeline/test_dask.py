@@ -1,4 +1,4 @@
-"""A Dask cluster of one scheduler and two worker processes on loopback gives what one machine gives, deaths included."""
+"""A Dask cluster of one scheduler and two worker processes gives what one machine gives, deaths included."""
 
 from __future__ import annotations
 
