@@ -165,12 +165,11 @@ def _people(video: Video, config: ExtractConfig, parent: Path) -> tuple[VideoInf
 
 
 def read_crops(
-    path: Path, config: ExtractConfig, places: Places | None = None, every: float | None = None, first: int = 0
+    path: Path, config: ExtractConfig, places: Places | None = None, first: int = 0
 ) -> tuple[VideoInfo, list[Crops]]:
     """Decode the clips of one video and cut its people out; planned where it is exact, else frame by frame.
 
     places: of one person of the original, where and when a fake is cut.
-    every: seconds between clips (dense timelines of predict) in place of a fixed number of clips.
     first: as Video.first_frame.
     Raises: VideoError.
     """
@@ -181,9 +180,8 @@ def read_crops(
     crop = config.crop
     info = count_from(scan(path, config.limits), first)
     for _ in range(2):
-        clips = crop.clips if every is None else max(1, round((info.pts[-1] - info.pts[0]) / every))
         if places is None:
-            windows, there, boxes = plan_clips(info, clips, crop.frames), None, None
+            windows, there, boxes = plan_clips(info, crop.clips, crop.frames), None, None
         else:
             windows, there = places.find(info)
             boxes = places.boxes(there)
