@@ -19,7 +19,8 @@ WATCH = """
 import os, sys
 def watch(event, args):
     network = event in ("socket.getaddrinfo", "socket.gethostbyname", "socket.sendto")
-    network = network or (event == "socket.bind" and isinstance(args[1], tuple) and args[1][0] not in ("::1", "127.0.0.1"))
+    if event == "socket.bind" and isinstance(args[1], tuple):
+        network = args[1][0] not in ("::1", "127.0.0.1")
     network = network or (event == "socket.connect" and not isinstance(args[1], (str, bytes)))
     shell = event in ("os.system", "os.startfile", "pty.spawn", "webbrowser.open")
     if network or shell:
