@@ -14,8 +14,9 @@ $(READY): setup.cfg pyproject.toml
 demo: $(READY)
 	$(BIN)/python cli.py demo
 
+# Two processes on two cores; files stay whole, because their tests share what is costly to make.
 test: $(READY)
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n logical --dist loadfile
 
 lint: $(READY)
 	$(BIN)/ruff check .
