@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
-import psutil
 import pytest
 
-from pipeline import extract, workers
+from pipeline import extract
 from pipeline.cache import verify_video
 from pipeline.config import CropConfig, ExtractConfig, Limits
 from pipeline.drawing import draw_frames, draw_identity, write_video
@@ -81,24 +79,3 @@ def test_ten_thousand_mutated_videos_end_in_crops_or_reasons(
         work.mkdir()
         ways += fuzz(faces, range(first, first + 200), work)
     judge(ways, figure)
-
-
-@pytest.mark.slow
-def test_two_thousand_videos_leave_the_parent_as_it_was(
-    faces: dict[str, bytes], tmp_path: Path, figure: Callable[[str, str], None]
-) -> None:
-    (tmp_path / "v.mp4").write_bytes(faces[".mp4"])
-    videos = [Video("soak", f"v{k}", f"v{k}", tmp_path / "v.mp4", 0) for k in range(2_000)]
-    here, memory, files = psutil.Process(), [], []
-
-    def progress(_: object) -> None:
-        memory.append(here.memory_info().rss)
-        files.append(len(os.listdir("/proc/self/fd")))
-
-    workers.stop_workers()
-    ended = extract.run(videos, CONFIG, tmp_path / "cache", progress)
-    assert [o.status for o in ended] == ["ok"] * 2_000
-    growth = (max(memory[-100:]) - max(memory[:100])) / 2**20
-    more = max(files[-100:]) - max(files[:100])
-    figure("soak", f"2,000 videos: parent grew by {growth:.1f} MiB, {more} more open files, no temporaries")
-    assert growth < 50 and more <= 0 and not leftovers(tmp_path)
