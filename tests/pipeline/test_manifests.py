@@ -168,7 +168,7 @@ def test_a_failed_write_leaves_the_old_manifest(tmp_path, monkeypatch):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(DiskError, match="No space.*MiB needed, .*MiB free"):
+    with pytest.raises(DiskError, match=r"No space.*MiB needed, .*MiB free"):
         write_manifest(path, [Entry("b", 1)])
     assert path.read_bytes() == b"a 0\n" and os.listdir(tmp_path) == ["m.txt"]
 
