@@ -32,6 +32,7 @@ from pipeline.commit import commit_folder, lock_cache, remove_folder, remove_sta
 from pipeline.digest import Facts, canonical, check_size, problems_of, read_checked, read_digest, write_digest
 from pipeline.errors import CacheError
 from pipeline.records import Crops
+from pipeline.shard_bytes import Encoder, packed, shard_parts, with_crc
 from pipeline.shards import Shard
 
 __all__ = [
@@ -250,7 +251,7 @@ def _write_group(folder: Path, arrays: dict[str, NDArray], attributes: dict[str,
     group = zarr.create_group(LocalStore(folder), zarr_format=3, attributes=attributes)
     for name, data in arrays.items():
         filters, compressors = _pipeline(name, codec)
-        array = group.create_array(
+        group.create_array(
             name,
             shape=data.shape,
             dtype=data.dtype,
@@ -261,9 +262,17 @@ def _write_group(folder: Path, arrays: dict[str, NDArray], attributes: dict[str,
             fill_value=0,
             dimension_names=ARRAYS[name][1],
             chunk_key_encoding={"name": "default", "separator": "."},
-            config={"write_empty_chunks": True},  # else black clips are stored as nothing
         )
-        array[...] = data
+        with open(folder / _shard_name(name), "xb") as file:
+            file.writelines(shard_parts(data, _encoder(name, codec)))
+
+
+def _encoder(name: str, codec: str) -> Encoder:
+    """What makes a chunk's bytes as the array's metadata say (_pipeline)."""
+    if codec == "none":
+        return with_crc
+    compact = codec == "compact" and name == "crops"
+    return packed(level=FAST_LEVEL if name == "crops" and not compact else 1, rows=compact)
 
 
 def _pipeline(name: str, codec: str) -> tuple[list | None, list]:
