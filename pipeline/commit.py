@@ -190,8 +190,10 @@ def _write_holder(descriptor: int) -> None:
 
 
 def _holder(descriptor: int) -> str:
-    try:
-        held = json.loads(os.pread(descriptor, 4096, 0))
-        return f"pid {int(held['pid'])} on {held['host']!r} since {held['since']!r}"
-    except (ValueError, KeyError, TypeError):
-        return "a shared holder"
+    for _ in range(5):  # who has just locked it has not written its name yet
+        try:
+            held = json.loads(os.pread(descriptor, 4096, 0))
+            return f"pid {int(held['pid'])} on {held['host']!r} since {held['since']!r}"
+        except (ValueError, KeyError, TypeError, RecursionError):
+            time.sleep(POLL_SECONDS / 2)
+    return "a shared holder"

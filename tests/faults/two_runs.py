@@ -29,7 +29,7 @@ def main(root: str, place: str, count: str, repeats: str) -> None:
             outcomes = [ended(*one) for one in pair]
             for status, told in outcomes:
                 result["runs"] += 1
-                if lock and status and "another run is writing here (pid" in told:
+                if lock and status and "another run is writing here (" in told:
                     result["told"] += 1
                 elif status:
                     result["errors"] += 1
