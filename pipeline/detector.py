@@ -61,7 +61,11 @@ def _reduce(pixels: NDArray[np.uint8], detect_size: int) -> NDArray[np.uint8]:
         return pixels
     scale = detect_size / max(height, width)
     size = max(1, round(width * scale)), max(1, round(height * scale))
-    return cv2.resize(pixels, size, interpolation=cv2.INTER_AREA)
+    # Averaging 2 x 2 px is fast, averaging 1.5 x 1.5 is five times slower than interpolating what is left.
+    while min(pixels.shape[1] / size[0], pixels.shape[0] / size[1]) >= 2:
+        half = pixels.shape[1] // 2, pixels.shape[0] // 2
+        pixels = cv2.resize(pixels[: 2 * half[1], : 2 * half[0]], half, interpolation=cv2.INTER_AREA)
+    return cv2.resize(pixels, size, interpolation=cv2.INTER_LINEAR)
 
 
 def _detections(box: NDArray, landmark: NDArray, prob: NDArray) -> Detections:
@@ -98,15 +102,15 @@ class FastDetector:
         return self.detect_many([pixels])[0]
 
     def detect_many(self, pictures: Sequence[NDArray[np.uint8]]) -> list[Detections]:
-        """The same for several pictures; on CUDA those of equal size share a batch, halved when memory runs out."""
+        """The same for several pictures; those of equal size share a batch, which is halved when memory runs out."""
         found: list[Detections] = [_nothing()] * len(pictures)
         sizes: dict[tuple[int, ...], list[int]] = {}
         for number, picture in enumerate(pictures):
             sizes.setdefault(picture.shape, []).append(number)
         with _one_thread():
             for numbers in sizes.values():
-                step = 1 if self.config.device == "cpu" else len(numbers)
-                for number, faces in zip(numbers, self._batched([pictures[n] for n in numbers], step), strict=True):
+                faces_of = self._batched([pictures[n] for n in numbers], len(numbers))
+                for number, faces in zip(numbers, faces_of, strict=True):
                     found[number] = faces
         return found
 

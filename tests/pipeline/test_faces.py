@@ -14,6 +14,7 @@ import cv2
 import numpy as np
 import pytest
 
+from pipeline import faces
 from pipeline.config import CropConfig
 from pipeline.detector import Detector, build_detector
 from pipeline.drawing import draw_frames, draw_identity
@@ -211,9 +212,10 @@ def test_one_person_fills_every_clip(detector: Detector) -> None:
     assert crops.window.tolist() == [0, 1, 2, 3] and crops.dropped == () and crops.track == 0 and crops.faces == 1
     assert crops.box.dtype == crops.landmark.dtype == crops.prob.dtype == crops.transform.dtype == np.float32
     for n, picture in enumerate(pictures):
-        faces = detector.detect(picture[LENGTH // 2])
-        assert np.array_equal(crops.box[n], faces.box[0]) and crops.prob[n] == faces.prob[0]
-        m = align_transform(faces.box[0], faces.landmark[0], 96, 1.3)
+        found = detector.detect(picture[LENGTH // 2])
+        # Anchors share a batch, which may round differently.
+        assert np.allclose(crops.box[n], found.box[0], atol=0.01) and abs(crops.prob[n] - found.prob[0]) < 1e-4
+        m = align_transform(crops.box[n], crops.landmark[n], 96, 1.3)
         assert np.array_equal(crops.transform[n], m)
         # Of the picture only the part under the crop is looked at, which may round a coordinate differently.
         assert np.abs(crops.pixels[n].astype(int) - crop_clip(picture, m, 96)).max() <= 1
@@ -280,12 +282,17 @@ def test_a_fake_is_cut_exactly_where_its_original_is(detector: Detector) -> None
         find_crops(clips(*fake), detector, CONFIG, [None, None])
 
 
-def test_frames_are_let_go_before_the_next_clip_is_decoded(detector: Detector) -> None:
+@pytest.mark.parametrize(("room", "together"), [(10_000_000, 4), (2 * 480 * 360, 2), (1000, 1)])
+def test_frames_are_let_go_before_the_next_clips_are_decoded(
+    room: int, together: int, detector: Detector, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(faces, "PIXELS_TOGETHER", room)
     alive: list[weakref.ref] = []
 
     def decoding() -> Iterator[Frames]:
-        for n in range(4):
-            assert not any(ref() is not None for ref in alive)
+        for n in range(6):
+            held = sum(ref() is not None for ref in alive)
+            assert held == n % together
             pixels = shot(1, 1, n).copy()
             alive.append(weakref.ref(pixels))
             frames = Frames(pixels, np.arange(LENGTH), np.arange(LENGTH) / 25)
@@ -294,7 +301,7 @@ def test_frames_are_let_go_before_the_next_clip_is_decoded(detector: Detector) -
             del frames
 
     (crops,) = find_crops(decoding(), detector, CONFIG)
-    assert len(crops.window) == len(alive) == 4
+    assert len(crops.window) == len(alive) == 6
 
 
 class TwoFaces:
