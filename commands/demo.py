@@ -15,14 +15,14 @@ from pipeline.errors import EXIT_OK, EXIT_SOME_FAILED, PipelineError
 # A CLRNet that two cores train in minutes: fewer filters, 1x1 recurrent kernels in the stem, and BatchNorm statistics
 # that follow within some hundred steps. None of it is the paper's.
 MODEL = ("--model", "clrnet", "--recipe", "small")
-OPTIONS = ("--option", "width=8", "--option", "recurrent_kernel=1", "--option", "bn_momentum=0.1")
+OPTIONS = ("--option", "width=8", "--option", "recurrent_kernel=1", "--option", "bn_momentum=0.1", "--val-clips", "2")
 
 
 @click.command(name="demo")
 @click.option(
     "--out", type=click.Path(path_type=Path), default="demo", show_default=True, help="Everything goes here."
 )
-@click.option("--epochs", type=click.IntRange(1), default=30, show_default=True)
+@click.option("--epochs", type=click.IntRange(1), default=24, show_default=True)
 @click.option("--jobs", type=int, default=-1, show_default=True, help="Worker processes of the extraction.")
 @click.option("--seed", type=int, default=1, show_default=True)
 def command(out: Path, epochs: int, jobs: int, seed: int) -> int:
