@@ -9,6 +9,7 @@ from __future__ import annotations
 import difflib
 import importlib
 import os
+import signal
 import sys
 
 import click
@@ -79,6 +80,19 @@ def unmask() -> None:
 
 def main(args: list[str] | None = None) -> int:
     """Run one command and return its exit code; no traceback for a user's mistake."""
+    before = signal.signal(signal.SIGTERM, _stop)
+    try:
+        return _run(args)
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _stop(number: int, frame: object) -> None:
+    """SIGTERM stops as Ctrl-C does, whatever the command is doing; train puts its own gentler way in place of it."""
+    raise SystemExit(128 + number)
+
+
+def _run(args: list[str] | None) -> int:
     spoken_to = sys.stdout
     try:
         result = unmask.main(args=args, prog_name="unmask", standalone_mode=False)

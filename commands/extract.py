@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import signal
 import sys
 import time
 from collections import Counter
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -171,10 +169,7 @@ def _extract(found: Any, config: ExtractConfig, cache: Path, manifests: Path) ->
     from pipeline import extract, outcomes
 
     started, counts = time.monotonic(), Counter()
-    with (
-        stop_on_sigterm(),
-        tqdm(total=len(found.videos), unit="video", disable=not sys.stderr.isatty(), dynamic_ncols=True) as bar,
-    ):
+    with tqdm(total=len(found.videos), unit="video", disable=not sys.stderr.isatty(), dynamic_ncols=True) as bar:
 
         def progress(outcome: Any) -> None:
             counts[outcome.status] += 1
@@ -242,17 +237,3 @@ def _tell_missing(found: Any) -> None:
 def printable(text: str, longest: int = 300) -> str:
     """A file's own words without control characters: a name must not move the cursor or colour the terminal."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape", "replace").decode() for c in text)[:longest]
-
-
-@contextmanager
-def stop_on_sigterm() -> Any:
-    """SIGTERM stops as Ctrl-C does, with exit code 143."""
-
-    def stop(number: int, frame: object) -> None:
-        raise SystemExit(128 + number)
-
-    before = signal.signal(signal.SIGTERM, stop)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
