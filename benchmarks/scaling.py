@@ -26,9 +26,7 @@ def rows(scratch: Path, full: bool) -> list[Row]:
     each, grown = found["each_ms"], found["grown_mb"]
     note = f"{each[0]:.1f} ms a video at {few:,}, {each[1]:.1f} ms at {many:,}, medians of 3 runs of each size"
     return [
-        Row(
-            f"seconds per video, {many:,} tiny videos", f"{few} tiny videos", each[1] / each[0], 1.1, note, most=True
-        ),
+        Row(f"time per video, {many:,} tiny videos", f"{few} tiny videos", each[1] / each[0], 1.1, note, most=True),
         Row("growth of the parent, MB", "50 MB", grown, 50.0, f"from {few:,} to {many:,} videos", most=True),
     ]
 
