@@ -6,12 +6,13 @@ only what is left, and gives the same bytes as a run that was never stopped.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import logging
 import os
 import platform
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import asdict, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -56,8 +57,7 @@ def run(
     videos = [replace(video, pair_id=ids.get(video.pair or "", video.pair_id)) for video in videos]
     parent = cache_folder(cache, videos[0].dataset, config.crop)
     prepare_folder(parent)
-    with lock_cache(parent, shared=config.shard != (1, 1) or not config.lock):
-        _clean(parent)
+    with _held(parent, config):
         write_index(parent, videos, config.crop)
         ended: dict[str, Outcome] = {}
         present, again_count = _groups(parent), 0
@@ -77,7 +77,6 @@ def run(
             for outcome in workers.dispatch(phase, config, parent):
                 ended[outcome.video_id] = outcome
                 progress(outcome)
-        _clean(parent)
     return [ended[v.video_id] for v in videos if v.video_id in ended]
 
 
@@ -95,6 +94,17 @@ def prepare_folder(parent: Path) -> None:
         raise CacheError(
             f"{parent}: the cache cannot be written ({error.strerror}); choose another with --cache"
         ) from error
+
+
+@contextlib.contextmanager
+def _held(parent: Path, config: ExtractConfig) -> Iterator[None]:
+    """The cache folder under its lock and without leftovers, before and after, however the run ends."""
+    with lock_cache(parent, shared=config.shard != (1, 1) or not config.lock):
+        _clean(parent)
+        try:
+            yield
+        finally:  # workers that were killed have left their half-written folders
+            _clean(parent)
 
 
 def _clean(parent: Path) -> None:
