@@ -23,7 +23,7 @@ from pipeline.drawing import Forgery, draw_frames, draw_identity, write_video
 # Flicker, place and softness differ by method as they do in FF++; NeuralTextures moves the mouth only.
 METHODS: dict[str, dict[str, float | bool]] = {
     "Deepfakes": {},
-    "NeuralTextures": {"mouth_only": True, "flicker": 0.28, "jitter": 5.0},
+    "NeuralTextures": {"mouth_only": True, "flicker": 0.4, "jitter": 5.0},
 }
 
 
@@ -31,7 +31,7 @@ METHODS: dict[str, dict[str, float | bool]] = {
 class DemoConfig:
     """Size of the drawn dataset: pairs per split (each is two reals and two fakes per method), frames, px."""
 
-    train_pairs: int = 8
+    train_pairs: int = 12
     val_pairs: int = 3
     test_pairs: int = 5
     frames: int = 64
