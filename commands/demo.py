@@ -22,7 +22,7 @@ OPTIONS = ("--option", "width=8", "--option", "recurrent_kernel=1", "--option", 
 @click.option(
     "--out", type=click.Path(path_type=Path), default="demo", show_default=True, help="Everything goes here."
 )
-@click.option("--epochs", type=click.IntRange(1), default=30, show_default=True)
+@click.option("--epochs", type=click.IntRange(1), default=24, show_default=True)
 @click.option("--jobs", type=int, default=-1, show_default=True, help="Worker processes of the extraction.")
 @click.option("--seed", type=int, default=1, show_default=True)
 def command(out: Path, epochs: int, jobs: int, seed: int) -> int:
