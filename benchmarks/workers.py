@@ -35,7 +35,7 @@ def _two_workers(scratch: Path, small: media.Clip, large: media.Clip, full: bool
     for jobs in (1, 2):
         runs[f"start {jobs}"] = lambda jobs=jobs: _start(jobs, small.path, scratch / "starting")
         runs[f"{jobs}"] = lambda jobs=jobs: extract_all(videos, jobs, cache)
-    seconds = alternate(runs, 3 if full else 2)
+    seconds = alternate(runs, 5 if full else 3)
     workers.stop_workers()
     shutil.rmtree(cache, ignore_errors=True)
     one, two = seconds["1"].wall, seconds["2"].wall

@@ -10,14 +10,18 @@ one again, so that landmarks keep the precision of the full size.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from importlib.util import find_spec
+from pathlib import Path
 
 import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
+
+from pipeline.errors import PipelineError
 
 THRESHOLDS = (0.6, 0.7, 0.7)
 FACTOR = 0.709
@@ -61,14 +65,15 @@ class Net:
     """
 
     def __init__(
-        self, module: nn.Module, pools: Sequence[int], dense: str, heads: Sequence[str], device: str
+        self, part: Mapping[str, Tensor], pools: Sequence[int], dense: str, heads: Sequence[str], device: str
     ) -> None:
-        part = dict(module.named_children())
         self.device = device
         self.layers = []
         for number, pool in enumerate(pools, 1):
-            conv, slope = part[f"conv{number}"], part[f"prelu{number}"].weight.detach()
-            weight, bias = conv.weight.detach(), conv.bias.detach()
+            weight, bias, slope = (
+                part[f"{name}{number}.{kind}"]
+                for name, kind in (("conv", "weight"), ("conv", "bias"), ("prelu", "weight"))
+            )
             if number == 1:  # (pixel - 127.5) / 128 goes into the first convolution, which has no padding
                 bias = bias - weight.sum((1, 2, 3)) * (127.5 / 128)
                 weight = weight / 128
@@ -76,14 +81,14 @@ class Net:
             self.layers.append((weight, bias.to(device), slope.to(device), pool))
         self.dense = None
         if dense:
-            weight, channels = part[dense].weight.detach(), self.layers[-1][0].shape[0]
+            weight, channels = part[f"{dense}.weight"], self.layers[-1][0].shape[0]
             side = math.isqrt(weight.shape[1] // channels)
             # The weights expect (w, h, c); turned once here, the channels-last activations (h, w, c) need no copy.
             weight = weight.view(-1, side, side, channels).transpose(1, 2).reshape(len(weight), -1)
-            slope = part[f"prelu{dense[-1]}"].weight.detach()
-            self.dense = (weight.to(device), part[dense].bias.detach().to(device), slope.to(device))
+            slope = part[f"prelu{dense[-1]}.weight"]
+            self.dense = (weight.to(device), part[f"{dense}.bias"].to(device), slope.to(device))
         weight, bias = (
-            torch.cat([getattr(part[name], kind).detach().flatten(1 if kind == "weight" else 0) for name in heads])
+            torch.cat([part[f"{name}.{kind}"].flatten(1 if kind == "weight" else 0) for name in heads])
             for kind in ("weight", "bias")
         )
         # The first two rows are the logits of no face and face; softmax depends on their difference only.
@@ -116,16 +121,35 @@ class Net:
         return x
 
 
+def stock_weights(name: str) -> dict[str, Tensor]:
+    """The weights of `pnet`, `rnet` or `onet` as facenet-pytorch ships them.
+
+    Read from its package without importing it, which would load torchvision (see _suppress).
+    Raises: PipelineError where they are not there.
+    """
+    package = find_spec("facenet_pytorch")
+    folder = Path(package.origin or ".").parent / "data" if package else Path()
+    try:
+        return torch.load(folder / f"{name}.pt", map_location="cpu", weights_only=True)
+    except OSError as error:
+        raise PipelineError(
+            f"{name}.pt of facenet-pytorch: {error}; pip install --force-reinstall facenet-pytorch==2.5.3"
+        ) from error
+
+
 def _logit(probability: float) -> float:
     return math.log(probability / (1 - probability))
 
 
 def _suppress(box: NDArray, score: NDArray, group: NDArray, overlap: float) -> NDArray[np.int64]:
-    """Non-maximum suppression within each group; indices of the kept boxes, best score first."""
-    from torchvision.ops import nms
+    """Non-maximum suppression within each group; indices of the kept boxes, best score (above 0) first.
 
+    OpenCV's, which keeps the same boxes as torchvision's: to load that takes 150 MB and a second from every worker.
+    """
     apart = box + (group * (np.abs(box).max(initial=0) * 2 + 1))[:, None]
-    return nms(torch.from_numpy(apart), torch.from_numpy(score).to(torch.float64), overlap).numpy()
+    corner_and_side = np.column_stack([apart[:, :2], apart[:, 2:] - apart[:, :2]])
+    kept = cv2.dnn.NMSBoxes(corner_and_side, score.astype(np.float32), 0.0, overlap)
+    return np.asarray(kept, np.int64).reshape(-1)
 
 
 def _suppress_contained(box: NDArray, score: NDArray, overlap: float) -> list[int]:
@@ -179,13 +203,10 @@ class Cascade:
     """
 
     def __init__(self, device: str = "cpu") -> None:
-        # Seconds to import, so only where faces are looked for.
-        from facenet_pytorch.models.mtcnn import ONet, PNet, RNet
-
         self.chunk = CPU_CHUNK if device == "cpu" else CUDA_CHUNK
-        self.pnet = Net(PNet(), (2, 0, 0), "", ("conv4_1", "conv4_2"), device)
-        self.rnet = Net(RNet(), (3, 3, 0), "dense4", ("dense5_1", "dense5_2"), device)
-        self.onet = Net(ONet(), (3, 3, 2, 0), "dense5", ("dense6_1", "dense6_2", "dense6_3"), device)
+        self.pnet = Net(stock_weights("pnet"), (2, 0, 0), "", ("conv4_1", "conv4_2"), device)
+        self.rnet = Net(stock_weights("rnet"), (3, 3, 0), "dense4", ("dense5_1", "dense5_2"), device)
+        self.onet = Net(stock_weights("onet"), (3, 3, 2, 0), "dense5", ("dense6_1", "dense6_2", "dense6_3"), device)
 
     @torch.inference_mode()
     def __call__(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import cv2
@@ -10,13 +12,17 @@ import pytest
 import torch
 from facenet_pytorch.models.mtcnn import ONet, PNet, RNet
 from torch.nn import functional
+from torchvision.ops import batched_nms
 
+from pipeline import cascade
 from pipeline.cascade import Cascade, max_pool
 from pipeline.config import CropConfig
 from pipeline.detector import Detector, FastDetector, build_detector
 from pipeline.drawing import draw_frames, draw_identity
-from pipeline.errors import VideoError
+from pipeline.errors import PipelineError, VideoError
 from pipeline.records import Detections
+
+ROOT = Path(__file__).parent.parent.parent
 
 # Largest face of each picture, measured with facenet-pytorch at full size when the pictures were collected.
 TRUTH = {
@@ -123,6 +129,30 @@ def test_each_network_says_what_the_stock_network_says(name: str, stock_net: typ
     channels_last = [x.permute(0, 2, 3, 1) if x.ndim == 4 else x for x in (prob, offset, *landmark)]
     torch.testing.assert_close(torch.sigmoid(said[..., 0]), channels_last[0][..., 1], atol=2e-5, rtol=1e-4)
     torch.testing.assert_close(said[..., 1:], torch.cat(channels_last[1:], -1), atol=2e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize("count", [0, 1, 7, 400])
+@pytest.mark.parametrize("limit", [0.5, 0.7])
+def test_suppression_is_torchvisions_within_each_group(count: int, limit: float) -> None:
+    rng = np.random.default_rng(count)
+    # A coarse grid and rounded scores: many equal boxes, overlaps of exactly a half, and ties.
+    corner, side = 2.0 * rng.integers(0, 60, (count, 2)), rng.choice([12.0, 17, 24, 34], (count, 1))
+    box = np.concatenate([corner, corner + side], 1)
+    score, group = rng.integers(1, 40, count).astype(np.float32) / 10, rng.integers(0, 3, count)
+    known = batched_nms(torch.from_numpy(box), torch.from_numpy(score).double(), torch.from_numpy(group), limit)
+    assert cascade._suppress(box, score, group.astype(np.float64), limit).tolist() == known.tolist()
+
+
+def test_the_weights_come_from_facenet_pytorch_without_loading_it_or_torchvision() -> None:
+    code = "import sys; from pipeline.cascade import Cascade; Cascade(); print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert not {"torchvision", "facenet_pytorch"} & set(done.stdout.split())
+
+
+def test_an_installation_without_weights_is_one_clear_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cascade, "find_spec", lambda name: None)
+    with pytest.raises(PipelineError, match=r"facenet-pytorch==2\.5\.3"):
+        Cascade()
 
 
 @pytest.mark.parametrize("window", [2, 3])
