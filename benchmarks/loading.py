@@ -24,7 +24,7 @@ def rows(scratch: Path, full: bool) -> list[Row]:
     """uint8 batches of 32 shuffled clips, buffers used again, from the page cache."""
     one_thread()
     caches = write_caches(scratch, faces(scratch))
-    plan = shuffled(caches["none"], 4)
+    plan = shuffled(caches["none"], 48)
     plan = plan[: len(plan) // BATCH * BATCH]
     every = _memmap(scratch / "raw.u8", caches["none"])
     runs = {codec: _loader(scratch / f"cache-{codec}", plan, caches["none"][0].shape) for codec in caches}

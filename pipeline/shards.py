@@ -11,13 +11,15 @@ from __future__ import annotations
 
 import mmap
 import os
+import resource
 import stat
 import threading
+import weakref
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 from pathlib import Path
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 import google_crc32c
 import numpy as np
@@ -60,9 +62,10 @@ class Shard:
             raise IndexError(f"{self.path}: clip {chunk} of {self.shape[0]}")
         if out.shape != self.shape[1:] or out.dtype != self.dtype:
             raise ValueError(f"expected room for {self.shape[1:]} {self.dtype}, got {out.shape} {out.dtype}")
-        stored = out.transpose(1, 0, 3, 2) if self.codec == "compact" else out
-        if self._mapped is not None and self._mapped.copy(chunk, out):
+        mapped = self._mapped
+        if mapped is not None and mapped.copy(chunk, out):
             return
+        stored = out.transpose(1, 0, 3, 2) if self.codec == "compact" else out
         direct = stored if stored.flags.c_contiguous else self._room("decoded", stored.shape)
         self._fill(chunk, direct)
         if direct is not stored:
@@ -98,9 +101,11 @@ class Shard:
         self._pread(descriptor, [out.reshape(-1).view(np.uint8), crc], offset, length)
         if google_crc32c.value(out) != int.from_bytes(crc, "little"):
             raise self._damaged(f"checksum of clip {chunk} does not match")
-        if self._mapped is None or not self._mapped.same(os.fstat(descriptor)):
-            self._mapped = _Mapped(self.path, descriptor, self.shape[0])
-        self._mapped.offsets[chunk] = offset
+        mapped = self._mapped
+        if mapped is None or not mapped.same(os.fstat(descriptor)):
+            mapped = self._mapped = _Mapped.of(self.path, descriptor, self.shape[0])
+        if mapped is not None:
+            mapped.add(chunk, offset, out)
 
     def _unpack(self, packed: NDArray[np.uint8], chunk: int, out: NDArray) -> None:
         if _content_size(packed[:18].tobytes()) != self.chunk_bytes:
@@ -175,23 +180,41 @@ class _Mapped:
     file and is read and checked again. As with any memory map, a disk that fails under it ends the process.
     """
 
+    alive: ClassVar[weakref.WeakSet[_Mapped]] = weakref.WeakSet()
+
+    @classmethod
+    def of(cls, path: Path, descriptor: int, clips: int) -> _Mapped | None:
+        """A map of this file, or None where maps would use up the files that the process may open: each holds one."""
+        if len(cls.alive) >= resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 2:
+            return None
+        try:
+            made = cls(path, descriptor, clips)
+        except OSError:
+            return None
+        cls.alive.add(made)
+        return made
+
     def __init__(self, path: Path, descriptor: int, clips: int) -> None:
-        self.path, self.identity = path, _identity(os.fstat(descriptor))
+        self.path, self.identity = os.fspath(path), _identity(os.fstat(descriptor))
         self.bytes = np.frombuffer(mmap.mmap(descriptor, 0, prot=mmap.PROT_READ), np.uint8)
-        self.offsets = [-1] * clips  # -1: not checked yet
+        self.chunks: list[NDArray | None] = [None] * clips  # None: not checked yet
 
     def same(self, found: os.stat_result) -> bool:
         return _identity(found) == self.identity
 
+    def add(self, chunk: int, offset: int, like: NDArray) -> None:
+        """Remember where a clip lies that was just read and checked."""
+        self.chunks[chunk] = self.bytes[offset : offset + like.nbytes].view(like.dtype).reshape(like.shape)
+
     def copy(self, chunk: int, out: NDArray) -> bool:
         """Fill `out` if this clip was checked and the file is still the same; else False."""
-        offset = self.offsets[chunk]
+        found = self.chunks[chunk]
         try:
-            if offset < 0 or not self.same(os.stat(self.path, follow_symlinks=False)):
+            if found is None or not self.same(os.stat(self.path, follow_symlinks=False)):
                 return False
         except OSError:
             return False
-        np.copyto(out, self.bytes[offset : offset + out.nbytes].view(out.dtype).reshape(out.shape))
+        np.copyto(out, found)
         return True
 
 

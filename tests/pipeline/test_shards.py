@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -100,6 +101,19 @@ def test_a_forked_child_reads_with_threads_of_its_own(tmp_path: Path) -> None:
         same = np.array_equal(read_batch([(video, 2), (video, 1)], threads=2), pixels[[2, 1]])
         os._exit(0 if same else 1)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+
+
+def test_more_uncompressed_videos_than_files_may_be_open_are_read_all_the_same(tmp_path: Path) -> None:
+    pixels = pictures()
+    videos = [open_video(commit(tmp_path, f"v{n}", pixels=pixels, codec="none")) for n in range(40)]
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (len(os.listdir("/proc/self/fd")) + 20, hard))
+    try:
+        for _ in range(3):
+            for video in videos:
+                np.testing.assert_array_equal(video.read_crops([0, 2]), pixels[[0, 2]])
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
 def test_reading_leaves_no_file_open(tmp_path: Path) -> None:
