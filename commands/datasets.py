@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from pipeline.errors import EXIT_OK, EXIT_SOME_FAILED, UsageError
+from pipeline.printable import printable
 from pipeline.sources import SOURCES, Source, SourceOptions, default_root, discover, resolve
+from pipeline.sources.splits import read_ratio
 
 if TYPE_CHECKING:
     from pipeline.sources.verify import Report
@@ -70,18 +72,6 @@ def command(name: str | None, root: Path | None, check: bool, probe: bool, as_js
 def _options(words: dict[str, Any]) -> SourceOptions:
     methods = tuple(word.strip() for word in words.pop("methods").split(",") if word.strip())
     return SourceOptions(methods=methods, split_ratio=read_ratio(words.pop("split_ratio")), **words)
-
-
-def read_ratio(text: str | None) -> tuple[float, float, float] | None:
-    """`0.7,0.15,0.15` as numbers; UsageError when it is not three shares."""
-    if text is None:
-        return None
-    from pipeline.sources.splits import check_ratio
-
-    try:
-        return check_ratio(tuple(float(part) for part in text.replace("/", ",").split(",")))
-    except ValueError as error:
-        raise UsageError(f"--split-ratio {text!r} is not three shares that make 1, such as 0.7,0.15,0.15") from error
 
 
 def _print_table() -> None:
@@ -143,7 +133,7 @@ def _print_report(report: Report) -> None:
     _print_probes(report)
     for title, lines in (("note", report.notes), ("warning", report.warnings), ("fault", report.faults)):
         for line in lines:
-            click.echo(f"{title}: {_safe(line)}")
+            click.echo(f"{title}: {printable(line)}")
     click.echo("\nall is well" if report.ok else "\nsomething is off (exit 3); --json lists every path")
 
 
@@ -152,7 +142,7 @@ def _print_some(title: str, names: list[str]) -> None:
         return
     click.echo(f"\n{title}: {len(names):,}")
     for name in names[:SHOWN]:
-        click.echo(f"  {_safe(name)}")
+        click.echo(f"  {printable(name)}")
     if len(names) > SHOWN:
         click.echo(f"  ... and {len(names) - SHOWN:,} more")
 
@@ -172,8 +162,3 @@ def _print_probes(report: Report) -> None:
     if flags:
         click.echo(f"  flags: {', '.join(f'{flag} {count:,}' for flag, count in flags.most_common())}")
     _print_some("cannot be used", [f"{p.key}: {p.reason} {p.detail}" for p in report.probes if p.reason])
-
-
-def _safe(text: str) -> str:
-    """Names may hold terminal escapes or bytes that are no text; show them quoted instead of letting them act."""
-    return text if text.isprintable() else repr(text)

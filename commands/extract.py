@@ -13,6 +13,8 @@ from tqdm import tqdm
 
 from pipeline.config import CropConfig, ExtractConfig, Limits
 from pipeline.errors import EXIT_BUG, EXIT_OK, EXIT_SOME_FAILED, UsageError
+from pipeline.printable import printable
+from pipeline.sources.splits import read_ratio
 
 CROP, LIMITS, RUN = CropConfig(), Limits(), ExtractConfig()
 
@@ -26,19 +28,6 @@ def shard_of(text: str) -> tuple[int, int]:
     if not 1 <= part <= parts:
         raise UsageError(f"--shard {text!r}: expected K/N with 1 <= K <= N, for example 2/8")
     return part, parts
-
-
-def ratio_of(text: str | None) -> tuple[float, float, float] | None:
-    """`0.7,0.15,0.15` -> three shares. Raises: UsageError."""
-    if text is None:
-        return None
-    try:
-        first, second, third = (float(word) for word in text.replace("/", ",").split(","))
-    except ValueError:
-        raise UsageError(
-            f"--split-ratio {text!r}: expected three shares that make 1, such as 0.7,0.15,0.15"
-        ) from None
-    return first, second, third
 
 
 @click.command(name="extract")
@@ -120,7 +109,7 @@ def command(dataset: str, root: Path | None, cache: Path, manifests: Path, **opt
     if root is None:
         root = default_root(source.name)
         click.echo(f"root: {root} (default; set another with --root or $UNMASK_DATA)", err=True)
-    ratio = ratio_of(options["split_ratio"])
+    ratio = read_ratio(options["split_ratio"])
     found = discover(
         source.name,
         root,
@@ -184,7 +173,7 @@ def _extract(found: Any, config: ExtractConfig, cache: Path, manifests: Path) ->
     click.echo(outcomes.summary(found.name, ended, time.monotonic() - started))
     bad = [o for o in ended if o.status != "ok"]
     for outcome in bad[:10]:
-        click.echo(f"  {outcome.video_id}: {outcome.reason}  {printable(outcome.detail)}")
+        click.echo(f"  {outcome.video_id}: {outcome.reason}  {printable(outcome.detail, 300)}")
     if len(bad) > 10:
         click.echo(f"  ... and {len(bad) - 10:,} more")
     _tell_missing(found)
@@ -232,8 +221,3 @@ def _tell_missing(found: Any) -> None:
         per_method = Counter(video.method for video in found.missing)
         which = ", ".join(f"{method} {count:,}" for method, count in sorted(per_method.items()))
         click.echo(f"not on disk, though the official lists name them: {which}")
-
-
-def printable(text: str, longest: int = 300) -> str:
-    """A file's own words without control characters: a name must not move the cursor or colour the terminal."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape", "replace").decode() for c in text)[:longest]

@@ -11,6 +11,7 @@ from tqdm import tqdm
 
 from pipeline.config import PredictConfig
 from pipeline.errors import UsageError
+from pipeline.printable import printable
 
 P = PredictConfig()
 
@@ -220,7 +221,6 @@ def _follow(path: Path, config: PredictConfig, patience: float, as_json: bool) -
 
     from pipeline.following import follow
     from pipeline.predict import open_scorers
-    from pipeline.tables import printable
     from pipeline.verdicts import exit_code
 
     scorers = open_scorers(config)

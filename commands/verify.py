@@ -9,9 +9,9 @@ from typing import Any
 import click
 from tqdm import tqdm
 
-from commands.extract import printable
 from pipeline.config import ExtractConfig
 from pipeline.errors import EXIT_OK, EXIT_REFUSED, EXIT_SOME_FAILED
+from pipeline.printable import printable
 
 
 @click.command(name="verify")
@@ -58,6 +58,6 @@ def _repair(damaged: list[Path], jobs: int, cache: Path) -> int:
         ended = verify.repair(damaged, ExtractConfig(jobs=jobs), cache, progress)
     bad = [outcome for outcome in ended if outcome.status != "ok"]
     for outcome in bad:
-        click.echo(f"  {outcome.video_id}: {outcome.reason}  {printable(outcome.detail)}")
+        click.echo(f"  {outcome.video_id}: {outcome.reason}  {printable(outcome.detail, 300)}")
     click.echo(f"repair: {len(ended) - len(bad):,} made again, {len(bad):,} could not be")
     return EXIT_SOME_FAILED if bad else EXIT_OK

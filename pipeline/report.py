@@ -17,7 +17,8 @@ from markupsafe import Markup
 from pipeline.atomic import write_whole
 from pipeline.metrics import METRICS, Measure
 from pipeline.plots import Picture, image_uri
-from pipeline.tables import NONE, Cell, Table, levels_table, metrics_table, number, plain, printable
+from pipeline.printable import printable
+from pipeline.tables import NONE, Cell, Table, levels_table, metrics_table, number, plain
 
 TEMPLATES = Path(__file__).parent / "templates"
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from pipeline.calibration import calibrate
 from pipeline.plots import DARK
-from pipeline.tables import printable
+from pipeline.printable import printable
 from pipeline.verdicts import Prediction, decide
 
 # Blue, orange and grey are told apart with red-green blindness too; white letters stand on all of them.

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from pipeline.metrics import METRICS, Measure
+from pipeline.printable import printable
 from pipeline.scores import protect
 
 Cell = str | int | float | Measure | None
@@ -31,14 +32,6 @@ class Table:
     def __post_init__(self) -> None:
         if any(len(row) != len(self.header) for row in self.rows):
             raise ValueError(f"table {self.title!r}: a row has not {len(self.header)} cells")
-
-
-def printable(text: str) -> str:
-    """The text on one line; characters that cannot be seen are written out: escapes, newlines, direction marks.
-
-    A file name must not move the cursor, colour the terminal or turn a line around.
-    """
-    return "".join(c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in text)
 
 
 def number(value: float | None, digits: int = DIGITS) -> str:

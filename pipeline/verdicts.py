@@ -11,8 +11,9 @@ from typing import Literal
 import numpy as np
 
 from pipeline.calibration import Calibration
+from pipeline.printable import printable
 from pipeline.records import REASONS
-from pipeline.tables import Table, printable
+from pipeline.tables import Table
 from pipeline.timeline import Track
 
 FORMAT = 1

@@ -23,6 +23,17 @@ def check_ratio(ratio: tuple[float, ...]) -> tuple[float, float, float]:
     return ratio[0], ratio[1], ratio[2]
 
 
+def read_ratio(text: str | None) -> tuple[float, float, float] | None:
+    """`0.7,0.15,0.15` as shares; UsageError when it is not three that make 1."""
+    if text is None:
+        return None
+    try:
+        ratio = tuple(float(word) for word in text.replace("/", ",").split(","))
+    except ValueError:
+        raise UsageError(f"split ratio {text!r} is not three shares that make 1, such as 0.7,0.15,0.15") from None
+    return check_ratio(ratio)
+
+
 def split_groups(members: Mapping[str, Iterable[int]], ratio: tuple[float, ...], seed: int) -> dict[str, str]:
     """Split of each group.
 

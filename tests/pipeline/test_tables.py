@@ -9,7 +9,7 @@ import json
 import pytest
 
 from pipeline.metrics import Measure
-from pipeline.tables import Table, as_json, comma_separated, latex, markdown, plain, printable, terminal
+from pipeline.tables import Table, as_json, comma_separated, latex, markdown, plain, terminal
 
 TABLE = Table(
     "T",
@@ -51,12 +51,6 @@ def test_latex_escapes_its_special_characters() -> None:
     text = latex(TABLE)
     assert r"a\_b\%\$" in text
     assert text.startswith("\\begin{tabular}{lrr}\n\\toprule\nname & n & AUC \\\\")
-
-
-@pytest.mark.parametrize("text", ["\x1b[31m", "a\nb", "a\tb", "\u202e", "\udcff", "\x00"])
-def test_what_cannot_be_seen_is_written_out(text: str) -> None:
-    assert printable(text).isprintable()
-    assert printable("ümlaut 日本 ok") == "ümlaut 日本 ok"
 
 
 def test_cells_as_text() -> None:
