@@ -114,6 +114,21 @@ def lock_cache(parent: Path, shared: bool = False, wait: float = 0.0) -> Iterato
         os.close(descriptor)
 
 
+@contextlib.contextmanager
+def taking_turns(folder: Path) -> Iterator[None]:
+    """For the blink of reading, merging and writing one small file that runs share; waits for whoever is at it.
+
+    Where the file system cannot lock, it goes on without: that is what --no-lock asked for.
+    """
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        with contextlib.suppress(OSError):
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
 def _temporary_sibling(target: Path) -> tuple[Path, int]:
     """A new folder beside `target` and the descriptor that holds its flock."""
     while True:

@@ -13,6 +13,7 @@ from dataclasses import asdict, fields
 from pathlib import Path
 
 from pipeline.atomic import write_whole
+from pipeline.commit import taking_turns
 from pipeline.config import CropConfig
 from pipeline.errors import CacheError
 from pipeline.records import Video
@@ -24,19 +25,20 @@ INDEX = "index.json"
 
 def write_index(parent: Path, videos: Sequence[Video], crop: CropConfig) -> None:
     """Add these videos to the index of `parent`; sorted, and written only when something changed."""
-    known: dict[str, Video] = {}
-    if (parent / INDEX).exists():
-        try:
-            known = {video.video_id: video for video in read_index(parent)[0]}
-        except CacheError as error:
-            log.warning("%s", error)
-    merged = known | {video.video_id: video for video in videos}
-    rows = ",\n".join(json.dumps(_plain(merged[name]), sort_keys=True) for name in sorted(merged))
-    text = f'{{"settings": {json.dumps(crop.settings(), sort_keys=True)},\n"videos": [\n{rows}\n]}}\n'
-    data = text.encode()
-    path = parent / INDEX
-    if not path.exists() or path.read_bytes() != data:
-        write_whole(path, data)
+    with taking_turns(parent):
+        known: dict[str, Video] = {}
+        if (parent / INDEX).exists():
+            try:
+                known = {video.video_id: video for video in read_index(parent)[0]}
+            except CacheError as error:
+                log.warning("%s", error)
+        merged = known | {video.video_id: video for video in videos}
+        rows = ",\n".join(json.dumps(_plain(merged[name]), sort_keys=True) for name in sorted(merged))
+        text = f'{{"settings": {json.dumps(crop.settings(), sort_keys=True)},\n"videos": [\n{rows}\n]}}\n'
+        data = text.encode()
+        path = parent / INDEX
+        if not path.exists() or path.read_bytes() != data:
+            write_whole(path, data)
 
 
 def read_index(parent: Path) -> tuple[list[Video], dict[str, object]]:

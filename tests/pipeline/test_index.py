@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -35,6 +37,13 @@ def test_runs_add_to_it_and_equal_runs_leave_equal_bytes(tmp_path: Path) -> None
     write_index(tmp_path, [FAKE, REAL], CropConfig())
     assert (tmp_path / INDEX).read_bytes() == once
     assert len(read_index(tmp_path)[0]) == 2
+
+
+def test_runs_that_write_it_at_the_same_time_lose_no_row(tmp_path: Path) -> None:
+    videos = [replace(REAL, key=f"youtube/c23/{n:03}", video_id=f"youtube-c23-{n:03}") for n in range(64)]
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda video: write_index(tmp_path, [video], CropConfig()), videos))
+    assert read_index(tmp_path)[0] == videos
 
 
 def test_other_software_is_refused_by_name(tmp_path: Path) -> None:
