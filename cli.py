@@ -80,11 +80,27 @@ def unmask() -> None:
 
 def main(args: list[str] | None = None) -> int:
     """Run one command and return its exit code; no traceback for a user's mistake."""
+    _open_closed_streams()
     before = signal.signal(signal.SIGTERM, _stop)
     try:
         return _run(args)
     finally:
         signal.signal(signal.SIGTERM, before)
+
+
+def _open_closed_streams() -> None:
+    """Give a job that was started with `>&-` or `2>&-` a stream to nowhere; libraries flush and fill what is there.
+
+    Left closed, its number goes to the next file that is opened, and messages end up in a video's crops.
+    """
+    for number, name, mode in ((0, "stdin", "r"), (1, "stdout", "w"), (2, "stderr", "w")):
+        if getattr(sys, name) is None:
+            opened = os.open(os.devnull, os.O_RDWR)
+            if opened != number:
+                os.dup2(opened, number)
+                os.close(opened)
+            os.set_inheritable(number, True)
+            setattr(sys, name, os.fdopen(number, mode))
 
 
 def _stop(number: int, frame: object) -> None:

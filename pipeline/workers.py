@@ -36,6 +36,9 @@ log = logging.getLogger(__name__)
 QUEUED_PER_WORKER = 2
 SCHEDULER_SECONDS = 10
 
+# Pools that may die in a row before any of their videos has begun.
+STARTS = 3
+
 
 def dispatch(videos: Sequence[Video], config: ExtractConfig, parent: Path) -> Iterator[Outcome]:
     """Run every video in some worker and yield the outcomes as they come; a dead worker is an outcome too.
@@ -47,13 +50,20 @@ def dispatch(videos: Sequence[Video], config: ExtractConfig, parent: Path) -> It
         return
     waiting = list(reversed(videos))
     workers = min(worker_count(config.jobs), len(waiting))
+    fruitless = 0
     with scratch_folder(parent / "started") as notes:
         try:
             while waiting:
-                interrupted: list[Video] = []
+                left, interrupted = len(waiting), []
                 yield from _until_a_crash(waiting, interrupted, workers, config, parent, notes)
                 for video in interrupted:
                     yield from _verdict_after_crash(video, waiting, config, parent, notes)
+                fruitless = fruitless + 1 if len(waiting) == left else 0
+                if fruitless == STARTS:
+                    raise PipelineError(
+                        f"{STARTS} times the worker processes ended before they could begin a video; what they said "
+                        "is above, `unmask doctor` looks for the usual causes (memory limit, broken libraries)"
+                    )
         except BaseException:  # Ctrl-C, SIGTERM, a full disk, or a caller that stops listening
             stop_workers()
             raise

@@ -51,3 +51,8 @@ def hostile_task(video: Video, config: ExtractConfig, parent: Path, notes: Path)
     workers.extract_video = extract_video
     workers._single_threaded = lambda: None  # its imports take seconds and are not what is tried here
     return task(video, config, parent, notes)
+
+
+def die_at_start(parent_pid: int, memory_mib: int) -> None:
+    """A worker on a machine where a library of ours brings the process down."""
+    os._exit(9)

@@ -16,7 +16,7 @@ import pytest
 import cli
 from pipeline import extract, workers
 from pipeline.config import CropConfig, ExtractConfig, Limits
-from pipeline.errors import DiskError
+from pipeline.errors import DiskError, PipelineError
 from pipeline.records import Video
 from pipeline.sources import SourceOptions, discover
 from tests.faults import hostile
@@ -68,6 +68,15 @@ def test_three_bad_videos_of_eight_in_three_ways(tmp_path: Path, monkeypatch: py
 def test_when_every_video_crashes_the_run_still_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     found = dispatch(tmp_path, {f"v{k}": "segfault" for k in range(4)}, 4, monkeypatch)
     assert found == {f"v{k}": "decoder_crash" for k in range(4)}
+
+
+def test_workers_that_cannot_even_start_end_the_run_with_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(workers, "_start_worker", hostile.die_at_start)
+    with pytest.raises(PipelineError, match="before they could begin a video"):
+        dispatch(tmp_path, {}, 3, monkeypatch)
+    assert not [p for p in tmp_path.iterdir() if "started" in p.name]
 
 
 def test_a_full_disk_in_a_worker_ends_the_run_and_all_workers(
@@ -144,3 +153,16 @@ def test_a_reader_that_goes_away_costs_nothing(drawn: Path, tmp_path: Path) -> N
     assert (
         len(list((tmp_path / "m").rglob("*.txt"))) >= 1 and len(list((tmp_path / "cache").rglob("digest.json"))) == 2
     )
+
+
+@pytest.mark.parametrize("closed", [(1,), (2,), (0, 1, 2)])
+def test_streams_that_were_closed_from_the_start_cost_nothing(
+    closed: tuple[int, ...], drawn: Path, tmp_path: Path
+) -> None:
+    """`unmask extract ... >&-`, as some job schedulers start their jobs."""
+    command = [sys.executable, "cli.py", "extract", "--dataset", "ffpp", "--root", str(drawn), "--jobs", "1"]
+    command += ["--clips", "2", "--frames", "2", "--size", "48", "--limit", "2", "--methods", "Deepfakes"]
+    command += ["--cache", str(tmp_path / "cache"), "--manifests", str(tmp_path / "m")]
+    run = subprocess.Popen(command, preexec_fn=lambda: [os.close(number) for number in closed])
+    assert run.wait(timeout=120) == 0
+    assert len(list((tmp_path / "cache").rglob("digest.json"))) == 2
