@@ -22,8 +22,9 @@ lint: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
+FAULTS := tests/faults $(addprefix tests/pipeline/test_,decode_damage.py cache_damage.py checkpoint.py manifests.py)
 faults: $(READY)
-	$(BIN)/python -m pytest tests/faults -m "slow or not slow" -rA
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(FAULTS) -m "slow or not slow" -n logical --dist loadfile
 
 bench: $(READY)
 	$(BIN)/python -m benchmarks

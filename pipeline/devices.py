@@ -1,10 +1,15 @@
-"""Which device the work runs on: asked for by name, or the best one that answers."""
+"""Which device the work runs on, asked for by name or the best one that answers, and how its memory is kept."""
 
 from __future__ import annotations
 
+import ctypes
+import platform
 from typing import Literal
 
 from pipeline.errors import UsageError
+
+# malloc.h: parameters of mallopt.
+M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_MAX = -1, -2, -4
 
 
 def choose_device(wanted: str) -> Literal["cpu", "cuda"]:
@@ -23,3 +28,16 @@ def choose_device(wanted: str) -> Literal["cpu", "cuda"]:
             "--device cuda: torch sees no GPU here (driver, or a CPU build of torch); take --device auto or cpu"
         )
     return "cpu"
+
+
+def keep_freed_memory(device: str) -> None:
+    """Let this process keep what a step on the CPU frees, for the next step; nothing on a GPU or without glibc.
+
+    glibc gives every large block back to the system and asks for it again, page by page. On 2 cores that was half of
+    a training step of CLRNet, Xception-LSTM and M2TR (benchmarks/throughput.md); kept, memory grows by 5 %.
+    """
+    if device != "cpu" or platform.libc_ver()[0] != "glibc":
+        return
+    mallopt = ctypes.CDLL(None).mallopt
+    for parameter, value in ((M_MMAP_MAX, 0), (M_TRIM_THRESHOLD, -1), (M_TOP_PAD, 256 << 20)):
+        mallopt(parameter, value)

@@ -29,7 +29,7 @@ from pipeline.atomic import write_whole
 from pipeline.checkpoint import SUMS, Checkpoint
 from pipeline.clips import ClipSource
 from pipeline.config import EvaluateConfig
-from pipeline.devices import choose_device
+from pipeline.devices import choose_device, keep_freed_memory
 from pipeline.errors import UsageError
 from pipeline.evaluation import Coverage, Options, evaluate_scores, failed_of
 from pipeline.explain import explain
@@ -81,6 +81,7 @@ def evaluate(config: EvaluateConfig, progress: Progress = lambda what, done, tot
         raise UsageError("evaluate needs at least one manifest")
     published = protocols.find(config.protocol) if config.protocol else None
     run, device = open_run(Path(config.run)), choose_device(config.device)
+    keep_freed_memory(device)
     model, point = load_model(run, config.which)
     loaded = Loaded(run, model, point, device)
     sources = [admit(Path(path), run, model, _allowed(config)) for path in config.manifests]

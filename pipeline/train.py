@@ -32,7 +32,7 @@ from pipeline.augment import build_augment
 from pipeline.clips import Augment, ClipSource, RawBatch, find_videos, prepare
 from pipeline.config import TrainConfig
 from pipeline.curves import Clock, Curves
-from pipeline.devices import choose_device
+from pipeline.devices import choose_device, keep_freed_memory
 from pipeline.errors import EXIT_OK, EXIT_TERMINATED, CheckpointError, TrainError, UsageError
 from pipeline.interrupts import Interrupts
 from pipeline.networks import build_network, resolve
@@ -65,6 +65,7 @@ class Training:
         self.recipe = get_recipe(config.model, config.recipe, config.overrides)
         # before the network, which may take half a minute: a wrong manifest is told at once
         videos = find_videos(Path(config.manifest), Path(config.cache), config.allow_missing)
+        keep_freed_memory(fabric.device.type)
         torch.manual_seed(config.seed)
         self.network = build_network(config)
         self.spec = replace(self.network.spec, masks=self.recipe.loss.seg > 0)
