@@ -147,8 +147,8 @@ def _markdown(about: dict[str, object]) -> str:
         "# Measured by `python -m benchmarks`",
         "",
         f"Machine: {about['machine']}. {versions}. Videos: {about['videos']}.",
-        "Each row is a pair measured in turn in one process on the same input, medians; ratios unless the row says "
-        "otherwise. Load: processes that wanted a core in the minute before; above 0.5 others were at work too.",
+        "Each row is a pair measured in turn in one process on the same input, best times; ratios unless the row "
+        "says otherwise. Load: processes that wanted a core in the minute before; above 0.5 others were at work too.",
         "",
     ]
     for name, group in about["groups"].items():

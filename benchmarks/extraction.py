@@ -19,6 +19,7 @@ from pipeline.video import extract_video
 
 # By long side of the video: at least so many times the speed of decoding, and of the usual way.
 TARGETS = {"1080p": (1.1, 15.0), "720p": (0.9, 12.0)}
+ROUNDS = 5
 
 
 def decode_all(path: Path) -> int:
@@ -84,14 +85,14 @@ def rows(scratch: Path, full: bool) -> list[Row]:
     for size in media.SIZES:
         for chroma in media.FORMATS:
             clip = media.make(scratch, size, chroma)
-            found += _measure(clip, size, scratch, 5 if full else 3, usual if full or chroma == "4:2:0" else None)
+            found += _measure(clip, size, scratch, full, usual if full or chroma == "4:2:0" else None)
         if full and media.real_folder():
             clip = media.make(scratch, size, "4:2:0", source=media.CROWD)
-            found += [row._replace(target=0) for row in _measure(clip, size, scratch, 5, usual)]
+            found += [row._replace(target=0) for row in _measure(clip, size, scratch, full, usual)]
     return found
 
 
-def _measure(clip: media.Clip, size: str, scratch: Path, rounds: int, usual: UsualWay | None) -> list[Row]:
+def _measure(clip: media.Clip, size: str, scratch: Path, full: bool, usual: UsualWay | None) -> list[Row]:
     with_bands, without = ExtractConfig(), ExtractConfig(crop=CropConfig(bands=False))
     parent = scratch / "extracted"
     runs: dict[str, Callable[[], object]] = {
@@ -99,13 +100,15 @@ def _measure(clip: media.Clip, size: str, scratch: Path, rounds: int, usual: Usu
         "extract": lambda: extract(clip.path, parent, with_bands),
         "bare": lambda: extract(clip.path, parent, without),
     }
+    if not full:
+        del runs["bare"]
     runs["extract"]()  # the detector is built once in a worker's life
-    seconds = alternate(runs, rounds)
+    seconds = alternate(runs, ROUNDS)
     near, far = TARGETS[size]
-    found = [
-        _row(clip, f"extract {clip.name}", "sequential decode", seconds["decode"], seconds["extract"], near),
-        _row(clip, f"extract {clip.name}, no bands", "the same", seconds["decode"], seconds["bare"], near),
-    ]
+    found = [_row(clip, f"extract {clip.name}", "sequential decode", seconds["decode"], seconds["extract"], near)]
+    if full:
+        bare = seconds["bare"]
+        found.append(_row(clip, f"extract {clip.name}, no bands", "the same", seconds["decode"], bare, near))
     if usual:
         pngs = scratch / "usual"
         slow = alternate({"usual": lambda: usual(clip.path, pngs)}, 1)["usual"]

@@ -79,7 +79,7 @@ def _wait(device: str) -> None:
 def main() -> None:
     """One line per model to the terminal and to the table beside this file."""
     lines = [
-        "| model | train, clips/s | evaluate, clips/s | peak memory, GiB | batch | memory given back: train, evaluate |",
+        "| model | train, clips/s | evaluate, clips/s | peak memory, GiB | batch | given back: train, evaluate |",
         "|---|---|---|---|---|---|",
     ]
     for name in list_models():
