@@ -56,11 +56,14 @@ def test_every_group_opens_with_plain_zarr_and_says_everything(done: Path, datas
     for video in dataset.videos:
         group = zarr.open_group(parent / video.video_id, mode="r")
         said = dict(group.attrs)
-        assert group["crops"].shape == (4, 3, 96, 96, 3) and group["crops"].dtype == np.uint8
+        clips = said["outcome"]["clips"]
+        # A drawn fake's flicker may look like a cut, and that clip is left out.
+        assert clips == 4 or (clips == 3 and video.label == 1 and "fewer_clips" in said["outcome"]["flags"])
+        assert group["crops"].shape == (clips, 3, 96, 96, 3) and group["crops"].dtype == np.uint8
         assert (said["label"], said["method"], said["split"], said["pair"]) == (
             video.label, video.method, video.split, video.pair
         )  # fmt: skip
-        assert np.diff(said["index"], axis=1).tolist() == [[1, 1]] * 4
+        assert np.diff(said["index"], axis=1).tolist() == [[1, 1]] * clips
         assert said["file"]["sha256"] == hashlib.sha256(video.path.read_bytes()).hexdigest()
         assert said["settings"] == json.loads(json.dumps(CROP.settings()))
 
