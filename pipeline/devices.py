@@ -34,7 +34,7 @@ def keep_freed_memory(device: str) -> None:
     """Let this process keep what a step on the CPU frees, for the next step; nothing on a GPU or without glibc.
 
     glibc gives every large block back to the system and asks for it again, page by page. On 2 cores that was half of
-    a training step of CLRNet, Xception-LSTM and M2TR (benchmarks/throughput.md); kept, memory grows by 5 %.
+    a training step of CLRNet, Xception-LSTM and M2TR (benchmarks/throughput.md); kept, memory grows by 5 to 8 %.
     """
     if device != "cpu" or platform.libc_ver()[0] != "glibc":
         return

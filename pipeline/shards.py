@@ -185,7 +185,8 @@ class _Mapped:
     @classmethod
     def of(cls, path: Path, descriptor: int, clips: int) -> _Mapped | None:
         """A map of this file, or None where maps would use up the files that the process may open: each holds one."""
-        if len(cls.alive) >= resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 2:
+        limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+        if limit != resource.RLIM_INFINITY and len(cls.alive) >= limit // 2:
             return None
         try:
             made = cls(path, descriptor, clips)
