@@ -7,9 +7,10 @@ from pathlib import Path
 import numpy as np
 from scipy.fft import dctn, idctn
 
-from benchmarks.rows import Row, alternate, one_thread
+from benchmarks.rows import Row, alternate
 from benchmarks.storage import faces
 from pipeline.bands import coefficients, cuts
+from pipeline.workers import settle
 
 
 def plain(clip: np.ndarray) -> np.ndarray:
@@ -27,7 +28,7 @@ def plain(clip: np.ndarray) -> np.ndarray:
 
 def rows(scratch: Path, full: bool) -> list[Row]:
     """On clips of real faces."""
-    one_thread()
+    settle()
     clips = [crops.pixels[0] for crops in faces(scratch)]
     kept: dict[str, int] = {}
 

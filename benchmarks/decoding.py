@@ -8,11 +8,12 @@ import numpy as np
 
 from benchmarks import media
 from benchmarks.extraction import decode_all
-from benchmarks.rows import Row, alternate, one_thread
+from benchmarks.rows import Row, alternate
 from pipeline.config import Limits
 from pipeline.containers import open_video
 from pipeline.decode import scan, spread_clips
 from pipeline.walks import decode_planned
+from pipeline.workers import settle
 
 # keyframe interval -> at most this share of the CPU seconds
 TARGETS = {250: 0.65, 50: 0.5, 12: 0.5}
@@ -29,7 +30,7 @@ def decode_wanted(path: Path) -> int:
 
 def rows(scratch: Path, full: bool) -> list[Row]:
     """720p and, in the full form, 1080p too; at each interval a video of 17 s and one of 34 s."""
-    one_thread()
+    settle()
     found = []
     for size in media.SIZES if full else ("720p",):
         for keyint, target in TARGETS.items():

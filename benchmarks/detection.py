@@ -8,12 +8,13 @@ import cv2
 import numpy as np
 
 from benchmarks import media
-from benchmarks.rows import Row, alternate, one_thread
+from benchmarks.rows import Row, alternate
 from pipeline.config import CropConfig, Limits
 from pipeline.decode import decode_clips, scan, spread_clips
 from pipeline.detector import Detector, build_detector
 from pipeline.records import Detections
 from pipeline.tracks import overlap
+from pipeline.workers import settle
 
 SHIFT = 3  # px; what the stock detector makes of a frame moved by so little is the noise it has anyway
 FOUND = 0.3
@@ -21,7 +22,7 @@ FOUND = 0.3
 
 def rows(scratch: Path, full: bool) -> list[Row]:
     """On 16 anchors of a talking head; in the full form 48, and the crowd."""
-    one_thread()
+    settle()
     fast = build_detector(CropConfig())
     stock = build_detector(CropConfig(detector="stock", detect_size=0, min_face=20))
     sources = [media.TALKING, *([media.CROWD] if full and media.real_folder() else [])]

@@ -11,11 +11,12 @@ import cv2
 import numpy as np
 
 from benchmarks import media
-from benchmarks.rows import Row, Seconds, alternate, one_thread
+from benchmarks.rows import Row, Seconds, alternate
 from pipeline.config import CropConfig, ExtractConfig
 from pipeline.decode import spread_clips
 from pipeline.records import Outcome, Video
 from pipeline.video import extract_video
+from pipeline.workers import settle
 
 # By long side of the video: at least so many times the speed of decoding, and of the usual way.
 TARGETS = {"1080p": (1.1, 15.0), "720p": (0.9, 12.0)}
@@ -80,7 +81,7 @@ class UsualWay:
 
 def rows(scratch: Path, full: bool) -> list[Row]:
     """Talking head in every size and format; the crowd in the full form."""
-    one_thread()
+    settle()
     usual, found = UsualWay(), []
     for size in media.SIZES:
         for chroma in media.FORMATS:

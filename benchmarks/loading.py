@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from benchmarks.rows import Row, alternate, one_thread
+from benchmarks.rows import Row, alternate
 from benchmarks.storage import faces, shuffled, write_caches
 from models import create_model, list_models
 from models.cost import measure_cost
@@ -16,13 +16,14 @@ from models.spec import ClipSpec
 from pipeline.cache import CachedVideo
 from pipeline.clips import ClipSource, RawBatch, prepare
 from pipeline.samplers import Sample
+from pipeline.workers import settle
 
 BATCH, THREADS = 32, 2
 
 
 def rows(scratch: Path, full: bool) -> list[Row]:
     """uint8 batches of 32 shuffled clips, buffers used again, from the page cache."""
-    one_thread()
+    settle()
     caches = write_caches(scratch, faces(scratch))
     plan = shuffled(caches["none"], 48)
     plan = plan[: len(plan) // BATCH * BATCH]

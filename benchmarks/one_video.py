@@ -13,11 +13,11 @@ def main() -> None:
     """Warm up on a short video, then time the one that is asked for."""
     os.environ["OMP_NUM_THREADS"] = "1"
     from benchmarks.extraction import extract
-    from benchmarks.rows import one_thread
     from pipeline.config import ExtractConfig
+    from pipeline.workers import settle
 
     path, warm_up, scratch = (Path(argument) for argument in sys.argv[1:])
-    one_thread()
+    settle()
     extract(warm_up, scratch, ExtractConfig())
     started = time.perf_counter()
     extract(path, scratch, ExtractConfig())

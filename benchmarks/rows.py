@@ -48,15 +48,6 @@ def alternate(runs: Mapping[str, Callable[[], object]], rounds: int) -> dict[str
     return {name: Seconds(min(wall[name]), min(cpu[name])) for name in runs}
 
 
-def one_thread() -> None:
-    """What a worker of extract does before its first video."""
-    import cv2
-    import torch
-
-    torch.set_num_threads(1)
-    cv2.setNumThreads(1)
-
-
 def text_table(rows: Iterable[tuple[str, ...]]) -> str:
     """Columns as wide as their widest cell."""
     rows = list(rows)

@@ -11,7 +11,7 @@ import numpy as np
 import zarr
 
 from benchmarks import media
-from benchmarks.rows import Row, Seconds, alternate, one_thread
+from benchmarks.rows import Row, Seconds, alternate
 from pipeline.cache import CachedVideo, open_video, write_video
 from pipeline.config import ExtractConfig
 from pipeline.errors import VideoError
@@ -19,6 +19,7 @@ from pipeline.export import open_export, write_export
 from pipeline.manifests import read_manifest, write_manifest
 from pipeline.records import Crops, Entry
 from pipeline.video import read_crops
+from pipeline.workers import settle
 
 KEY = "bench-key"
 
@@ -64,7 +65,7 @@ def shuffled(videos: list[CachedVideo], rounds: int = 1) -> list[tuple[int, int]
 
 def rows(scratch: Path, full: bool) -> list[Row]:
     """Sizes, and clips per second of one thread from the page cache."""
-    one_thread()
+    settle()
     people = faces(scratch)
     caches = write_caches(scratch, people)
     plan = shuffled(caches["zstd"])

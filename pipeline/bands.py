@@ -11,6 +11,7 @@ Stored order: row by row, (u,v) = (0,0), (0,1) ... (0,cut-1), (1,0) ... with u+v
 v across. Coefficients are of pixels / 255, since of plain pixels the DC of a crop above 256 px overflows float16.
 One axis is transformed and cut before the other: half of the work, and measured faster (0.46 ms a frame of 240 px)
 than two float32 matrix products (0.84 ms) and the whole float32 transform (0.74 ms); nine float64 planes take 7.3 ms.
+Rounding to float16 is torch's (the same values), which numpy takes twenty times as long for.
 """
 
 from __future__ import annotations
@@ -18,7 +19,9 @@ from __future__ import annotations
 from functools import cache
 from typing import Literal
 
+import cv2
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from scipy.fft import dct, idct
 
@@ -76,12 +79,15 @@ def coefficients(pixels: NDArray[np.uint8], definition: Definition = "area") -> 
     flat = u * mid + v
     frames = pixels.reshape(-1, size, size, 3)
     stored = np.empty((len(frames), 3, len(flat)), np.float16)
+    planes = np.empty((3, size, size), np.float32)
     # A frame at a time stays in the processor's cache.
     for frame, row in zip(frames, stored, strict=True):
-        planes = np.multiply(frame.transpose(2, 0, 1), np.float32(1 / 255), dtype=np.float32, order="C")
+        for plane, colour in zip(planes, cv2.split(frame), strict=True):
+            np.multiply(colour, np.float32(1 / 255), out=plane)
         across = dct(planes, axis=2, norm="ortho", overwrite_x=True)[:, :, :mid]
         spectrum = dct(across, axis=1, norm="ortho")[:, :mid]
-        row[:] = np.ascontiguousarray(spectrum).reshape(3, -1).take(flat, axis=1)
+        kept = np.ascontiguousarray(spectrum).reshape(3, -1).take(flat, axis=1)
+        torch.from_numpy(row).copy_(torch.from_numpy(kept))
     return stored.reshape(*pixels.shape[:-3], 3, len(flat))
 
 

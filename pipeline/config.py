@@ -9,7 +9,7 @@ from importlib.metadata import version
 from typing import Literal
 
 # Raise when the meaning of a cached group changes; old caches then get another key, never a wrong reading.
-CACHE_FORMAT = 1
+CACHE_FORMAT = 2
 
 # Libraries that decide pixels or boxes; major.minor, because a patch release that changes them is a bug of theirs.
 PIXEL_LIBRARIES = ("av", "opencv-python-headless", "torch", "facenet-pytorch", "scipy")

@@ -61,7 +61,7 @@ def scan(path: Path, limits: Limits, *, planned: bool = True, guard: str = "", t
     if path.is_dir():
         return pictures.scan(path, limits, planned=planned, guard=guard)
     if planned:
-        with open_video(path, limits.max_pixels, threads) as (container, stream):
+        with open_video(path, limits.max_pixels, threads, guess_delay=False) as (container, stream):
             _check_declared_size(stream, limits)
             listing = list_packets(container, stream, limits.max_frames)
             guard = find_guard(listing, container.format.name, stream.codec_context.codec.canonical_name)

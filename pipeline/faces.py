@@ -130,10 +130,10 @@ def _is_cut(small: Sequence[NDArray[np.uint8]], levels: float, correlation: floa
     """The same for the clip's thumbnails."""
     steps = likenesses(np.stack(small))
     for number, (step, alike) in enumerate(steps):
-        others = [size for size, _ in steps[:number] + steps[number + 1 :]]
-        usual = float(np.median(others)) if others else 0.0
-        if step > levels and alike < correlation and step > CUT_RATIO * usual:
-            return True
+        if step > levels and alike < correlation:
+            others = [size for size, _ in steps[:number] + steps[number + 1 :]]
+            if step > CUT_RATIO * (float(np.median(others)) if others else 0.0):
+                return True
     return False
 
 
@@ -162,14 +162,15 @@ Place = tuple[NDArray[np.float32], NDArray[np.float32]]
 class _Clip:
     """What is kept of one clip once its frames are gone: the cut-out candidates and how they were found.
 
-    pixels: (F, T, S, S, 3).   transform: (F, 2, 3).   seen: faces found.   cut: some or all were left out for a cut.
+    pixels: of each of F faces (T, S, S, 3).   transform: (F, 2, 3).   seen: faces found.
+    cut: some or all were left out for a cut.
     """
 
     index: NDArray[np.int64]
     pts: NDArray[np.float64]
     faces: Detections
     transform: NDArray[np.float32]
-    pixels: NDArray[np.uint8]
+    pixels: Sequence[NDArray[np.uint8]]
     anchor: Anchor
     seen: int
     cut: bool
@@ -194,7 +195,7 @@ def _cut_out(clip: Frames, faces: Detections, config: CropConfig, trusted: bool)
         pts=clip.pts,
         faces=chosen,
         transform=np.array(transforms, np.float32).reshape(-1, 2, 3),
-        pixels=np.array(crops, np.uint8),
+        pixels=crops,
         anchor=Anchor(chosen.box, np.array(looks), small[len(small) // 2]),
         seen=len(faces),
         cut=len(kept) < min(len(faces), MAX_FACES),

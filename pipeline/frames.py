@@ -36,20 +36,20 @@ class Picture:
 
     def __init__(self, frame: VideoFrame, converters: Converters, height: int, width: int) -> None:
         self.height, self.width = height, width
-        self._frame, self._converters = frame, converters
-        self._chroma = CHROMA.get(frame.format.name) if converters.upright else None
+        self.frame, self.converters = frame, converters
+        self.chroma = CHROMA.get(frame.format.name) if converters.upright else None
         self._pixels: NDArray[np.uint8] | None = None
 
     def pixels(self) -> NDArray[np.uint8]:
         """All of it, (H, W, 3) uint8 RGB, converted once."""
         if self._pixels is None:
             self._pixels = np.empty((self.height, self.width, 3), np.uint8)
-            self._converters.whole.write(self._frame, self._pixels)
+            self.converters.whole.write(self.frame, self._pixels)
         return self._pixels
 
     def part(self, left: int, top: int, right: int, bottom: int) -> NDArray[np.uint8]:
         """[top:bottom, left:right] of the pixels."""
-        if self._pixels is not None or self._chroma is None:
+        if self._pixels is not None or self.chroma is None:
             return self.pixels()[top:bottom, left:right]
         x, y = left // GRID * GRID, top // 2 * 2
         far, low = min(-(-right // GRID) * GRID, self.width), min(-(-bottom // 2) * 2, self.height)
@@ -57,36 +57,52 @@ class Picture:
         def cut(plane: NDArray, chroma: int) -> NDArray:
             return plane[y >> chroma : (low + chroma) >> chroma, x >> chroma : (far + chroma) >> chroma]
 
-        pixels = self._convert(self._converters.part, cut, self._frame.format.name, far - x, low - y)
+        pixels = _convert([self], self.converters.part, cut, self.frame.format.name, far - x, low - y)[0]
         return pixels[top - y : bottom - y, left - x : right - x]
 
-    def sparse(self, step: int) -> NDArray[np.uint8]:
-        """Every step-th pixel of every step-th row, up to the rounding of the conversion."""
-        if self._chroma is None:
-            return self.pixels()[::step, ::step]
-        height, width = -(-self.height // step), -(-self.width // step)
 
-        def pick(plane: NDArray, chroma: int) -> NDArray:
-            if step % 2 and chroma:
-                rows, columns = (np.arange(n) * step // 2 for n in (height, width))
-                return plane[rows[:, None], columns]
-            return plane[: self.height : step >> chroma, : self.width : step >> chroma][:height, :width]
+def sparse(pictures: Sequence[Picture], step: int) -> Sequence[NDArray[np.uint8]]:
+    """Every step-th pixel of every step-th row of each picture, up to the rounding of the conversion."""
+    first = pictures[0]
+    if first.chroma is None or len({picture.frame.format.name for picture in pictures}) > 1:
+        return [picture.pixels()[::step, ::step] for picture in pictures]
+    height, width = -(-first.height // step), -(-first.width // step)
 
-        whole_chroma = self._frame.format.name.replace("420", "444")
-        return self._convert(self._converters.sparse, pick, whole_chroma, width, height)
+    def pick(plane: NDArray, chroma: int) -> NDArray:
+        if step % 2 and chroma:
+            rows, columns = (np.arange(n) * step // 2 for n in (height, width))
+            return plane[rows[:, None], columns]
+        return plane[: first.height : step >> chroma, : first.width : step >> chroma][:height, :width]
 
-    def _convert(
-        self, converter: Converter, choose: Callable[[NDArray, int], NDArray], form: str, width: int, height: int
-    ) -> NDArray[np.uint8]:
-        """A smaller frame made of what `choose` takes from each plane, converted."""
-        small = VideoFrame(width, height, form)
-        small.colorspace, small.color_range = self._frame.colorspace, self._frame.color_range
-        for number, (source, target) in enumerate(zip(self._frame.planes, small.planes, strict=True)):
-            chosen = choose(plane_rows(source, source.line_size), self._chroma if number else 0)
-            plane_rows(target, target.line_size)[: len(chosen), : chosen.shape[1]] = chosen
-        pixels = np.empty((height, width, 3), np.uint8)
-        converter.write(small, pixels)
-        return pixels
+    whole_chroma = first.frame.format.name.replace("420", "444")
+    return _convert(pictures, first.converters.sparse, pick, whole_chroma, width, height)
+
+
+def _convert(
+    pictures: Sequence[Picture],
+    converter: Converter,
+    choose: Callable[[NDArray, int], NDArray],
+    form: str,
+    width: int,
+    height: int,
+) -> NDArray[np.uint8]:
+    """What `choose` takes from each plane of some pictures, (n, height, width, 3) uint8 RGB.
+
+    They are converted as one smaller frame in which they stand one below the other.
+    """
+    small = VideoFrame(width, height * len(pictures), form)
+    given = pictures[0].frame
+    small.colorspace, small.color_range = given.colorspace, given.color_range
+    for number, target in enumerate(small.planes):
+        rows = plane_rows(target, target.line_size)
+        for place, picture in enumerate(pictures):
+            source = picture.frame.planes[number]
+            chosen = choose(plane_rows(source, source.line_size), picture.chroma if number else 0)
+            at = place * len(chosen)
+            rows[at : at + len(chosen), : chosen.shape[1]] = chosen
+    pixels = np.empty((len(pictures) * height, width, 3), np.uint8)
+    converter.write(small, pixels)
+    return pixels.reshape(len(pictures), height, width, 3)
 
 
 class LazyFrames(Frames):
@@ -111,5 +127,5 @@ class LazyFrames(Frames):
     def part(self, left: int, top: int, right: int, bottom: int) -> list[NDArray[np.uint8]]:
         return [picture.part(left, top, right, bottom) for picture in self._pictures]
 
-    def sparse(self, step: int) -> list[NDArray[np.uint8]]:
-        return [picture.sparse(step) for picture in self._pictures]
+    def sparse(self, step: int) -> Sequence[NDArray[np.uint8]]:
+        return sparse(self._pictures, step)

@@ -86,10 +86,10 @@ def list_packets(container: InputContainer, stream: VideoStream, max_frames: int
     columns, first, trouble, end = _Columns(), None, "", None
     try:
         for packet in container.demux(stream):
-            if first is None:
-                first = next(iter(stream.codec_context.decode(packet)), None)
             if is_flush(packet):
                 break
+            if first is None:
+                first = _decode_alone(stream, packet)
             columns.append(packet)
             if packet.is_corrupt:
                 trouble = trouble or f"packet {len(columns.pts) - 1} is marked corrupt"
@@ -102,6 +102,14 @@ def list_packets(container: InputContainer, stream: VideoStream, max_frames: int
     except AV_ERRORS as error:
         trouble = trouble or f"{type(error).__name__} at packet {len(columns.pts)}"
     return Listing(columns.rows(), first, trouble, end)
+
+
+def _decode_alone(stream: VideoStream, packet: Packet) -> VideoFrame | None:
+    """The frame of one packet, without waiting for the packets after it; None where it needs others."""
+    codec = stream.codec_context
+    frames = [*codec.decode(packet), *codec.decode(None)]
+    codec.flush_buffers()
+    return next(iter(frames), None)
 
 
 def shown_order(rows: NDArray[np.void]) -> NDArray[np.int64]:

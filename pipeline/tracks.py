@@ -56,8 +56,8 @@ def thumbnail(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 
 def sparse_step(height: int, width: int) -> int:
-    """Every how many px a thumbnail looks."""
-    return max(1, max(height, width) // 160)
+    """Every how many px a thumbnail looks: at 120 places or a few more along the long side."""
+    return max(1, max(height, width) // 120)
 
 
 def shrink(sparse: NDArray[np.uint8]) -> NDArray[np.uint8]:

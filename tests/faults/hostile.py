@@ -49,7 +49,7 @@ def hostile_task(video: Video, config: ExtractConfig, parent: Path, notes: Path)
         return Outcome(video.video_id, "ok")
 
     workers.extract_video = extract_video
-    workers._single_threaded = lambda: None  # its imports take seconds and are not what is tried here
+    workers.settle = lambda: None  # its imports take seconds and are not what is tried here
     return task(video, config, parent, notes)
 
 
