@@ -28,6 +28,7 @@ from zarr.codecs import Crc32cCodec, TransposeCodec, ZstdCodec
 from zarr.registry import register_codec
 from zarr.storage import MemoryStore
 
+from pipeline.atomic import begin_sync
 from pipeline.codecs import ROW_DELTA, ROWS_FIRST, RowDelta
 from pipeline.commit import commit_folder, lock_cache, remove_folder, remove_stale
 from pipeline.digest import Facts, canonical, check_size, problems_of, read_checked, read_digest, write_digest
@@ -255,6 +256,7 @@ def _write_group(folder: Path, arrays: dict[str, NDArray], attributes: dict[str,
         (folder / name / GROUP).write_bytes(_array_metadata(name, data.shape, codec))
         with open(folder / _shard_name(name), "xb") as file:
             file.writelines(shard_parts(data, _encoder(name, codec)))
+            begin_sync(file)
 
 
 @lru_cache(maxsize=64)
