@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -32,10 +33,9 @@ def decode_all(path: Path) -> int:
 
 
 def extract(path: Path, parent: Path, config: ExtractConfig) -> Outcome:
-    """The task of a worker, into an empty cache."""
-    shutil.rmtree(parent, ignore_errors=True)
-    parent.mkdir(parents=True)
-    outcome = extract_video(Video("bench", "v", "v", path, 0), config, parent)
+    """The task of a worker, into an empty cache below `parent`, which stays: to delete is no part of it."""
+    parent.mkdir(parents=True, exist_ok=True)
+    outcome = extract_video(Video("bench", "v", "v", path, 0), config, Path(tempfile.mkdtemp(dir=parent)))
     if outcome.status != "ok":
         raise RuntimeError(f"{path.name}: {outcome.reason} {outcome.detail}")
     return outcome
@@ -105,6 +105,7 @@ def _measure(clip: media.Clip, size: str, scratch: Path, full: bool, usual: Usua
         del runs["bare"]
     runs["extract"]()  # the detector is built once in a worker's life
     seconds = alternate(runs, ROUNDS)
+    shutil.rmtree(parent)
     near, far = TARGETS[size]
     found = [_row(clip, f"extract {clip.name}", "sequential decode", seconds["decode"], seconds["extract"], near)]
     if full:

@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -94,9 +95,9 @@ def _copies(folder: Path, paths: list[Path]) -> list[Video]:
 
 
 def extract_all(videos: list[Video], jobs: int, cache: Path) -> None:
-    """Extract into an empty cache. Raises RuntimeError when one is refused."""
-    shutil.rmtree(cache, ignore_errors=True)
-    for outcome in extract.run(videos, ExtractConfig(jobs=jobs), cache):
+    """Extract into an empty cache below `cache`, which stays. Raises RuntimeError when one is refused."""
+    cache.mkdir(parents=True, exist_ok=True)
+    for outcome in extract.run(videos, ExtractConfig(jobs=jobs), Path(tempfile.mkdtemp(dir=cache))):
         if outcome.status != "ok":
             raise RuntimeError(f"{outcome.video_id}: {outcome.reason} {outcome.detail}")
 

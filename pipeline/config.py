@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import asdict, dataclass, field
+from functools import cache
 from importlib.metadata import version
 from typing import Literal
 
@@ -13,6 +14,12 @@ CACHE_FORMAT = 2
 
 # Libraries that decide pixels or boxes; major.minor, because a patch release that changes them is a bug of theirs.
 PIXEL_LIBRARIES = ("av", "opencv-python-headless", "torch", "facenet-pytorch", "scipy")
+
+
+@cache
+def _pixel_libraries() -> tuple[tuple[str, str], ...]:
+    """(name, major.minor) of each; looking them up takes milliseconds, and every video's record names them."""
+    return tuple((name, ".".join(version(name).split(".")[:2])) for name in PIXEL_LIBRARIES)
 
 
 @dataclass(frozen=True)
@@ -61,8 +68,7 @@ class CropConfig:
 
     def settings(self) -> dict[str, object]:
         """Everything that decides the bytes of a cached group, as plain JSON values."""
-        libraries = {name: ".".join(version(name).split(".")[:2]) for name in PIXEL_LIBRARIES}
-        return {"format": CACHE_FORMAT, **asdict(self), "libraries": libraries}
+        return {"format": CACHE_FORMAT, **asdict(self), "libraries": dict(_pixel_libraries())}
 
     def cache_key(self) -> str:
         """Name of the cache folder for these settings, e.g. `16x5-240px-3f2a9c0d41b7`."""
