@@ -176,7 +176,7 @@ class ClipSource:
         reader = self.readers[sample.video]
         first = sample.picks[0][0]
         if sample.picks == _whole_clip(first, reader.shape[1]):
-            reader.read_crops((first,), out=out[None])
+            reader.read_clip(first, out)
         else:
             clips = sample.clips
             rows = [clips.index(clip) for clip, _ in sample.picks]

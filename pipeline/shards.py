@@ -103,7 +103,7 @@ class Shard:
             raise self._damaged(f"checksum of clip {chunk} does not match")
         mapped = self._mapped
         if mapped is None or not mapped.same(os.fstat(descriptor)):
-            mapped = self._mapped = _Mapped.of(self.path, descriptor, self.shape[0])
+            mapped = self._mapped = _Mapped.of(descriptor, self.shape[0])
         if mapped is not None:
             mapped.add(chunk, offset, out)
 
@@ -176,27 +176,29 @@ class Shard:
 class _Mapped:
     """Uncompressed clips that were read and checked once, mapped: each further read is one copy in memory.
 
-    Here pread was measured at 0.3 of np.memmap's speed, this at 0.9. A file that was touched since counts as another
-    file and is read and checked again. As with any memory map, a disk that fails under it ends the process.
+    Here pread was measured at 0.3 of np.memmap's speed, this at 0.9. A file that was touched since, also renamed or
+    deleted, counts as another file and is read and checked again; to ask its descriptor takes half as long as its
+    path. As with any memory map, a disk that fails under it ends the process.
     """
 
     alive: ClassVar[weakref.WeakSet[_Mapped]] = weakref.WeakSet()
 
     @classmethod
-    def of(cls, path: Path, descriptor: int, clips: int) -> _Mapped | None:
-        """A map of this file, or None where maps would use up the files that the process may open: each holds one."""
+    def of(cls, descriptor: int, clips: int) -> _Mapped | None:
+        """A map of this file, or None where maps would use up the files that the process may open: each holds two."""
         limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
-        if limit != resource.RLIM_INFINITY and len(cls.alive) >= limit // 2:
+        if limit != resource.RLIM_INFINITY and len(cls.alive) >= limit // 4:
             return None
         try:
-            made = cls(path, descriptor, clips)
+            made = cls(descriptor, clips)
         except OSError:
             return None
         cls.alive.add(made)
         return made
 
-    def __init__(self, path: Path, descriptor: int, clips: int) -> None:
-        self.path, self.identity = os.fspath(path), _identity(os.fstat(descriptor))
+    def __init__(self, descriptor: int, clips: int) -> None:
+        self.descriptor, self.identity = os.dup(descriptor), _identity(os.fstat(descriptor))
+        weakref.finalize(self, os.close, self.descriptor)
         self.bytes = np.frombuffer(mmap.mmap(descriptor, 0, prot=mmap.PROT_READ), np.uint8)
         self.chunks: list[NDArray | None] = [None] * clips  # None: not checked yet
 
@@ -211,7 +213,7 @@ class _Mapped:
         """Fill `out` if this clip was checked and the file is still the same; else False."""
         found = self.chunks[chunk]
         try:
-            if found is None or not self.same(os.stat(self.path, follow_symlinks=False)):
+            if found is None or not self.same(os.fstat(self.descriptor)):
                 return False
         except OSError:
             return False
