@@ -12,9 +12,8 @@ because decoding releases the GIL and worker processes were measured 15 to 30 ti
 from __future__ import annotations
 
 import logging
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import cache, cached_property
 from pathlib import Path
@@ -33,6 +32,7 @@ from pipeline.errors import CacheError
 from pipeline.export import Export, is_export, open_export
 from pipeline.manifests import GROUP_FILE, Manifest, read_manifest
 from pipeline.picture_clips import PictureClips
+from pipeline.read_ahead import ReadAhead
 from pipeline.records import FAKE, Entry
 from pipeline.samplers import Sample, evaluation_picks
 from pipeline.spans import frame_labels, label_of
@@ -201,46 +201,36 @@ class ClipSource:
         pin: page-locked buffers, from which copies to a GPU run beside its work.
         Raises CacheError of the first sample that cannot be read, when its batch is due.
         """
-        plan = list(plan)
+        plan = [list(samples) for samples in plan]
         if not plan:
             return
         threads = max(1, threads)
-        largest = max(len(samples) for samples in plan)
-        ring = self._ring(min(prefetch + 1, len(plan)), largest, pin)
-        free = list(ring)
-        waiting: deque[tuple[RawBatch, RawBatch, list[Future[None]]]] = deque()
-        todo = iter(plan)
+        buffers = min(prefetch + 1, len(plan))
+        ring = self._ring(buffers, max(len(samples) for samples in plan), pin)
+        # Each thread fills a batch of its own where there are buffers enough for that.
+        ahead = ReadAhead(self._begin, self._read_some, plan, ring, parts=-(-threads // max(1, buffers - 1)))
         with ThreadPoolExecutor(threads, thread_name_prefix="clips") as pool:
             try:
-                while True:
-                    while free and (samples := next(todo, None)) is not None:
-                        waiting.append(self._submit(pool, threads, free.pop(), list(samples)))
-                    if not waiting:
-                        return
-                    buffer, raw, jobs = waiting.popleft()
-                    for job in jobs:
-                        job.result()
+                for _ in range(threads):
+                    pool.submit(ahead.work)
+                for _ in plan:
+                    buffer, raw = ahead.next()
                     try:
                         yield raw
                     finally:
                         if raw.copied is not None:
                             raw.copied.synchronize()
-                    free.append(buffer)
+                    ahead.give_back(buffer)
             finally:
-                pool.shutdown(wait=True, cancel_futures=True)
+                ahead.stop()
+                pool.shutdown(wait=True)
                 self._idle = ring
 
-    def _submit(
-        self, pool: ThreadPoolExecutor, threads: int, buffer: RawBatch, samples: list[Sample]
-    ) -> tuple[RawBatch, RawBatch, list[Future[None]]]:
+    def _begin(self, buffer: RawBatch, samples: list[Sample]) -> RawBatch:
         count = len(samples)
         masks = None if buffer.masks is None else buffer.masks[:count]
         label = torch.tensor([self.label_of(sample) for sample in samples])
-        raw = RawBatch(samples, buffer.pixels[:count], masks, label)
-        # A job for every few samples: handing single ones over took as long as copying an uncompressed clip.
-        step = -(-count // (2 * threads))
-        jobs = [pool.submit(self._read_some, raw, range(at, min(at + step, count))) for at in range(0, count, step)]
-        return buffer, raw, jobs
+        return RawBatch(samples, buffer.pixels[:count], masks, label)
 
     def _read_some(self, raw: RawBatch, rows: range) -> None:
         pixels, masks = raw.pixels.numpy(), None if raw.masks is None else raw.masks.numpy()
