@@ -37,9 +37,11 @@ FACE_CUT_LEVELS, FACE_CUT_CORRELATION = 25.0, 0.5
 # Fewest clips of a person that is not the main one.
 MIN_CLIPS = 2
 
-# Clips whose anchors share one detector batch, where their frames are small enough to wait in memory together: four
-# anchors of 1280x720 one after the other took 1.4 times as long, for decoding between them empties the caches.
-CLIPS_TOGETHER, PIXELS_TOGETHER = 4, 10_000_000
+# Clips whose anchors share one detector batch, and pixels of these anchors, so that few frames wait in memory: four
+# anchors of 1280x720 one after the other took 1.4 times as long on a CPU, for decoding between them empties the
+# caches; a GPU gets all that a video usually has. Never those of several videos: what a network says may differ in
+# the last bit with the size of its batch, and a video's crops must not depend on what lay beside it.
+TOGETHER = {"cpu": (4, 10_000_000), "cuda": (32, 80_000_000)}
 
 
 def roll(landmark: NDArray) -> float:
@@ -202,14 +204,15 @@ def _cut_out(clip: Frames, faces: Detections, config: CropConfig, trusted: bool)
     )
 
 
-def _groups(clips: Iterable[Frames]) -> Iterator[list[Frames]]:
+def _groups(clips: Iterable[Frames], device: str) -> Iterator[list[Frames]]:
     """Clips that are detected together; fewer of large frames, one at a time of the largest."""
+    most, pixels = TOGETHER[device]
     group: list[Frames] = []
     for clip in clips:
         group.append(clip)
         height, width = clip.size
         del clip
-        if len(group) >= min(CLIPS_TOGETHER, PIXELS_TOGETHER // (height * width)):
+        if len(group) >= min(most, pixels // (height * width)):
             yield group
             group = []
     if group:
@@ -218,7 +221,7 @@ def _groups(clips: Iterable[Frames]) -> Iterator[list[Frames]]:
 
 def _searched(clips: Iterable[Frames], detector: Detector, config: CropConfig) -> Iterator[_Clip]:
     """Detect on each clip's middle frame and cut out; a group's frames go before the next one is asked for."""
-    for group in _groups(clips):
+    for group in _groups(clips, config.device):
         found = detector.detect_many([clip.picture(len(clip) // 2) for clip in group])
         while group:
             yield _cut_out(group.pop(0), found.pop(0), config, trusted=False)
@@ -266,7 +269,7 @@ def find_crops(
 ) -> list[Crops]:
     """The aligned crops of a video's persons, main person first; only that one unless config.faces is "all".
 
-    clips: one Frames per planned window, in order; at most CLIPS_TOGETHER are held at a time.
+    clips: one Frames per planned window, in order; those of one detector batch are held at a time (TOGETHER).
     boxes: per window box (4,) and landmark (5, 2) of the original video's face, None where it has none: the clip is
     cut exactly there and nothing is detected or judged, so that a fake and its original differ in the face only;
     prob is then 0, for no detector looked.

@@ -282,11 +282,15 @@ def test_a_fake_is_cut_exactly_where_its_original_is(detector: Detector) -> None
         find_crops(clips(*fake), detector, CONFIG, [None, None])
 
 
-@pytest.mark.parametrize(("room", "together"), [(10_000_000, 4), (2 * 480 * 360, 2), (1000, 1)])
+@pytest.mark.parametrize(
+    ("device", "room", "together"),
+    [("cpu", 10_000_000, 4), ("cpu", 2 * 480 * 360, 2), ("cpu", 1000, 1), ("cuda", 80_000_000, 6)],
+)
 def test_frames_are_let_go_before_the_next_clips_are_decoded(
-    room: int, together: int, detector: Detector, monkeypatch: pytest.MonkeyPatch
+    device: str, room: int, together: int, detector: Detector, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(faces, "PIXELS_TOGETHER", room)
+    assert faces.TOGETHER["cpu"][1] == 10_000_000 and faces.TOGETHER["cuda"][1] == 80_000_000
+    monkeypatch.setitem(faces.TOGETHER, device, (faces.TOGETHER[device][0], room))
     alive: list[weakref.ref] = []
 
     def decoding() -> Iterator[Frames]:
@@ -300,7 +304,7 @@ def test_frames_are_let_go_before_the_next_clips_are_decoded(
             yield frames
             del frames
 
-    (crops,) = find_crops(decoding(), detector, CONFIG)
+    (crops,) = find_crops(decoding(), detector, replace(CONFIG, device=device))
     assert len(crops.window) == len(alive) == 6
 
 
