@@ -46,7 +46,7 @@ def judge(result: dict[str, int], figure: Callable[[str, str], None]) -> None:
 
 
 def test_kill_at_file_system_events(drawn: Path, tmp_path: Path, figure: Callable[[str, str], None]) -> None:
-    result = kill_points(drawn, tmp_path, stride=11, random_kills=3)
+    result = kill_points(drawn, tmp_path, stride=8, random_kills=3)
     assert result["events"] > 60 and result["points"] > 15
     judge(result, figure)
 
