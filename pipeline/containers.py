@@ -94,19 +94,23 @@ def _entry_name(mode: int) -> str:
 
 @contextmanager
 def open_video(
-    path: Path, max_pixels: int, threads: int = 1, *, guess_delay: bool = True
+    path: Path, max_pixels: int, threads: int = 1, *, guess_delay: bool | None = True
 ) -> Iterator[tuple[InputContainer, VideoStream]]:
     """Open a file and give its container and first real video stream (cover art is not one), decoder set up.
 
     max_pixels: of one frame; the decoder itself refuses more, also in the middle of a file.
     threads: of the decoder, 1 in a worker; more only helps a single interactive video.
-    guess_delay: let libavformat decode seven frames to see how long the decoder holds one back. Without, an mp4 opens
-    in a tenth of the time and its packets are the same; its frames must not be decoded in a row then.
+    guess_delay: let libavformat decode seven frames to see how long the decoder holds one back; None where the file
+    does not say. Without, an mp4 opens in a tenth of the time and its packets are the same; where the delay is then
+    unknown, frames decoded in a row can come late or be lost.
     Raises VideoError not_a_file, permission, missing, not_a_video, truncated, corrupt, no_video_stream,
     unsupported_codec or out_of_memory.
     """
     head = read_head(path)
-    container = _open_container(path, head, guess_delay)
+    container = _open_container(path, head, bool(guess_delay))
+    if guess_delay is None and not _first_video(container, path).codec_context.has_b_frames:
+        container.close()
+        container = _open_container(path, head, True)
     with container:
         stream = _first_video(container, path)
         for other in container.streams:

@@ -202,8 +202,10 @@ def decode_clips(path: Path, info: VideoInfo, windows: NDArray[np.int64], *, thr
     if info.container == pictures.CONTAINER:
         yield from _fill(pictures.decode(path, info, np.unique(windows)), windows, info)
         return
-    with open_video(path, info.width * info.height, threads) as (container, stream):
-        if info.method == "planned":
+    planned = info.method == "planned"
+    guess_delay = None if planned else True  # guards watch over the order of planned frames
+    with open_video(path, info.width * info.height, threads, guess_delay=guess_delay) as (container, stream):
+        if planned:
             assert info.packets is not None, "a planned VideoInfo comes from scan"
             frames = decode_planned(container, stream, info.packets, np.unique(windows))
         else:
