@@ -21,7 +21,7 @@ from pipeline.workers import settle
 
 # By long side of the video: at least so many times the speed of decoding, and of the usual way.
 TARGETS = {"1080p": (1.1, 15.0), "720p": (0.9, 12.0)}
-ROUNDS = 5
+ROUNDS = 7
 
 
 def decode_all(path: Path) -> int:
