@@ -126,4 +126,5 @@ def _alone(path: Path, warm_up: Path, scratch: Path) -> dict[str, float]:
     """Extract one video in a process of its own: seconds after warming up, and its peak memory."""
     command = [sys.executable, "-m", "benchmarks.one_video", str(path), str(warm_up), str(scratch / "alone")]
     done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
+    shutil.rmtree(scratch / "alone")
     return json.loads(done.stdout)

@@ -214,11 +214,14 @@ def _smallest(halves: Sequence[NDArray[np.uint8]], size: tuple[int, int]) -> NDA
 def _halves(pictures: Sequence[NDArray[np.uint8]], least: int) -> Iterator[list[NDArray[np.uint8]]]:
     """The pictures at half their size, again and again, as long as their short side has `least` px."""
     while min(pictures[0].shape[:2]) >= 2 * least:
-        height, width = (length // 2 for length in pictures[0].shape[:2])
-        pictures = [
-            cv2.resize(p[: 2 * height, : 2 * width], (width, height), interpolation=cv2.INTER_AREA) for p in pictures
-        ]
+        pictures = [halve(picture) for picture in pictures]
         yield pictures
+
+
+def halve(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """(H, W, 3) -> (H // 2, W // 2, 3), each pixel the mean of 2 x 2; an odd last row or column is left out."""
+    height, width = (length // 2 for length in picture.shape[:2])
+    return cv2.resize(picture[: 2 * height, : 2 * width], (width, height), interpolation=cv2.INTER_AREA)
 
 
 class Cascade:

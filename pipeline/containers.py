@@ -13,6 +13,7 @@ import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Literal
 
 import av
 from av.container import InputContainer
@@ -25,6 +26,8 @@ from pipeline.formats import CONTAINERS
 
 # What damaged bytes make PyAV raise: its own errors are also ValueError, IndexError, MemoryError and so on.
 AV_ERRORS = (av.error.FFmpegError, ValueError, LookupError, ArithmeticError, EOFError, UnicodeError)
+
+Delay = Literal["guess", "stated", "ignore"]
 
 _NOT_VIDEO = Disposition.attached_pic | Disposition.timed_thumbnails | Disposition.still_image
 
@@ -94,23 +97,25 @@ def _entry_name(mode: int) -> str:
 
 @contextmanager
 def open_video(
-    path: Path, max_pixels: int, threads: int = 1, *, guess_delay: bool | None = True
+    path: Path, max_pixels: int, threads: int = 1, *, delay: Delay = "guess"
 ) -> Iterator[tuple[InputContainer, VideoStream]]:
     """Open a file and give its container and first real video stream (cover art is not one), decoder set up.
 
     max_pixels: of one frame; the decoder itself refuses more, also in the middle of a file.
     threads: of the decoder, 1 in a worker; more only helps a single interactive video.
-    guess_delay: let libavformat decode seven frames to see how long the decoder holds one back; None where the file
-    does not say. Without, an mp4 opens in a tenth of the time and its packets are the same; where the delay is then
-    unknown, frames decoded in a row can come late or be lost.
+    delay: how long the decoder holds frames back, which libavformat finds out by decoding seven; without that, an mp4
+    opens in a tenth of the time. `guess` does so always, `stated` where the stream does not state it, `ignore` never:
+    the packets of an mp4 are then the same, but frames decoded in a row can come late or be lost.
     Raises VideoError not_a_file, permission, missing, not_a_video, truncated, corrupt, no_video_stream,
     unsupported_codec or out_of_memory.
     """
     head = read_head(path)
-    container = _open_container(path, head, bool(guess_delay))
-    if guess_delay is None and not _first_video(container, path).codec_context.has_b_frames:
+    # Other containers have no dts of their own: theirs follows from the delay.
+    quick = delay != "guess" and head[4:8] == b"ftyp"
+    container = _open_container(path, head, quick)
+    if quick and delay == "stated" and not _states_delay(container):
         container.close()
-        container = _open_container(path, head, True)
+        container = _open_container(path, head, quick=False)
     with container:
         stream = _first_video(container, path)
         for other in container.streams:
@@ -123,15 +128,19 @@ def open_video(
         yield container, stream
 
 
-def _open_container(path: Path, head: bytes, guess_delay: bool) -> InputContainer:
+def _states_delay(container: InputContainer) -> bool:
+    """Whether every moving picture in it says how long its frames are held back; zero counts as saying nothing."""
+    codecs = [stream.codec_context for stream in container.streams.video]
+    return all(codec is not None and codec.has_b_frames for codec in codecs)
+
+
+def _open_container(path: Path, head: bytes, quick: bool) -> InputContainer:
     words, kind = guess(head)
     if kind == "still":
         raise VideoError("no_video_stream", f"{path.name!r} looks like {words}")
     options = {"format_whitelist": ",".join(CONTAINERS), "protocol_whitelist": "file"}
-    if (
-        not guess_delay and head[4:8] == b"ftyp"
-    ):  # other containers have no dts of their own, it follows from the delay
-        options["skip_frame"] = "all"
+    if quick:
+        options["skip_frame"] = "all"  # of the decoders that libavformat tries; ours has its own setting
     try:
         container = av.open(os.path.abspath(path), options=options, metadata_errors="replace")
     except MemoryError:

@@ -61,7 +61,7 @@ def scan(path: Path, limits: Limits, *, planned: bool = True, guard: str = "", t
     if path.is_dir():
         return pictures.scan(path, limits, planned=planned, guard=guard)
     if planned:
-        with open_video(path, limits.max_pixels, threads, guess_delay=False) as (container, stream):
+        with open_video(path, limits.max_pixels, threads, delay="ignore") as (container, stream):
             _check_declared_size(stream, limits)
             listing = list_packets(container, stream, limits.max_frames)
             guard = find_guard(listing, container.format.name, stream.codec_context.codec.canonical_name)
@@ -203,8 +203,8 @@ def decode_clips(path: Path, info: VideoInfo, windows: NDArray[np.int64], *, thr
         yield from _fill(pictures.decode(path, info, np.unique(windows)), windows, info)
         return
     planned = info.method == "planned"
-    guess_delay = None if planned else True  # guards watch over the order of planned frames
-    with open_video(path, info.width * info.height, threads, guess_delay=guess_delay) as (container, stream):
+    delay = "stated" if planned else "guess"  # guards watch over the order of planned frames
+    with open_video(path, info.width * info.height, threads, delay=delay) as (container, stream):
         if planned:
             assert info.packets is not None, "a planned VideoInfo comes from scan"
             frames = decode_planned(container, stream, info.packets, np.unique(windows))

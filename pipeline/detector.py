@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from pipeline.cascade import FACTOR, THRESHOLDS, Cascade
+from pipeline.cascade import FACTOR, THRESHOLDS, Cascade, halve
 from pipeline.config import CropConfig
 from pipeline.errors import VideoError
 from pipeline.records import Detections
@@ -63,8 +63,7 @@ def _reduce(pixels: NDArray[np.uint8], detect_size: int) -> NDArray[np.uint8]:
     size = max(1, round(width * scale)), max(1, round(height * scale))
     # Averaging 2 x 2 px is fast, averaging 1.5 x 1.5 is five times slower than interpolating what is left.
     while min(pixels.shape[1] / size[0], pixels.shape[0] / size[1]) >= 2:
-        half = pixels.shape[1] // 2, pixels.shape[0] // 2
-        pixels = cv2.resize(pixels[: 2 * half[1], : 2 * half[0]], half, interpolation=cv2.INTER_AREA)
+        pixels = halve(pixels)
     return cv2.resize(pixels, size, interpolation=cv2.INTER_LINEAR)
 
 

@@ -53,7 +53,7 @@ def thumbnail(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """(H, W, 3) -> (32, 32, 3) uint8; every n-th pixel first: averaging a full frame costs more than the crop."""
     step = sparse_step(*picture.shape[:2])
     height, width = (length // step for length in picture.shape[:2])
-    # The same pixels as [::step, ::step], which numpy takes five times as long to gather.
+    # The pixels of [::step, ::step], without a last incomplete step; numpy takes five times as long to gather them.
     whole = picture[: height * step, : width * step]
     return shrink(cv2.resize(whole, (width, height), interpolation=cv2.INTER_NEAREST))
 

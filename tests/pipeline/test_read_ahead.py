@@ -70,7 +70,7 @@ def test_no_batch_is_begun_without_a_buffer_of_its_own():
         return begin(buffer, items)
 
     ahead = ReadAhead(counting, fill, [[n] for n in range(9)], [Room(), Room()], 1)
-    threads = [threading.Thread(target=ahead.work) for _ in range(3)]
+    threads = [threading.Thread(target=ahead.work, daemon=True) for _ in range(3)]
     for thread in threads:
         thread.start()
     first, raw = ahead.next()
