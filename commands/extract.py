@@ -80,7 +80,7 @@ def shard_of(text: str) -> tuple[int, int]:
 )
 @click.option("--codec", type=click.Choice(["zstd", "compact"]), default=CROP.codec, show_default=True)
 @click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True)
-@click.option("--jobs", type=int, default=RUN.jobs, show_default=True, help="Worker processes; -1 is one per core.")
+@click.option("--jobs", type=int, default=RUN.jobs, show_default=True, help="Videos at a time; -1 is one per core.")
 @click.option(
     "--timeout", type=click.FloatRange(1), default=LIMITS.seconds, show_default=True, help="Seconds per video."
 )

@@ -74,6 +74,8 @@ class Net:
     """One network of the cascade for raw uint8 pixels: convolutions, one dense layer (not in the first), one head.
 
     __call__: (n, h, w, 3) uint8 -> (n, ..., 5 or 15) float32: face logit, 4 box offsets, 10 landmark coordinates.
+    pad: filled up with black to so many pictures. What a network says differs in the last bit from one shape to the
+    next, as other kernels are chosen; in batches of one shape a picture is told the same whatever lies beside it.
     """
 
     def __init__(
@@ -106,22 +108,29 @@ class Net:
         # The first two rows are the logits of no face and face; softmax depends on their difference only.
         self.head = tuple(torch.cat([rows[1:2] - rows[0:1], rows[2:]]).to(device) for rows in (weight, bias))
 
-    def __call__(self, pictures: NDArray[np.uint8]) -> Tensor:
-        return functional.linear(self.features(pictures), *self.head)
+    def __call__(self, pictures: NDArray[np.uint8], pad: int = 0) -> Tensor:
+        return functional.linear(self.features(pictures, pad), *self.head)[: len(pictures)]
 
-    def where(self, pictures: NDArray[np.uint8], logit: float) -> tuple[Tensor, Tensor]:
+    def where(self, pictures: NDArray[np.uint8], logit: float, pad: int = 0) -> tuple[Tensor, Tensor]:
         """Places (m, 3) as picture, row, column whose face logit reaches a limit, and what is said there (m, 5).
 
-        Offsets are worked out for these few only, which saves most of the head.
+        Offsets are worked out for these few only, which saves most of the head; in a batch of one shape for all.
         """
-        x = self.features(pictures)
+        x = self.features(pictures, pad)
         weight, bias = self.head
+        if pad:
+            said = functional.linear(x, weight, bias)[: len(pictures)]
+            places = (said[..., 0] >= logit).nonzero()
+            return places, said[tuple(places.T)]
         places = (functional.linear(x, weight[:1], bias[:1])[..., 0] >= logit).nonzero()
         return places, functional.linear(x[tuple(places.T)], weight, bias)
 
-    def features(self, pictures: NDArray[np.uint8]) -> Tensor:
-        """What the head sees: (n, h, w, c) of the first network, (n, c) of the others."""
-        x = torch.from_numpy(pictures).to(self.device).permute(0, 3, 1, 2).float()
+    def features(self, pictures: NDArray[np.uint8], pad: int = 0) -> Tensor:
+        """What the head sees: (n, h, w, c) of the first network, (n, c) of the others; n is at least `pad`."""
+        x = torch.from_numpy(pictures).to(self.device)
+        if len(x) < pad:
+            x = torch.cat([x, x.new_zeros((pad - len(x), *x.shape[1:]))])
+        x = x.permute(0, 3, 1, 2).float()  # (n, 3, h, w)
         for weight, bias, slope, pool in self.layers:
             x = prelu(functional.conv2d(x, weight, bias), slope)
             if pool:
@@ -230,6 +239,8 @@ class Cascade:
     __call__(full, small, min_face, candidates): full (B) pictures (H, W, 3), small the same reduced to (h, w, 3);
     faces are looked for in `small` (min_face in its pixels) and returned in pixels of `full`: for each picture
     box (F, 4), landmark (F, 5, 2), prob (F,), float64, no order.
+    pad: at least B, to which every batch of pictures is filled up, as those of crops are to `chunk`, so that a
+    picture's faces do not depend on the others; 0 for batches as they come.
     """
 
     def __init__(self, device: str = "cpu") -> None:
@@ -240,14 +251,15 @@ class Cascade:
 
     @torch.inference_mode()
     def __call__(
-        self, full: Sequence[NDArray], small: Sequence[NDArray], min_face: int, candidates: int
+        self, full: Sequence[NDArray], small: Sequence[NDArray], min_face: int, candidates: int, pad: int = 0
     ) -> list[tuple[NDArray, NDArray, NDArray]]:
         levels = [full, small, *_halves(small, 2 * REFINED)]
-        box, group = self._propose(levels[1:], min_face, candidates)
+        box, group = self._propose(levels[1:], min_face, candidates, pad)
         (height, width), (h, w) = full[0].shape[:2], small[0].shape[:2]
         box = _square(box * np.array([width / w, height / h] * 2))
-        box, group = self._refine(levels, box, group)
-        box, landmark, prob, group = self._output(levels, box, group)
+        room = self.chunk if pad else 0
+        box, group = self._refine(levels, box, group, room)
+        box, landmark, prob, group = self._output(levels, box, group, room)
         faces = []
         for number in range(len(full)):
             mine = np.flatnonzero(group == number)
@@ -256,14 +268,14 @@ class Cascade:
         return faces
 
     def _propose(
-        self, levels: Sequence[Sequence[NDArray]], min_face: int, candidates: int
+        self, levels: Sequence[Sequence[NDArray]], min_face: int, candidates: int, pad: int
     ) -> tuple[NDArray, NDArray]:
         """First network over the pyramid: candidates (n, 4) in px of the small pictures, and whose they are (n,)."""
         found, steps = [np.empty((0, 11))], 0
         halves_of = zip(*levels, strict=True)
         for step, pictures in enumerate(zip(*(_pyramid(halves, min_face) for halves in halves_of), strict=True)):
             scale, steps = pictures[0][0], step + 1
-            at, said = self.pnet.where(np.stack([picture for _, picture in pictures]), _logit(THRESHOLDS[0]))
+            at, said = self.pnet.where(np.stack([picture for _, picture in pictures]), _logit(THRESHOLDS[0]), pad)
             if len(at):
                 values, at = said.cpu().numpy(), at.cpu().numpy()
                 corner = STRIDE * at[:, [2, 1]] + 1
@@ -277,7 +289,9 @@ class Cascade:
             kept = np.concatenate([kept[group[kept] == number][:candidates] for number in range(len(levels[0]))])
         return _shift(box[kept], every[kept, 5:9], 0), group[kept].astype(np.int64)
 
-    def _look(self, net: Net, side: int, levels: Sequence[Sequence[NDArray]], box: NDArray, group: NDArray) -> tuple:
+    def _look(
+        self, net: Net, side: int, levels: Sequence[Sequence[NDArray]], box: NDArray, group: NDArray, pad: int
+    ) -> tuple:
         """One network on the boxes that lie in their picture: which of them (m,), and what it said (m, 5 or 15)."""
         (height, width), (h, w) = (level[0].shape[:2] for level in levels[:2])
         edge = np.trunc(np.clip(box, -1e6, 1e6)).astype(np.int64)
@@ -296,21 +310,21 @@ class Cascade:
             crops, np.column_stack([level, group, *edges]).tolist(), strict=True
         ):
             cv2.resize(levels[n][number][y1:y2, x1:x2], (side, side), dst=crop, interpolation=cv2.INTER_AREA)
-        said = [net(crops[k : k + self.chunk]).cpu().numpy() for k in range(0, len(crops), self.chunk)]
+        said = [net(crops[k : k + self.chunk], pad).cpu().numpy() for k in range(0, len(crops), self.chunk)]
         columns = len(net.head[1])
         return inside, np.concatenate(said) if said else np.empty((0, columns), np.float32)
 
-    def _refine(self, levels: Sequence, box: NDArray, group: NDArray) -> tuple[NDArray, NDArray]:
+    def _refine(self, levels: Sequence, box: NDArray, group: NDArray, pad: int) -> tuple[NDArray, NDArray]:
         """Second network: the boxes it believes in, moved and squared, px of the full pictures."""
-        inside, said = self._look(self.rnet, REFINED, levels, box, group)
+        inside, said = self._look(self.rnet, REFINED, levels, box, group, pad)
         said, inside = said[sure := said[:, 0] > _logit(THRESHOLDS[1])], inside[sure]
         box, group = box[inside], group[inside]
         kept = _suppress(box, said[:, 0], group, 0.7)
         return _square(_shift(box[kept], said[kept, 1:5], 1)), group[kept]
 
-    def _output(self, levels: Sequence, box: NDArray, group: NDArray) -> tuple:
+    def _output(self, levels: Sequence, box: NDArray, group: NDArray, pad: int) -> tuple:
         """Third network: box (n, 4), landmark (n, 5, 2), prob (n,) and picture (n,) of what it believes in."""
-        inside, said = self._look(self.onet, 2 * REFINED, levels, box, group)
+        inside, said = self._look(self.onet, 2 * REFINED, levels, box, group, pad)
         said, inside = said[sure := said[:, 0] > _logit(THRESHOLDS[2])], inside[sure]
         box = box[inside]
         corner, side = box[:, :2], box[:, 2:] - box[:, :2] + 1

@@ -25,6 +25,10 @@ from pipeline.records import Detections
 # work, but a face at the edge of the search is placed less well (landmarks 0.09 against 0.06 of the eye distance).
 LARGE, SURE, CLEARLY = 2, 0.95, 1.25
 
+# Pictures that a GPU sees at once. No batch has another shape there, few pictures are filled up with black ones: what
+# is found in one video must not depend on the videos that share its batches. On a CPU that work would cost time.
+BATCH = {"cpu": 0, "cuda": 32}
+
 
 class Detector(Protocol):
     """What find_crops needs: faces of one picture, or of several at once."""
@@ -92,6 +96,7 @@ class FastDetector:
     def __init__(self, config: CropConfig) -> None:
         self.config = config
         self.cascade = Cascade(config.device)
+        self.batch = BATCH[config.device]
 
     def detect(self, pixels: NDArray[np.uint8]) -> Detections:
         """Faces of one picture (H, W, 3) uint8 RGB, largest first, in its pixels.
@@ -108,7 +113,7 @@ class FastDetector:
             sizes.setdefault(picture.shape, []).append(number)
         with _one_thread():
             for numbers in sizes.values():
-                faces_of = self._batched([pictures[n] for n in numbers], len(numbers))
+                faces_of = self._batched([pictures[n] for n in numbers], self.batch or len(numbers))
                 for number, faces in zip(numbers, faces_of, strict=True):
                     found[number] = faces
         return found
@@ -117,7 +122,7 @@ class FastDetector:
         found: list[Detections] = []
         while len(found) < len(pictures):
             try:
-                found += self._detect_equal(pictures[len(found) : len(found) + step])
+                found += self._detect_equal(pictures[len(found) : len(found) + step], step if self.batch else 0)
             except torch.OutOfMemoryError as error:
                 if step == 1:
                     height, width = pictures[0].shape[:2]
@@ -125,24 +130,24 @@ class FastDetector:
                 step = (step + 1) // 2
         return found
 
-    def _detect_equal(self, pictures: list[NDArray[np.uint8]]) -> list[Detections]:
+    def _detect_equal(self, pictures: list[NDArray[np.uint8]], pad: int) -> list[Detections]:
         small = [_reduce(p, self.config.detect_size) for p in pictures]
         found = [_nothing()] * len(pictures)
         if self.config.faces == "main":
-            found = self._search(pictures, small, LARGE * self.config.min_face)
+            found = self._search(pictures, small, LARGE * self.config.min_face, pad)
         clear = CLEARLY * LARGE * self.config.min_face * pictures[0].shape[1] / small[0].shape[1]
         sure = [faces.box[faces.prob >= SURE] for faces in found]
         rest = [n for n, box in enumerate(sure) if not (box[:, 2:] - box[:, :2] >= clear).all(1).any()]
-        finer = self._search([pictures[n] for n in rest], [small[n] for n in rest], self.config.min_face)
+        finer = self._search([pictures[n] for n in rest], [small[n] for n in rest], self.config.min_face, pad)
         for number, faces in zip(rest, finer, strict=True):
             found[number] = faces
         return found
 
-    def _search(self, pictures: list[NDArray], small: list[NDArray], min_face: int) -> list[Detections]:
+    def _search(self, pictures: list[NDArray], small: list[NDArray], min_face: int, pad: int) -> list[Detections]:
         """All faces of at least min_face px of the small pictures."""
         if not pictures or min(small[0].shape[:2]) < min_face:
             return [_nothing()] * len(pictures)
-        faces = self.cascade(pictures, small, min_face, self.config.candidates)
+        faces = self.cascade(pictures, small, min_face, self.config.candidates, pad)
         return [_detections(*face) for face in faces]
 
 

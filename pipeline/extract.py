@@ -49,7 +49,7 @@ def run(
     again: ids of videos to make again even where they seem whole (their bytes were found damaged).
     Raises: CacheError when the cache cannot be written or another run holds it.
     """
-    from pipeline import workers  # joblib starts its machinery at import; a dry run never needs it
+    from pipeline import cluster, workers  # joblib starts its machinery at import; a dry run never needs it
 
     if not videos:
         return []
@@ -74,7 +74,7 @@ def run(
         share = _own_share(videos, config.shard, config.crop.pair_boxes)
         waiting = _longest_first([v for v in share if v.video_id not in ended])
         for phase in _phases(waiting, config.crop.pair_boxes):
-            for outcome in workers.dispatch(phase, config, parent):
+            for outcome in (cluster if config.scheduler else workers).dispatch(phase, config, parent):
                 ended[outcome.video_id] = outcome
                 progress(outcome)
     return [ended[v.video_id] for v in videos if v.video_id in ended]

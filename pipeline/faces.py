@@ -37,11 +37,10 @@ FACE_CUT_LEVELS, FACE_CUT_CORRELATION = 25.0, 0.5
 # Fewest clips of a person that is not the main one.
 MIN_CLIPS = 2
 
-# Clips whose anchors share one detector batch, and pixels of these anchors, so that few frames wait in memory: four
-# anchors of 1280x720 one after the other took 1.4 times as long on a CPU, for decoding between them empties the
-# caches; a GPU gets all that a video usually has. Never those of several videos: what a network says may differ in
-# the last bit with the size of its batch, and a video's crops must not depend on what lay beside it.
-TOGETHER = {"cpu": (4, 10_000_000), "cuda": (32, 80_000_000)}
+# Clips of a video whose anchors are detected at once, and pixels of these anchors, so that few frames wait in memory:
+# four anchors of 1280x720 one after the other took 1.4 times as long on a CPU, for decoding between them empties the
+# caches; on a GPU those of four videos fill a batch (pipeline/shared_detector.py).
+TOGETHER = {"cpu": (4, 10_000_000), "cuda": (8, 20_000_000)}
 
 
 def roll(landmark: NDArray) -> float:

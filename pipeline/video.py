@@ -13,6 +13,7 @@ import logging
 import os
 import time
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -28,6 +29,7 @@ from pipeline.errors import CacheError, VideoError
 from pipeline.records import REAL, Crops, Outcome, Video, VideoInfo
 
 if TYPE_CHECKING:
+    from pipeline.detector import Detector
     from pipeline.pairs import Places
 
 log = logging.getLogger(__name__)
@@ -38,6 +40,9 @@ SKIPPED_REASONS = frozenset({"no_face", "too_short"})
 # Where a file lies and which split it is in may change without making its crops another video's.
 NOT_FACTS = frozenset({"path", "mask", "split", "split_origin", "pair_id"})
 
+# Videos that one process works on at a time. Those beside each other share the detector's batches, and its context on
+# a GPU, which costs half a gigabyte there for every process.
+BESIDE = {"cpu": 1, "cuda": 4}
 
 # What lies in a group's folder, however damaged it is (pipeline/cache.py).
 GROUP_NAMES = frozenset({"zarr.json", "digest.json", "crops", "bands", "masks"})
@@ -195,11 +200,25 @@ def read_crops(
 
 
 @functools.lru_cache(maxsize=2)
-def detector_for(config: CropConfig) -> object:
+def detector_for(config: CropConfig) -> Detector:
     """The detector of these settings, built once per process: a worker keeps it for all its videos."""
     from pipeline.detector import build_detector
+    from pipeline.shared_detector import SharedDetector
 
-    return build_detector(config)
+    detector = build_detector(config)
+    return SharedDetector(detector) if BESIDE[config.device] > 1 else detector
+
+
+def extract_beside(videos: Sequence[Video], config: ExtractConfig, parent: Path) -> list[Outcome]:
+    """extract_video of each in a thread of its own, with one detector for all of them."""
+    detector = detector_for(config.crop)
+
+    def extract(video: Video) -> Outcome:
+        with detector.seat():
+            return extract_video(video, config, parent)
+
+    with ThreadPoolExecutor(len(videos), thread_name_prefix="video") as pool:
+        return list(pool.map(extract, videos))
 
 
 def facts(video: Video) -> dict[str, object]:

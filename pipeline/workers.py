@@ -1,9 +1,10 @@
-"""Shares one-video tasks out to processes so that a video can only ever cost itself.
+"""Shares videos out to processes so that a video can only ever cost itself.
 
-Ours because joblib ends a whole call when one worker dies, and does not say which input was guilty. Each task
+Ours because joblib ends a whole call when one worker dies, and does not say which input was guilty. Each video
 leaves a note in a scratch folder while it runs; Python's fault handler writes into that note when the process crashes
-or the watchdog fires. After a crash the note names the guilty video. Where no note speaks (SIGKILL, exit), the
-videos that were running are tried again alone, so every crash takes at least one video off the list and the run ends.
+or the watchdog fires. After a crash the note names the guilty video. Where no note speaks (SIGKILL, exit, several
+videos beside each other on a GPU), those that were running are tried again alone, so every crash takes at least one
+video off the list and the run ends.
 """
 
 from __future__ import annotations
@@ -11,17 +12,15 @@ from __future__ import annotations
 import faulthandler
 import functools
 import logging
-import multiprocessing
 import os
 import threading
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import replace
 from pathlib import Path
 
-from joblib import Parallel, cpu_count, delayed, parallel_config
+from joblib import cpu_count
 from joblib.externals.loky import get_reusable_executor
 
 from pipeline.atomic import refusals
@@ -31,12 +30,11 @@ from pipeline.devices import keep_some_freed_memory
 from pipeline.errors import PipelineError, UsageError
 from pipeline.outcomes import remember
 from pipeline.records import Outcome, Video
-from pipeline.video import extract_video, finished, refused
+from pipeline.video import BESIDE, extract_beside, extract_video, finished, refused
 
 log = logging.getLogger(__name__)
 
 QUEUED_PER_WORKER = 2
-SCHEDULER_SECONDS = 10
 
 # Pools that may die in a row before any of their videos has begun.
 STARTS = 3
@@ -47,20 +45,16 @@ def dispatch(videos: Sequence[Video], config: ExtractConfig, parent: Path) -> It
 
     Raises: KeyboardInterrupt and other stops of the parent, after all workers are gone.
     """
-    if config.scheduler:
-        yield from _on_dask(videos, config, parent)
-        return
-    waiting = list(reversed(videos))
-    workers = min(worker_count(config.jobs), len(waiting))
+    waiting, workers = _shared_out(videos, config)
     fruitless = 0
     with scratch_folder(parent / "started") as notes:
         try:
             while waiting:
-                left, interrupted = len(waiting), []
+                left, interrupted = sum(map(len, waiting)), []
                 yield from _until_a_crash(waiting, interrupted, workers, config, parent, notes)
                 for video in interrupted:
                     yield from _verdict_after_crash(video, waiting, config, parent, notes)
-                fruitless = fruitless + 1 if len(waiting) == left else 0
+                fruitless = fruitless + 1 if sum(map(len, waiting)) == left else 0
                 if fruitless == STARTS:
                     raise PipelineError(
                         f"{STARTS} times the worker processes ended before they could begin a video; what they said "
@@ -76,8 +70,19 @@ def stop_workers() -> None:
     get_reusable_executor(reuse=True).shutdown(wait=True, kill_workers=True)
 
 
+def _shared_out(videos: Sequence[Video], config: ExtractConfig) -> tuple[list[list[Video]], int]:
+    """The tasks, the last one first, and the processes for them.
+
+    --jobs counts videos that are worked on at a time: each has a process on a CPU, a thread of one on a GPU.
+    """
+    beside, at_a_time = BESIDE[config.crop.device], worker_count(config.jobs)
+    workers = min(-(-at_a_time // beside), max(1, len(videos)))
+    beside = min(beside, -(-at_a_time // workers), max(1, len(videos) // workers))
+    return [list(videos[k : k + beside]) for k in range(0, len(videos), beside)][::-1], workers
+
+
 def worker_count(jobs: int) -> int:
-    """Processes for --jobs: -1 one per core this process may use, -2 all but one, 3 exactly three.
+    """Videos at a time for --jobs: -1 one per core this process may use, -2 all but one, 3 exactly three.
 
     Raises: UsageError for 0.
     """
@@ -87,7 +92,7 @@ def worker_count(jobs: int) -> int:
 
 
 def _until_a_crash(
-    waiting: list[Video],
+    waiting: list[list[Video]],
     interrupted: list[Video],
     workers: int,
     config: ExtractConfig,
@@ -96,43 +101,45 @@ def _until_a_crash(
 ) -> Iterator[Outcome]:
     """Feed the pool from the end of `waiting`; after a crash put what was handed out into `interrupted`."""
     pool = worker_pool(workers, config)
-    running: dict[Future[Outcome], Video] = {}
+    running: dict[Future[list[Outcome]], list[Video]] = {}
     broken = False
     while running or (waiting and not broken):
         while waiting and not broken and len(running) < QUEUED_PER_WORKER * workers:
-            video = waiting.pop()
+            videos = waiting.pop()
             try:
-                running[pool.submit(_task, video, config, parent, notes)] = video
+                running[pool.submit(_task, videos, config, parent, notes)] = videos
             except (BrokenProcessPool, RuntimeError):  # the pool died between two submits
-                waiting.append(video)
+                waiting.append(videos)
                 broken = True
         done, _ = wait(running, return_when=FIRST_COMPLETED)
         for future in done:
-            video = running.pop(future)
+            videos = running.pop(future)
             if isinstance(future.exception(), BrokenProcessPool):
-                interrupted.append(video)
+                interrupted += videos
                 broken = True
+            elif len(videos) > 1 and isinstance(future.exception(), Exception) and not _ends_all(future.exception()):
+                yield from _each_alone(videos, waiting, config, parent)  # and whose fault it was will show
             else:
-                yield _result(future, video)
+                yield from _results(future, videos)
 
 
 def _verdict_after_crash(
-    video: Video, waiting: list[Video], config: ExtractConfig, parent: Path, notes: Path
+    video: Video, waiting: list[list[Video]], config: ExtractConfig, parent: Path, notes: Path
 ) -> Iterator[Outcome]:
     """Guilty by its own note; innocent if it had not begun (back to the list); else tried once more, alone."""
     note = notes / video.video_id
     if not note.exists():
-        waiting.append(video)
+        yield from _each_alone([video], waiting, config, parent)
         return
     told = note.read_text(errors="replace")
     note.unlink()
     reason = _reason(told)
     if not reason:
         pool = worker_pool(1, config)
-        future = pool.submit(_task, video, config, parent, notes)
+        future = pool.submit(_task, [video], config, parent, notes)
         crash = future.exception()
         if not isinstance(crash, BrokenProcessPool):
-            yield _result(future, video)
+            yield from _results(future, [video])
             return
         told = note.read_text(errors="replace") if note.exists() else ""
         note.unlink(missing_ok=True)
@@ -143,16 +150,34 @@ def _verdict_after_crash(
     yield outcome
 
 
-def _result(future: Future[Outcome], video: Video) -> Outcome:
-    """What the task returned; a fault of ours is recorded with its video and does not end a long run.
+def _each_alone(
+    videos: Sequence[Video], waiting: list[list[Video]], config: ExtractConfig, parent: Path
+) -> Iterator[Outcome]:
+    """Back to the list, one by one; what was finished before its process died is not done twice."""
+    for video in videos:
+        known = finished(video, parent, config)
+        if known is None:
+            waiting.append([video])
+        else:
+            yield known
 
-    Raises: PipelineError, such as a full disk, which no other video would survive either.
+
+def _ends_all(fault: BaseException) -> bool:
+    """Whether no other video would survive it either, such as a full disk."""
+    return isinstance(fault, PipelineError)
+
+
+def _results(future: Future[list[Outcome]], videos: Sequence[Video]) -> list[Outcome]:
+    """What the task returned; a fault of ours is recorded with its only video and does not end a long run.
+
+    Raises: PipelineError that ends all.
     """
     fault = future.exception()
-    if fault is None or isinstance(fault, PipelineError):
+    if fault is None or _ends_all(fault):
         return future.result()
+    (video,) = videos
     log.error("%s: a fault of unmask, please report it", video.path, exc_info=fault)
-    return refused(video, "internal_error", f"{type(fault).__name__}: {fault}")
+    return [refused(video, "internal_error", f"{type(fault).__name__}: {fault}")]
 
 
 def _reason(told: str) -> str:
@@ -196,21 +221,29 @@ def _die_with(parent_pid: int) -> None:
     os._exit(0)
 
 
-def _task(video: Video, config: ExtractConfig, parent: Path, notes: Path) -> Outcome:
-    """One video in this worker, with a note that outlives the process and a watchdog that no lock can hold up."""
+def _task(videos: Sequence[Video], config: ExtractConfig, parent: Path, notes: Path) -> list[Outcome]:
+    """Videos in this worker, with notes that outlive the process and a watchdog that no lock can hold up.
+
+    Of several beside each other no note says more than that they were running: each is judged alone.
+    """
     settle()
-    note = notes / video.video_id
-    with refusals(note):
-        file = open(note, "w")  # noqa: SIM115, closed below
-    with file:
-        faulthandler.enable(file=file, all_threads=False)
-        faulthandler.dump_traceback_later(config.limits.seconds, exit=True, file=file)
+    own = [notes / video.video_id for video in videos]
+    with refusals(own[0]):
+        for note in own:
+            note.touch()
+        told = open(own[0] if len(own) == 1 else os.devnull, "w")  # noqa: SIM115, closed below
+    with told:
+        faulthandler.enable(file=told, all_threads=False)
+        faulthandler.dump_traceback_later(config.limits.seconds * len(videos), exit=True, file=told)
         try:
-            return extract_video(video, config, parent)
+            if len(videos) > 1:
+                return extract_beside(videos, config, parent)
+            return [extract_video(videos[0], config, parent)]
         finally:
             faulthandler.cancel_dump_traceback_later()
             faulthandler.disable()
-            note.unlink(missing_ok=True)
+            for note in own:
+                note.unlink(missing_ok=True)
 
 
 @functools.cache
@@ -225,35 +258,3 @@ def settle() -> None:
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
     keep_some_freed_memory()
-
-
-def _on_dask(videos: Sequence[Video], config: ExtractConfig, parent: Path) -> Iterator[Outcome]:
-    """The same tasks on a Dask cluster through joblib's own backend; Dask itself repeats what a dead worker held."""
-    try:
-        from distributed import Client
-    except ImportError as error:
-        raise UsageError("--scheduler needs Dask: pip install 'unmask[dask]'") from error
-    try:
-        client = Client(config.scheduler, timeout=SCHEDULER_SECONDS, set_as_default=True)
-    except (OSError, ValueError) as error:
-        raise UsageError(f"--scheduler {config.scheduler}: no Dask scheduler answers there ({error})") from error
-    if not client.scheduler_info()["workers"]:
-        log.warning("%s has no worker yet: start some with `dask worker`, one thread each", config.scheduler)
-    with client, parallel_config(backend="dask", client=client):
-        tasks = (delayed(_dask_task)(video, config, parent) for video in videos)
-        yield from Parallel(return_as="generator_unordered", batch_size=1)(tasks)
-
-
-def _dask_task(video: Video, config: ExtractConfig, parent: Path) -> Outcome:
-    """A task that Dask may run twice: the second time it finds the video committed.
-
-    The work is done in a child process, as on one machine: a video that crashes, hangs or eats all memory costs
-    itself, where Dask would try it on one worker after the other and then give the whole run up.
-    """
-    known = finished(video, parent, config)
-    if known is not None:
-        return known
-    process = multiprocessing.current_process()
-    if process.daemon:  # Dask's nanny makes its workers so, and such a process may not have children
-        process.daemon = False
-    return next(dispatch([video], replace(config, jobs=1, scheduler=None), parent))

@@ -32,7 +32,7 @@ HOMES = {
     "facenet_pytorch": {"pipeline/detector.py"},
     "zarr": {"pipeline/cache.py", "pipeline/codecs.py"},
     "h5py": {"pipeline/export.py"},
-    "joblib": {"pipeline/workers.py"},
+    "joblib": {"pipeline/workers.py", "pipeline/cluster.py"},
     "lightning": {"pipeline/train.py"},
     "timm": {"models"},
     "onnxruntime": {"pipeline/export_model.py"},

@@ -6,6 +6,8 @@ import ctypes
 import os
 import signal
 import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from pipeline import workers
@@ -37,7 +39,7 @@ def misbehave(how: str) -> None:
         time.sleep(0.3)
 
 
-def hostile_task(video: Video, config: ExtractConfig, parent: Path, notes: Path) -> Outcome:
+def hostile_task(videos: Sequence[Video], config: ExtractConfig, parent: Path, notes: Path) -> list[Outcome]:
     """The real task, but a video that the plan file names does what it says in place of being extracted."""
     plan = dict(line.split() for line in (parent / PLAN).read_text().splitlines())
 
@@ -48,9 +50,13 @@ def hostile_task(video: Video, config: ExtractConfig, parent: Path, notes: Path)
             return Outcome(video.video_id, "failed", "out_of_memory", str(error))
         return Outcome(video.video_id, "ok")
 
-    workers.extract_video = extract_video
+    def extract_beside(videos: Sequence[Video], config: ExtractConfig, parent: Path) -> list[Outcome]:
+        with ThreadPoolExecutor(len(videos)) as pool:
+            return list(pool.map(lambda video: extract_video(video, config, parent), videos))
+
+    workers.extract_video, workers.extract_beside = extract_video, extract_beside
     workers.settle = lambda: None  # its imports take seconds and are not what is tried here
-    return task(video, config, parent, notes)
+    return task(videos, config, parent, notes)
 
 
 def die_at_start(parent_pid: int, memory_mib: int) -> None:

@@ -59,6 +59,41 @@ def test_one_bad_video_of_eight(how: str, reason: str, tmp_path: Path, monkeypat
     assert dispatch(tmp_path, {"v3": how}, 8, monkeypatch) == {"v3": reason}
 
 
+@pytest.mark.parametrize(
+    ("how", "reason"),
+    [
+        ("segfault", "decoder_crash"),
+        ("kill", "out_of_memory"),
+        ("hang", "timeout"),
+        ("memory", "out_of_memory"),
+        ("bug", "internal_error"),
+    ],
+)
+def test_one_bad_video_of_eight_that_share_processes_as_on_a_gpu(
+    how: str, reason: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(workers.BESIDE, "cpu", 4)
+    monkeypatch.setattr(sys.modules[__name__], "CONFIG", ExtractConfig(jobs=8, limits=Limits(seconds=1.0)))
+    assert dispatch(tmp_path, {"v3": how}, 8, monkeypatch) == {"v3": reason}
+
+
+@pytest.mark.parametrize(
+    ("jobs", "count", "tasks", "processes"),
+    [(16, 40, [4] * 10, 4), (2, 5, [2, 2, 1], 1), (6, 7, [3, 3, 1], 2), (8, 5, [2, 2, 1], 2), (8, 1, [1], 1)],
+)
+def test_jobs_count_videos_and_a_gpu_gets_them_in_few_processes(
+    jobs: int, count: int, tasks: list[int], processes: int
+) -> None:
+    config = ExtractConfig(jobs=jobs, crop=CropConfig(device="cuda"))
+    waiting, workers_of_them = workers._shared_out(videos(count), config)
+    assert [len(task) for task in reversed(waiting)] == tasks and workers_of_them == processes
+    assert [video for task in reversed(waiting) for video in task] == videos(count)
+    assert workers._shared_out(videos(count), ExtractConfig(jobs=jobs)) == (
+        [[video] for video in reversed(videos(count))],
+        min(jobs, count),
+    )
+
+
 def test_three_bad_videos_of_eight_in_three_ways(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     plan = {"v0": "segfault", "v4": "exit", "v7": "kill"}
     expected = {"v0": "decoder_crash", "v4": "decoder_crash", "v7": "out_of_memory"}

@@ -17,7 +17,7 @@ from torchvision.ops import batched_nms
 from pipeline import cascade
 from pipeline.cascade import Cascade, max_pool
 from pipeline.config import CropConfig
-from pipeline.detector import Detector, FastDetector, build_detector
+from pipeline.detector import BATCH, Detector, FastDetector, build_detector
 from pipeline.drawing import draw_frames, draw_identity
 from pipeline.errors import PipelineError, VideoError
 from pipeline.records import Detections
@@ -234,17 +234,41 @@ def test_a_batch_finds_what_single_pictures_show(fast: FastDetector) -> None:
         np.testing.assert_allclose(batch.landmark, one.landmark, atol=0.1)
 
 
+@pytest.fixture(params=["cpu", "cuda"])
+def fixed(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> FastDetector:
+    """A detector whose batches have one shape: as on a GPU, and on one where there is one."""
+    if request.param == "cuda" and not torch.cuda.is_available():
+        pytest.skip("no GPU here")
+    monkeypatch.setitem(BATCH, "cpu", 6)
+    monkeypatch.setattr(cascade, "CPU_CHUNK", 48)
+    return FastDetector(CropConfig(device=request.param, faces="all"))
+
+
+def test_in_batches_of_one_shape_a_picture_does_not_see_the_others(fixed: FastDetector, fast: FastDetector) -> None:
+    pictures = [next(draw_frames(draw_identity(n), 1, (480, 360), seed=n))[0] for n in range(8)]
+    pictures[2] = np.random.default_rng(0).integers(0, 256, pictures[2].shape, np.uint8)  # candidates without a face
+    pictures[5] = np.tile(cv2.resize(pictures[5], None, fx=0.5, fy=0.5), (2, 2, 1))
+    alone = [fixed.detect(picture) for picture in pictures]
+    assert [len(faces) for faces in alone] == [1, 1, 0, 1, 1, 4, 1, 1]
+    for order in ([*range(8)], [7, 3, 5, 0, 2, 6, 1, 4], [5, 5, 2, 2, 0], [1, 2]):
+        for number, found in zip(order, fixed.detect_many([pictures[n] for n in order]), strict=True):
+            assert np.array_equal(found.box, alone[number].box)
+            assert np.array_equal(found.landmark, alone[number].landmark)
+            assert np.array_equal(found.prob, alone[number].prob)
+    np.testing.assert_allclose(alone[0].box, fast.detect(pictures[0]).box, atol=2)
+
+
 @pytest.mark.parametrize("fits", [1, 2, 3])
 def test_a_full_device_halves_the_batch(fits: int, monkeypatch: pytest.MonkeyPatch, fast: FastDetector) -> None:
     pictures = [next(draw_frames(draw_identity(n), 1, (320, 240), seed=n))[0] for n in range(7)]
     expected = fast.detect_many(pictures)
     real, tried = fast._detect_equal, []
 
-    def small_device(batch: list) -> list[Detections]:
+    def small_device(batch: list, pad: int) -> list[Detections]:
         tried.append(len(batch))
         if len(batch) > fits:
             raise torch.OutOfMemoryError("CUDA out of memory")
-        return real(batch)
+        return real(batch, pad)
 
     monkeypatch.setattr(fast, "_detect_equal", small_device)
     found = fast._batched(pictures, 7)
@@ -254,7 +278,7 @@ def test_a_full_device_halves_the_batch(fits: int, monkeypatch: pytest.MonkeyPat
 
 
 def test_a_device_too_small_for_one_picture_is_a_reason(monkeypatch: pytest.MonkeyPatch, fast: FastDetector) -> None:
-    def no_device(batch: list) -> list[Detections]:
+    def no_device(batch: list, pad: int) -> list[Detections]:
         raise torch.OutOfMemoryError("CUDA out of memory")
 
     monkeypatch.setattr(fast, "_detect_equal", no_device)

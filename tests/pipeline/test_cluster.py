@@ -16,6 +16,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from pipeline import cluster as on_cluster
 from pipeline import extract, workers
 from pipeline.config import CropConfig, ExtractConfig
 from pipeline.errors import UsageError
@@ -101,7 +102,7 @@ def test_a_worker_killed_midway_loses_nothing_and_repeats_nothing(
 
 
 def test_no_scheduler_is_a_usage_error(dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(workers, "SCHEDULER_SECONDS", 1)
+    monkeypatch.setattr(on_cluster, "SCHEDULER_SECONDS", 1)
     config = replace(CONFIG, scheduler="tcp://127.0.0.1:9")
     with pytest.raises(UsageError, match="no Dask scheduler answers"):
         extract.run(dataset.videos[:1], config, tmp_path)
