@@ -13,6 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from benchmarks import media
+from benchmarks.extraction import decode_all
 from benchmarks.rows import Row, alternate
 from pipeline import extract, workers
 from pipeline.config import ExtractConfig
@@ -36,6 +37,7 @@ def _two_workers(scratch: Path, small: media.Clip, large: media.Clip, full: bool
     for jobs in (1, 2):
         runs[f"start {jobs}"] = lambda jobs=jobs: _start(jobs, small.path, scratch / "starting")
         runs[f"{jobs}"] = lambda jobs=jobs: extract_all(videos, jobs, cache)
+        runs[f"decode {jobs}"] = lambda jobs=jobs: _decode_all(jobs, paths[:4])
     seconds = alternate(runs, 5 if full else 3)
     workers.stop_workers()
     shutil.rmtree(cache, ignore_errors=True)
@@ -43,7 +45,17 @@ def _two_workers(scratch: Path, small: media.Clip, large: media.Clip, full: bool
     size = sum(path.stat().st_size for path in paths) / len(paths)
     start = seconds["start 2"].wall
     note = f"{len(videos)} videos, half 720p half 1080p: {one:.1f} s and {two:.1f} s; starting two took {start:.1f} s"
-    return [Row("two workers", "one worker", one / two, 1.8, note), *cluster(one / len(videos), size)]
+    plain = seconds["decode 1"].wall / seconds["decode 2"].wall
+    return [
+        Row("two workers", "one worker", one / two, 1.8, note),
+        Row("two plain decodes at a time", "one", plain, 0, "what this machine gives to two processes"),
+        *cluster(one / len(videos), size),
+    ]
+
+
+def _decode_all(jobs: int, paths: list[Path]) -> None:
+    """Plain sequential decodes in the same processes."""
+    list(workers.worker_pool(jobs, ExtractConfig()).map(decode_all, paths))
 
 
 def _start(jobs: int, path: Path, folder: Path) -> None:

@@ -22,6 +22,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from pipeline.errors import PipelineError
+from pipeline.reduce import halve
 
 THRESHOLDS = (0.6, 0.7, 0.7)
 FACTOR = 0.709
@@ -227,12 +228,6 @@ def _halves(pictures: Sequence[NDArray[np.uint8]], least: int) -> Iterator[list[
         yield pictures
 
 
-def halve(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """(H, W, 3) -> (H // 2, W // 2, 3), each pixel the mean of 2 x 2; an odd last row or column is left out."""
-    height, width = (length // 2 for length in picture.shape[:2])
-    return cv2.resize(picture[: 2 * height, : 2 * width], (width, height), interpolation=cv2.INTER_AREA)
-
-
 class Cascade:
     """P-Net, R-Net and O-Net over pictures of equal size.
 
@@ -253,7 +248,7 @@ class Cascade:
     def __call__(
         self, full: Sequence[NDArray], small: Sequence[NDArray], min_face: int, candidates: int, pad: int = 0
     ) -> list[tuple[NDArray, NDArray, NDArray]]:
-        levels = [full, small, *_halves(small, 2 * REFINED)]
+        levels = [full, small, *_halves(small, REFINED)]
         box, group = self._propose(levels[1:], min_face, candidates, pad)
         (height, width), (h, w) = full[0].shape[:2], small[0].shape[:2]
         box = _square(box * np.array([width / w, height / h] * 2))
@@ -299,17 +294,23 @@ class Cascade:
         inside = np.flatnonzero((high > low).all(1))
         low, high, group = low[inside], high[inside], group[inside]
         shrink = np.array([w / width, h / height])
-        # From the smallest pictures in which a box is still so much larger than the network wants it that half a
-        # pixel at its edge does not matter: twice in the small pictures, four times in their halves.
+        # From the smallest pictures in which a box is still as large as the network wants it, else from the full.
         room = ((high - low) * shrink).min(1) / side
-        level = np.clip(np.log2(room) - 1, room >= 2, len(levels) - 1).astype(np.int64)
+        level = np.clip(np.floor(np.log2(room)) + 1, 0, len(levels) - 1).astype(np.int64)
         scale = np.array([[1, 1], *(shrink / 2**n for n in range(len(levels) - 1))])[level]
-        edges = [np.rint(at * scale).astype(np.int64) for at in (low, high)]
+        low, high = low * scale, high * scale
+        step = (high - low) / side
         crops = np.empty((len(inside), side, side, 3), np.uint8)
-        for crop, (n, number, x1, y1, x2, y2) in zip(
-            crops, np.column_stack([level, group, *edges]).tolist(), strict=True
-        ):
-            cv2.resize(levels[n][number][y1:y2, x1:x2], (side, side), dst=crop, interpolation=cv2.INTER_AREA)
+        # (n, 2, 3): pixel of a crop -> place in its picture, where whole numbers are the middles of pixels
+        places = np.stack([step[:, :1] * [1, 0], step[:, 1:] * [0, 1], low + step / 2 - 0.5], 2)
+        how = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+        sources = [levels[n][number] for n, number in zip(level.tolist(), group.tolist(), strict=True)]
+        for crop, source, place in zip(crops, sources, places, strict=True):
+            cv2.warpAffine(source, place, (side, side), dst=crop, flags=how, borderMode=cv2.BORDER_REPLICATE)
+        # Where two pixels lie further apart than 2, others would be jumped over.
+        for n in np.flatnonzero(step.max(1) > 2):
+            (x1, y1), (x2, y2) = np.rint([low[n], high[n]]).astype(int)
+            cv2.resize(sources[n][y1:y2, x1:x2], (side, side), dst=crops[n], interpolation=cv2.INTER_AREA)
         said = [net(crops[k : k + self.chunk], pad).cpu().numpy() for k in range(0, len(crops), self.chunk)]
         columns = len(net.head[1])
         return inside, np.concatenate(said) if said else np.empty((0, columns), np.float32)

@@ -9,8 +9,8 @@ from functools import cache
 from importlib.metadata import version
 from typing import Literal
 
-# Raise when the meaning of a cached group changes; old caches then get another key, never a wrong reading.
-CACHE_FORMAT = 2
+# Raise when what is found, cut or written changes; old caches then get another key, never a wrong reading.
+CACHE_FORMAT = 3
 
 # Libraries that decide pixels or boxes; major.minor, because a patch release that changes them is a bug of theirs.
 PIXEL_LIBRARIES = ("av", "opencv-python-headless", "torch", "facenet-pytorch", "scipy")

@@ -10,15 +10,15 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Protocol
 
-import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from pipeline.cascade import FACTOR, THRESHOLDS, Cascade, halve
+from pipeline.cascade import FACTOR, THRESHOLDS, Cascade
 from pipeline.config import CropConfig
 from pipeline.errors import VideoError
 from pipeline.records import Detections
+from pipeline.reduce import reduce_to
 
 # Where one person is wanted, faces from LARGE times the smallest size are looked for first, and all sizes only where
 # none of these is SURE and CLEARLY above that size: the smallest sizes take three quarters of the first network's
@@ -64,11 +64,7 @@ def _reduce(pixels: NDArray[np.uint8], detect_size: int) -> NDArray[np.uint8]:
     if not detect_size or max(height, width) <= detect_size:
         return pixels
     scale = detect_size / max(height, width)
-    size = max(1, round(width * scale)), max(1, round(height * scale))
-    # Averaging 2 x 2 px is fast, averaging 1.5 x 1.5 is five times slower than interpolating what is left.
-    while min(pixels.shape[1] / size[0], pixels.shape[0] / size[1]) >= 2:
-        pixels = halve(pixels)
-    return cv2.resize(pixels, size, interpolation=cv2.INTER_LINEAR)
+    return reduce_to(pixels, max(1, round(width * scale)), max(1, round(height * scale)))
 
 
 def _detections(box: NDArray, landmark: NDArray, prob: NDArray) -> Detections:

@@ -191,10 +191,10 @@ def test_faces_smaller_than_min_face_are_not_looked_for(media: Path) -> None:
 
 
 def test_small_faces_are_found_alone_and_beside_a_large_one_where_all_are_wanted() -> None:
-    small, _ = next(draw_frames(draw_identity(1), 1, (640, 360), face=0.16))
+    small, _ = next(draw_frames(draw_identity(1), 1, (640, 360), face=0.12))
     large, _ = next(draw_frames(draw_identity(2), 1, (640, 360), face=0.7))
     both = np.concatenate([small, large], 1)
-    one, every = (build_detector(CropConfig(detect_size=0, min_face=50, faces=who)) for who in ("main", "all"))
+    one, every = (build_detector(CropConfig(detect_size=0, min_face=36, faces=who)) for who in ("main", "all"))
     assert len(one.detect(small)) == len(every.detect(small)) == 1
     assert np.array_equal(one.detect(small).box, every.detect(small).box)
     assert len(every.detect(both)) == 2 and len(one.detect(both)) == 1
