@@ -22,6 +22,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from pipeline.errors import PipelineError
+from pipeline.records import View
 from pipeline.reduce import halve
 
 THRESHOLDS = (0.6, 0.7, 0.7)
@@ -228,10 +229,27 @@ def _halves(pictures: Sequence[NDArray[np.uint8]], least: int) -> Iterator[list[
         yield pictures
 
 
+class _Sizes:
+    """The pictures of a batch in all sizes: the whole ones, the reduced ones, and halves of these.
+
+    reduced: level 1, 2 ...   whole: (width, height) px.   shrink: (2,) from whole to level 1.   scale: of each level.
+    """
+
+    def __init__(self, full: Sequence[View], small: Sequence[NDArray[np.uint8]]) -> None:
+        self.full, self.reduced = full, [small, *_halves(small, REFINED)]
+        self.whole = np.array([full[0].width, full[0].height])
+        self.shrink = np.array(small[0].shape[1::-1]) / self.whole
+        self.scale = np.array([[1, 1], *(self.shrink / 2**n for n in range(len(self.reduced)))])
+
+    def picture(self, level: int, number: int) -> NDArray[np.uint8]:
+        """One of them; a whole one is level 0, and converted only where a small face is to be read from it."""
+        return self.reduced[level - 1][number] if level else self.full[number].pixels()
+
+
 class Cascade:
     """P-Net, R-Net and O-Net over pictures of equal size.
 
-    __call__(full, small, min_face, candidates): full (B) pictures (H, W, 3), small the same reduced to (h, w, 3);
+    __call__(full, small, min_face, candidates): full B views of (H, W, 3), small the same reduced to (h, w, 3) uint8;
     faces are looked for in `small` (min_face in its pixels) and returned in pixels of `full`: for each picture
     box (F, 4), landmark (F, 5, 2), prob (F,), float64, no order.
     pad: at least B, to which every batch of pictures is filled up, as those of crops are to `chunk`, so that a
@@ -246,15 +264,14 @@ class Cascade:
 
     @torch.inference_mode()
     def __call__(
-        self, full: Sequence[NDArray], small: Sequence[NDArray], min_face: int, candidates: int, pad: int = 0
+        self, full: Sequence[View], small: Sequence[NDArray], min_face: int, candidates: int, pad: int = 0
     ) -> list[tuple[NDArray, NDArray, NDArray]]:
-        levels = [full, small, *_halves(small, REFINED)]
-        box, group = self._propose(levels[1:], min_face, candidates, pad)
-        (height, width), (h, w) = full[0].shape[:2], small[0].shape[:2]
-        box = _square(box * np.array([width / w, height / h] * 2))
+        sizes = _Sizes(full, small)
+        box, group = self._propose(sizes.reduced, min_face, candidates, pad)
+        box = _square(box / np.tile(sizes.shrink, 2))
         room = self.chunk if pad else 0
-        box, group = self._refine(levels, box, group, room)
-        box, landmark, prob, group = self._output(levels, box, group, room)
+        box, group = self._refine(sizes, box, group, room)
+        box, landmark, prob, group = self._output(sizes, box, group, room)
         faces = []
         for number in range(len(full)):
             mine = np.flatnonzero(group == number)
@@ -284,27 +301,23 @@ class Cascade:
             kept = np.concatenate([kept[group[kept] == number][:candidates] for number in range(len(levels[0]))])
         return _shift(box[kept], every[kept, 5:9], 0), group[kept].astype(np.int64)
 
-    def _look(
-        self, net: Net, side: int, levels: Sequence[Sequence[NDArray]], box: NDArray, group: NDArray, pad: int
-    ) -> tuple:
+    def _look(self, net: Net, side: int, sizes: _Sizes, box: NDArray, group: NDArray, pad: int) -> tuple:
         """One network on the boxes that lie in their picture: which of them (m,), and what it said (m, 5 or 15)."""
-        (height, width), (h, w) = (level[0].shape[:2] for level in levels[:2])
         edge = np.trunc(np.clip(box, -1e6, 1e6)).astype(np.int64)
-        low, high = np.maximum(edge[:, :2], 1) - 1, np.minimum(edge[:, 2:], (width, height))
+        low, high = np.maximum(edge[:, :2], 1) - 1, np.minimum(edge[:, 2:], sizes.whole)
         inside = np.flatnonzero((high > low).all(1))
         low, high, group = low[inside], high[inside], group[inside]
-        shrink = np.array([w / width, h / height])
         # From the smallest pictures in which a box is still as large as the network wants it, else from the full.
-        room = ((high - low) * shrink).min(1) / side
-        level = np.clip(np.floor(np.log2(room)) + 1, 0, len(levels) - 1).astype(np.int64)
-        scale = np.array([[1, 1], *(shrink / 2**n for n in range(len(levels) - 1))])[level]
+        room = ((high - low) * sizes.shrink).min(1) / side
+        level = np.clip(np.floor(np.log2(room)) + 1, 0, len(sizes.reduced)).astype(np.int64)
+        scale = sizes.scale[level]
         low, high = low * scale, high * scale
         step = (high - low) / side
         crops = np.empty((len(inside), side, side, 3), np.uint8)
         # (n, 2, 3): pixel of a crop -> place in its picture, where whole numbers are the middles of pixels
         places = np.stack([step[:, :1] * [1, 0], step[:, 1:] * [0, 1], low + step / 2 - 0.5], 2)
         how = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
-        sources = [levels[n][number] for n, number in zip(level.tolist(), group.tolist(), strict=True)]
+        sources = [sizes.picture(n, number) for n, number in zip(level.tolist(), group.tolist(), strict=True)]
         for crop, source, place in zip(crops, sources, places, strict=True):
             cv2.warpAffine(source, place, (side, side), dst=crop, flags=how, borderMode=cv2.BORDER_REPLICATE)
         # Where two pixels lie further apart than 2, others would be jumped over.
@@ -315,17 +328,17 @@ class Cascade:
         columns = len(net.head[1])
         return inside, np.concatenate(said) if said else np.empty((0, columns), np.float32)
 
-    def _refine(self, levels: Sequence, box: NDArray, group: NDArray, pad: int) -> tuple[NDArray, NDArray]:
+    def _refine(self, sizes: _Sizes, box: NDArray, group: NDArray, pad: int) -> tuple[NDArray, NDArray]:
         """Second network: the boxes it believes in, moved and squared, px of the full pictures."""
-        inside, said = self._look(self.rnet, REFINED, levels, box, group, pad)
+        inside, said = self._look(self.rnet, REFINED, sizes, box, group, pad)
         said, inside = said[sure := said[:, 0] > _logit(THRESHOLDS[1])], inside[sure]
         box, group = box[inside], group[inside]
         kept = _suppress(box, said[:, 0], group, 0.7)
         return _square(_shift(box[kept], said[kept, 1:5], 1)), group[kept]
 
-    def _output(self, levels: Sequence, box: NDArray, group: NDArray, pad: int) -> tuple:
+    def _output(self, sizes: _Sizes, box: NDArray, group: NDArray, pad: int) -> tuple:
         """Third network: box (n, 4), landmark (n, 5, 2), prob (n,) and picture (n,) of what it believes in."""
-        inside, said = self._look(self.onet, 2 * REFINED, levels, box, group, pad)
+        inside, said = self._look(self.onet, 2 * REFINED, sizes, box, group, pad)
         said, inside = said[sure := said[:, 0] > _logit(THRESHOLDS[2])], inside[sure]
         box = box[inside]
         corner, side = box[:, :2], box[:, 2:] - box[:, :2] + 1

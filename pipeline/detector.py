@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from pipeline.cascade import FACTOR, THRESHOLDS, Cascade
 from pipeline.config import CropConfig
 from pipeline.errors import VideoError
-from pipeline.records import Detections
-from pipeline.reduce import reduce_to
+from pipeline.records import Detections, View
+from pipeline.reduce import Whole, reduce_to
 
 # Where one person is wanted, faces from LARGE times the smallest size are looked for first, and all sizes only where
 # none of these is SURE and CLEARLY above that size: the smallest sizes take three quarters of the first network's
@@ -33,11 +33,11 @@ BATCH = {"cpu": 0, "cuda": 32}
 class Detector(Protocol):
     """What find_crops needs: faces of one picture, or of several at once."""
 
-    def detect(self, pixels: NDArray[np.uint8]) -> Detections:
+    def detect(self, picture: NDArray[np.uint8] | View) -> Detections:
         """Faces of one picture (H, W, 3) uint8 RGB, largest first, in its pixels."""
         ...
 
-    def detect_many(self, pictures: Sequence[NDArray[np.uint8]]) -> list[Detections]:
+    def detect_many(self, pictures: Sequence[NDArray[np.uint8] | View]) -> list[Detections]:
         """The same for several pictures of any sizes, in order."""
         ...
 
@@ -56,15 +56,18 @@ def _one_thread() -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def _reduce(pixels: NDArray[np.uint8], detect_size: int) -> NDArray[np.uint8]:
+def _view(picture: NDArray[np.uint8] | View) -> View:
+    return Whole(picture) if isinstance(picture, np.ndarray) else picture
+
+
+def _reduce(view: View, detect_size: int) -> NDArray[np.uint8]:
     """(H, W, 3) -> (h, w, 3) with a long side of detect_size px; never enlarged, 0 leaves it alone."""
-    if pixels.ndim != 3 or pixels.shape[2] != 3 or pixels.dtype != np.uint8:
-        raise ValueError(f"detector: a picture is (H, W, 3) uint8 RGB, got {pixels.shape} {pixels.dtype}")
-    height, width = pixels.shape[:2]
-    if not detect_size or max(height, width) <= detect_size:
-        return pixels
-    scale = detect_size / max(height, width)
-    return reduce_to(pixels, max(1, round(width * scale)), max(1, round(height * scale)))
+    if not detect_size or max(view.height, view.width) <= detect_size:
+        return view.pixels()
+    scale = detect_size / max(view.height, view.width)
+    width, height = max(1, round(view.width * scale)), max(1, round(view.height * scale))
+    twice = min(view.width / width, view.height / height) >= 2
+    return reduce_to(view.half() if twice else view.pixels(), width, height)
 
 
 def _detections(box: NDArray, landmark: NDArray, prob: NDArray) -> Detections:
@@ -94,56 +97,57 @@ class FastDetector:
         self.cascade = Cascade(config.device)
         self.batch = BATCH[config.device]
 
-    def detect(self, pixels: NDArray[np.uint8]) -> Detections:
+    def detect(self, picture: NDArray[np.uint8] | View) -> Detections:
         """Faces of one picture (H, W, 3) uint8 RGB, largest first, in its pixels.
 
         Raises: VideoError("out_of_memory") if even one picture does not fit the device.
         """
-        return self.detect_many([pixels])[0]
+        return self.detect_many([picture])[0]
 
-    def detect_many(self, pictures: Sequence[NDArray[np.uint8]]) -> list[Detections]:
+    def detect_many(self, pictures: Sequence[NDArray[np.uint8] | View]) -> list[Detections]:
         """The same for several pictures; those of equal size share a batch, which is halved when memory runs out."""
         found: list[Detections] = [_nothing()] * len(pictures)
-        sizes: dict[tuple[int, ...], list[int]] = {}
-        for number, picture in enumerate(pictures):
-            sizes.setdefault(picture.shape, []).append(number)
+        views = [_view(picture) for picture in pictures]
+        sizes: dict[tuple[int, int], list[int]] = {}
+        for number, view in enumerate(views):
+            sizes.setdefault((view.height, view.width), []).append(number)
         with _one_thread():
             for numbers in sizes.values():
-                faces_of = self._batched([pictures[n] for n in numbers], self.batch or len(numbers))
+                faces_of = self._batched([views[n] for n in numbers], self.batch or len(numbers))
                 for number, faces in zip(numbers, faces_of, strict=True):
                     found[number] = faces
         return found
 
-    def _batched(self, pictures: list[NDArray[np.uint8]], step: int) -> list[Detections]:
+    def _batched(self, views: list[View], step: int) -> list[Detections]:
         found: list[Detections] = []
-        while len(found) < len(pictures):
+        while len(found) < len(views):
             try:
-                found += self._detect_equal(pictures[len(found) : len(found) + step], step if self.batch else 0)
+                found += self._detect_equal(views[len(found) : len(found) + step], step if self.batch else 0)
             except torch.OutOfMemoryError as error:
                 if step == 1:
-                    height, width = pictures[0].shape[:2]
-                    raise VideoError("out_of_memory", f"detecting faces in one {width}x{height} picture") from error
+                    one = f"one {views[0].width}x{views[0].height} picture"
+                    raise VideoError("out_of_memory", f"detecting faces in {one}") from error
                 step = (step + 1) // 2
         return found
 
-    def _detect_equal(self, pictures: list[NDArray[np.uint8]], pad: int) -> list[Detections]:
-        small = [_reduce(p, self.config.detect_size) for p in pictures]
-        found = [_nothing()] * len(pictures)
+    def _detect_equal(self, views: list[View], pad: int) -> list[Detections]:
+        small = [_reduce(view, self.config.detect_size) for view in views]
+        found = [_nothing()] * len(views)
         if self.config.faces == "main":
-            found = self._search(pictures, small, LARGE * self.config.min_face, pad)
-        clear = CLEARLY * LARGE * self.config.min_face * pictures[0].shape[1] / small[0].shape[1]
+            found = self._search(views, small, LARGE * self.config.min_face, pad)
+        clear = CLEARLY * LARGE * self.config.min_face * views[0].width / small[0].shape[1]
         sure = [faces.box[faces.prob >= SURE] for faces in found]
         rest = [n for n, box in enumerate(sure) if not (box[:, 2:] - box[:, :2] >= clear).all(1).any()]
-        finer = self._search([pictures[n] for n in rest], [small[n] for n in rest], self.config.min_face, pad)
+        finer = self._search([views[n] for n in rest], [small[n] for n in rest], self.config.min_face, pad)
         for number, faces in zip(rest, finer, strict=True):
             found[number] = faces
         return found
 
-    def _search(self, pictures: list[NDArray], small: list[NDArray], min_face: int, pad: int) -> list[Detections]:
+    def _search(self, views: list[View], small: list[NDArray], min_face: int, pad: int) -> list[Detections]:
         """All faces of at least min_face px of the small pictures."""
-        if not pictures or min(small[0].shape[:2]) < min_face:
-            return [_nothing()] * len(pictures)
-        faces = self.cascade(pictures, small, min_face, self.config.candidates, pad)
+        if not views or min(small[0].shape[:2]) < min_face:
+            return [_nothing()] * len(views)
+        faces = self.cascade(views, small, min_face, self.config.candidates, pad)
         return [_detections(*face) for face in faces]
 
 
@@ -162,12 +166,13 @@ class StockDetector:
             device=torch.device(config.device),
         )
 
-    def detect(self, pixels: NDArray[np.uint8]) -> Detections:
+    def detect(self, picture: NDArray[np.uint8] | View) -> Detections:
         """Faces of one picture (H, W, 3) uint8 RGB, largest first, in its pixels.
 
         Raises: VideoError("out_of_memory") if the picture does not fit the device.
         """
-        small = _reduce(pixels, self.config.detect_size)
+        view = _view(picture)
+        small = _reduce(view, self.config.detect_size)
         if min(small.shape[:2]) < self.config.min_face:
             return _nothing()  # MTCNN would raise from an empty pyramid
         with _one_thread():
@@ -178,12 +183,12 @@ class StockDetector:
                 raise VideoError("out_of_memory", f"detecting faces in one {width}x{height} picture") from error
         if box is None:
             return _nothing()
-        scale = np.array([pixels.shape[1] / small.shape[1], pixels.shape[0] / small.shape[0]])
+        scale = np.array([view.width / small.shape[1], view.height / small.shape[0]])
         # With numpy 2 the arrays come as dtype object.
         box, landmark = np.asarray(box, np.float64), np.asarray(landmark, np.float64)
         return _detections(box * np.tile(scale, 2), (landmark + 0.5) * scale - 0.5, np.asarray(prob, np.float64))
 
-    def detect_many(self, pictures: Sequence[NDArray[np.uint8]]) -> list[Detections]:
+    def detect_many(self, pictures: Sequence[NDArray[np.uint8] | View]) -> list[Detections]:
         """The same for several pictures, one after the other: batches were measured to gain nothing here."""
         return [self.detect(picture) for picture in pictures]
 

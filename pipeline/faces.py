@@ -221,7 +221,7 @@ def _groups(clips: Iterable[Frames], device: str) -> Iterator[list[Frames]]:
 def _searched(clips: Iterable[Frames], detector: Detector, config: CropConfig) -> Iterator[_Clip]:
     """Detect on each clip's middle frame and cut out; a group's frames go before the next one is asked for."""
     for group in _groups(clips, config.device):
-        found = detector.detect_many([clip.picture(len(clip) // 2) for clip in group])
+        found = detector.detect_many([clip.view(len(clip) // 2) for clip in group])
         while group:
             yield _cut_out(group.pop(0), found.pop(0), config, trusted=False)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -109,6 +109,21 @@ class VideoInfo:
     numbers: NDArray[np.int64] | None = field(default=None, compare=False, repr=False)
 
 
+class View(Protocol):
+    """A picture that is converted when somebody looks at it. height, width: px of the whole."""
+
+    height: int
+    width: int
+
+    def pixels(self) -> NDArray[np.uint8]:
+        """All of it, (H, W, 3) uint8 RGB."""
+        ...
+
+    def half(self) -> NDArray[np.uint8]:
+        """(H // 2, W // 2, 3), each pixel the mean of 2 x 2."""
+        ...
+
+
 @dataclass(frozen=True)
 class Frames:
     """Consecutive decoded frames of one video, upright and in display order.
@@ -135,6 +150,10 @@ class Frames:
     def picture(self, number: int) -> NDArray[np.uint8]:
         """One frame, (H, W, 3)."""
         return self.pixels[number]
+
+    def view(self, number: int) -> NDArray[np.uint8] | View:
+        """The same for the detector, which may want a smaller picture only."""
+        return self.picture(number)
 
     def part(self, left: int, top: int, right: int, bottom: int) -> Sequence[NDArray[np.uint8]]:
         """[top:bottom, left:right] of every frame."""

@@ -13,6 +13,22 @@ def halve(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return cv2.resize(picture[: 2 * height, : 2 * width], (width, height), interpolation=cv2.INTER_AREA)
 
 
+class Whole:
+    """A picture in memory, in the words of records.View."""
+
+    def __init__(self, pixels: NDArray[np.uint8]) -> None:
+        if pixels.ndim != 3 or pixels.shape[2] != 3 or pixels.dtype != np.uint8:
+            raise ValueError(f"a picture is (H, W, 3) uint8 RGB, got {pixels.shape} {pixels.dtype}")
+        self.height, self.width = pixels.shape[:2]
+        self._pixels = pixels
+
+    def pixels(self) -> NDArray[np.uint8]:
+        return self._pixels
+
+    def half(self) -> NDArray[np.uint8]:
+        return halve(self._pixels)
+
+
 def reduce_to(picture: NDArray[np.uint8], width: int, height: int) -> NDArray[np.uint8]:
     """(H, W, 3) -> (height, width, 3): halved as often as that is still larger, the rest is interpolated.
 

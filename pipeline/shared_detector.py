@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.detector import Detector
-from pipeline.records import Detections
+from pipeline.records import Detections, View
 
 # Seconds to wait for the other videos: they may be decoding, or be busy with something that takes long.
 PATIENCE = 0.02
@@ -29,7 +29,7 @@ class SharedDetector:
         self.detector = detector
         self._lock = threading.RLock()
         self._seats = 0
-        self._asked: list[tuple[Sequence[NDArray[np.uint8]], Future[list[Detections]]]] = []
+        self._asked: list[tuple[Sequence[NDArray[np.uint8] | View], Future[list[Detections]]]] = []
 
     @contextmanager
     def seat(self) -> Iterator[None]:
@@ -43,11 +43,11 @@ class SharedDetector:
                 self._seats -= 1
                 self._answer_if_complete()
 
-    def detect(self, pixels: NDArray[np.uint8]) -> Detections:
+    def detect(self, picture: NDArray[np.uint8] | View) -> Detections:
         """Faces of one picture (H, W, 3) uint8 RGB, largest first, in its pixels."""
-        return self.detect_many([pixels])[0]
+        return self.detect_many([picture])[0]
 
-    def detect_many(self, pictures: Sequence[NDArray[np.uint8]]) -> list[Detections]:
+    def detect_many(self, pictures: Sequence[NDArray[np.uint8] | View]) -> list[Detections]:
         """The same for several pictures of any sizes, in order; raises what the detector raises for these."""
         mine: Future[list[Detections]] = Future()
         with self._lock:

@@ -21,6 +21,7 @@ from pipeline.detector import BATCH, Detector, FastDetector, build_detector
 from pipeline.drawing import draw_frames, draw_identity
 from pipeline.errors import PipelineError, VideoError
 from pipeline.records import Detections
+from pipeline.reduce import Whole
 
 ROOT = Path(__file__).parent.parent.parent
 
@@ -227,7 +228,7 @@ def test_many_pictures_are_the_single_pictures(media: Path, detector: Detector) 
 
 def test_a_batch_finds_what_single_pictures_show(fast: FastDetector) -> None:
     pictures = [next(draw_frames(draw_identity(n), 1, (480, 360), seed=n))[0] for n in range(5)]
-    for batch, picture in zip(fast._batched(pictures, 5), pictures, strict=True):
+    for batch, picture in zip(fast._batched([Whole(picture) for picture in pictures], 5), pictures, strict=True):
         one = fast.detect(picture)
         assert len(batch) == len(one) == 1
         np.testing.assert_allclose(batch.box, one.box, atol=0.1)
@@ -271,7 +272,7 @@ def test_a_full_device_halves_the_batch(fits: int, monkeypatch: pytest.MonkeyPat
         return real(batch, pad)
 
     monkeypatch.setattr(fast, "_detect_equal", small_device)
-    found = fast._batched(pictures, 7)
+    found = fast._batched([Whole(picture) for picture in pictures], 7)
     assert tried[0] == 7 and sum(n for n in tried if n <= fits) == 7
     for a, b in zip(found, expected, strict=True):
         np.testing.assert_allclose(a.box, b.box, atol=0.1)
@@ -283,7 +284,7 @@ def test_a_device_too_small_for_one_picture_is_a_reason(monkeypatch: pytest.Monk
 
     monkeypatch.setattr(fast, "_detect_equal", no_device)
     with pytest.raises(VideoError, match="64x48") as error:
-        fast._batched([np.zeros((48, 64, 3), np.uint8)] * 4, 4)
+        fast._batched([Whole(np.zeros((48, 64, 3), np.uint8))] * 4, 4)
     assert error.value.reason == "out_of_memory"
 
 

@@ -10,7 +10,7 @@ import pytest
 from pipeline.config import Limits
 from pipeline.decode import decode_clips, scan
 from pipeline.faces import TEMPLATE, align_transform, crop_clip, crop_frames
-from pipeline.frames import LazyFrames
+from pipeline.frames import LazyFrames, Picture
 from pipeline.records import Frames
 from pipeline.tracks import shrink, sparse_step, thumbnail
 from tests.pipeline.drawn_videos import Recipe, write_video
@@ -33,6 +33,10 @@ def path(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
 def one_clip(path: Path) -> LazyFrames:
     (clip,) = decode_clips(path, scan(path, Limits()), np.array([[2, 3, 4]]))
     return clip
+
+
+def is_444(view: Picture) -> bool:
+    return view.frame.format.name == "yuv444p"
 
 
 def test_parts_and_single_pictures_are_the_whole(path: Path) -> None:
@@ -61,6 +65,20 @@ def test_sparse_pictures_are_the_pictures_seen_from_afar(path: Path) -> None:
             assert np.abs(seen - expected).max() <= 5
     small = shrink(clip.sparse(sparse_step(*clip.size))[1])
     assert np.abs(small.astype(int) - thumbnail(whole[1])).max() <= 5
+
+
+def test_a_view_is_the_picture_and_its_half_the_mean_of_two_by_two(path: Path) -> None:
+    whole = one_clip(path).pixels[1]
+    height, width = (length // 2 for length in whole.shape[:2])
+    means = whole[: 2 * height, : 2 * width].reshape(height, 2, width, 2, 3).mean((1, 3))
+    view = one_clip(path).view(1)
+    assert (view.height, view.width) == whole.shape[:2]
+    half = view.half()
+    off = np.abs(half - means)
+    assert half.shape == means.shape and off.mean() < 0.8
+    # 4:4:4 is made smaller before it is converted: colours that RGB cannot show are cut off later.
+    assert (off <= 2).mean() > 0.99 and off.max() <= (16 if is_444(view) else 0.5)
+    assert np.array_equal(view.pixels(), whole) and np.abs(view.half() - means).max() <= 0.5
 
 
 @pytest.mark.parametrize("side", [30.0, 90.0, 170.0, 600.0])
@@ -93,3 +111,4 @@ def test_frames_in_memory_answer_the_same_questions() -> None:
     assert clip.size == (20, 30) and len(clip) == 3
     assert np.array_equal(clip.part(4, 2, 9, 11), pixels[:, 2:11, 4:9])
     assert np.array_equal(clip.sparse(4), pixels[:, ::4, ::4]) and np.array_equal(clip.picture(2), pixels[2])
+    assert np.array_equal(clip.view(1), pixels[1])
