@@ -286,7 +286,7 @@ def _encoder(name: str, codec: str) -> Encoder:
     if codec == "none":
         return with_crc
     compact = codec == "compact" and name == "crops"
-    return packed(level=1 if compact else _level(name), rows=compact)
+    return packed(level=FAST_LEVEL if name == "crops" and not compact else 1, rows=compact)
 
 
 def _pipeline(name: str, codec: str) -> tuple[list | None, list]:
@@ -295,12 +295,8 @@ def _pipeline(name: str, codec: str) -> tuple[list | None, list]:
         return None, [Crc32cCodec()]
     if codec == "compact" and name == "crops":
         return [TransposeCodec(order=ROWS_FIRST), RowDelta()], [ZstdCodec(level=1, checksum=True)]
-    return None, [ZstdCodec(level=_level(name), checksum=True)]
-
-
-def _level(name: str) -> int:
-    """Of plain zstd: masks get much smaller, bands hardly (0.94 of raw at level 1)."""
-    return 1 if name == "masks" else FAST_LEVEL
+    level = FAST_LEVEL if name == "crops" else 1
+    return None, [ZstdCodec(level=level, checksum=True)]
 
 
 def _expected_metadata(name: str, shape: tuple[int, ...], codec: str) -> dict[str, Any]:

@@ -25,8 +25,9 @@ from pipeline.reduce import Whole, reduce_to
 # work, but a face at the edge of the search is placed less well (landmarks 0.09 against 0.06 of the eye distance).
 LARGE, SURE, CLEARLY = 2, 0.95, 1.25
 
-# Pictures that a GPU sees at once. No batch has another shape there, few pictures are filled up with black ones: what
-# is found in one video must not depend on the videos that share its batches. On a CPU that work would cost time.
+# Pictures that a GPU sees at once. Unless memory runs out no batch has another shape there, few pictures are filled
+# up with black ones: what is found in one video must not depend on the videos that share its batches. On a CPU that
+# work would cost time.
 BATCH = {"cpu": 0, "cuda": 32}
 
 

@@ -54,7 +54,7 @@ class Picture:
         4:4:4 is made smaller before it is converted: the detector rarely needs more, and a whole picture of 1920x1080
         takes 6 ms. 4:2:0 has a fast conversion, and would lose colour.
         """
-        if self._pixels is not None or self.chroma != 0:
+        if self.chroma != 0:
             return halve(self.pixels())
         small = VideoFrame(self.width // 2, self.height // 2, self.frame.format.name)
         small.colorspace, small.color_range = self.frame.colorspace, self.frame.color_range

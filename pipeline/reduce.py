@@ -32,8 +32,11 @@ class Whole:
 def reduce_to(picture: NDArray[np.uint8], width: int, height: int) -> NDArray[np.uint8]:
     """(H, W, 3) -> (height, width, 3): halved as often as that is still larger, the rest is interpolated.
 
-    Averaging 2 x 2 pixels is fast, averaging 1.5 x 1.5 is five times slower than interpolating what is left.
+    Averaging 2 x 2 pixels is fast, averaging 1.5 x 1.5 is five times slower than interpolating what is left. Where
+    one side is still more than twice too long, that would jump over pixels: then it is averaged all the same.
     """
     while min(picture.shape[1] / width, picture.shape[0] / height) >= 2:
         picture = halve(picture)
-    return cv2.resize(picture, (width, height), interpolation=cv2.INTER_LINEAR)
+    jumps = max(picture.shape[1] / width, picture.shape[0] / height) > 2
+    how = cv2.INTER_AREA if jumps else cv2.INTER_LINEAR
+    return cv2.resize(picture, (width, height), interpolation=how)

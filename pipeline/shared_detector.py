@@ -50,16 +50,19 @@ class SharedDetector:
     def detect_many(self, pictures: Sequence[NDArray[np.uint8] | View]) -> list[Detections]:
         """The same for several pictures of any sizes, in order; raises what the detector raises for these."""
         mine: Future[list[Detections]] = Future()
-        with self._lock:
-            self._asked.append((pictures, mine))
-            self._answer_if_complete()
         try:
-            return mine.result(PATIENCE)
-        except TimeoutError:
-            with self._lock:  # who holds it may be answering just now
-                if not mine.done():
-                    self._answer()
-        return mine.result()
+            with self._lock:
+                self._asked.append((pictures, mine))
+                self._answer_if_complete()
+            try:
+                return mine.result(PATIENCE)
+            except TimeoutError:
+                with self._lock:  # who holds it may be answering just now
+                    if not mine.done():
+                        self._answer()
+            return mine.result()
+        finally:
+            del mine  # a fault knows this frame: a circle that would keep the pictures
 
     def _answer_if_complete(self) -> None:
         if self._asked and len(self._asked) >= self._seats:
@@ -77,6 +80,8 @@ class SharedDetector:
                 for one in asked:
                     self._asked = [one]
                     self._answer()
+                    del one
+            del asked
             return
         for pictures, answer in asked:
             answer.set_result(found[: len(pictures)])

@@ -77,7 +77,7 @@ def _shared_out(videos: Sequence[Video], config: ExtractConfig) -> tuple[list[li
     """
     beside, at_a_time = BESIDE[config.crop.device], worker_count(config.jobs)
     workers = min(-(-at_a_time // beside), max(1, len(videos)))
-    beside = min(beside, -(-at_a_time // workers), max(1, len(videos) // workers))
+    beside = max(1, min(beside, at_a_time // workers, len(videos) // workers))
     return [list(videos[k : k + beside]) for k in range(0, len(videos), beside)][::-1], workers
 
 
@@ -117,10 +117,16 @@ def _until_a_crash(
             if isinstance(future.exception(), BrokenProcessPool):
                 interrupted += videos
                 broken = True
-            elif len(videos) > 1 and isinstance(future.exception(), Exception) and not _ends_all(future.exception()):
-                yield from _each_alone(videos, waiting, config, parent)  # and whose fault it was will show
+            elif len(videos) > 1 and (fault := future.exception()) is not None and not _ends_all(fault):
+                log.warning("a fault of unmask with %d videos beside each other, each is tried alone", len(videos))
+                log.info("the fault", exc_info=fault)
+                yield from _each_alone(videos, waiting, config, parent)
             else:
-                yield from _results(future, videos)
+                for video, outcome in zip(videos, _results(future, videos), strict=True):
+                    if len(videos) > 1 and outcome.reason == "out_of_memory":  # perhaps the others took it
+                        waiting.append([video])
+                    else:
+                        yield outcome
 
 
 def _verdict_after_crash(
@@ -134,6 +140,9 @@ def _verdict_after_crash(
     told = note.read_text(errors="replace")
     note.unlink()
     reason = _reason(told)
+    if not reason and (known := finished(video, parent, config)) is not None:
+        yield known
+        return
     if not reason:
         pool = worker_pool(1, config)
         future = pool.submit(_task, [video], config, parent, notes)

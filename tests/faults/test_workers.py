@@ -17,7 +17,7 @@ import cli
 from pipeline import extract, workers
 from pipeline.config import CropConfig, ExtractConfig, Limits
 from pipeline.errors import DiskError, PipelineError
-from pipeline.records import Video
+from pipeline.records import Outcome, Video
 from pipeline.sources import SourceOptions, discover
 from tests.faults import hostile
 
@@ -77,9 +77,32 @@ def test_one_bad_video_of_eight_that_share_processes_as_on_a_gpu(
     assert dispatch(tmp_path, {"v3": how}, 8, monkeypatch) == {"v3": reason}
 
 
+def test_what_was_finished_before_its_process_died_is_not_done_twice(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def finished(video: Video, parent: Path, config: ExtractConfig) -> Outcome | None:
+        return Outcome("v1", "ok", flags=("finished",)) if video.video_id == "v1" else None
+
+    monkeypatch.setitem(workers.BESIDE, "cpu", 4)
+    monkeypatch.setattr(workers, "finished", finished)
+    monkeypatch.setattr(workers, "_task", hostile.hostile_task)
+    for how in ("kill", "bug"):
+        (tmp_path / hostile.PLAN).write_text(f"v3 {how}\n")
+        ended = list(workers.dispatch(videos(4), ExtractConfig(jobs=4), tmp_path))
+        assert [o.flags for o in sorted(ended, key=lambda o: o.video_id)] == [(), ("finished",), (), ()]
+        assert [o.video_id for o in ended if o.status != "ok"] == ["v3"]
+
+
 @pytest.mark.parametrize(
     ("jobs", "count", "tasks", "processes"),
-    [(16, 40, [4] * 10, 4), (2, 5, [2, 2, 1], 1), (6, 7, [3, 3, 1], 2), (8, 5, [2, 2, 1], 2), (8, 1, [1], 1)],
+    [
+        (16, 40, [4] * 10, 4),
+        (2, 5, [2, 2, 1], 1),
+        (5, 8, [2] * 4, 2),
+        (6, 7, [3, 3, 1], 2),
+        (8, 5, [2, 2, 1], 2),
+        (8, 1, [1], 1),
+    ],
 )
 def test_jobs_count_videos_and_a_gpu_gets_them_in_few_processes(
     jobs: int, count: int, tasks: list[int], processes: int

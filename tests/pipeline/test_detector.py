@@ -21,7 +21,7 @@ from pipeline.detector import BATCH, Detector, FastDetector, build_detector
 from pipeline.drawing import draw_frames, draw_identity
 from pipeline.errors import PipelineError, VideoError
 from pipeline.records import Detections
-from pipeline.reduce import Whole
+from pipeline.reduce import Whole, reduce_to
 
 ROOT = Path(__file__).parent.parent.parent
 
@@ -130,6 +130,55 @@ def test_each_network_says_what_the_stock_network_says(name: str, stock_net: typ
     channels_last = [x.permute(0, 2, 3, 1) if x.ndim == 4 else x for x in (prob, offset, *landmark)]
     torch.testing.assert_close(torch.sigmoid(said[..., 0]), channels_last[0][..., 1], atol=2e-5, rtol=1e-4)
     torch.testing.assert_close(said[..., 1:], torch.cat(channels_last[1:], -1), atol=2e-5, rtol=1e-4)
+
+
+class Recorder:
+    """In place of a network: keeps the crops it is shown."""
+
+    head = (None, np.zeros(5))
+
+    def __init__(self) -> None:
+        self.crops = np.empty((0, 24, 24, 3), np.uint8)
+
+    def __call__(self, crops: np.ndarray, pad: int) -> torch.Tensor:
+        self.crops = np.concatenate([self.crops, crops])
+        return torch.zeros(len(crops), 5)
+
+
+@pytest.mark.parametrize("size", [(720, 1280), (1080, 1920), (480, 640)])
+def test_crops_for_the_networks_lie_where_the_boxes_are_and_come_from_the_smallest_picture_that_will_do(
+    size: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    height, width = size
+    rng = np.random.default_rng(3)
+    picture = cv2.GaussianBlur(rng.integers(0, 256, (height, width, 3), np.uint8), (0, 0), 12)
+    picture = np.clip((picture.astype(float) - 127) * 12 + 127, 0, 255).astype(np.uint8)
+    small = reduce_to(picture, 640, round(height * 640 / width))
+    sides = np.geomspace(20, 0.95 * height, 120)
+    corner = rng.uniform(0, 1, (120, 2)) * (np.array([width, height]) - sides[:, None] - 2) + 1
+    box = np.concatenate([corner, corner + sides[:, None]], 1)
+    used: list[int] = []
+    look_up = cascade._Sizes.picture
+    monkeypatch.setattr(
+        cascade._Sizes, "picture", lambda self, level, number: used.append(level) or look_up(self, level, number)
+    )
+    net = Recorder()
+    inside, _ = Cascade()._look(net, 24, cascade._Sizes([Whole(picture)], [small]), box, np.zeros(120, int), 0)
+    assert inside.tolist() == [*range(120)]
+    shifts = []
+    for crop, (x1, y1, x2, y2) in zip(net.crops, box.astype(int), strict=True):
+        part = picture[y1 - 1 : y2, x1 - 1 : x2]  # MTCNN's whole pixels, counted from 1, both ends included
+        expected = cv2.resize(part, (24, 24), interpolation=cv2.INTER_AREA).astype(float)
+        assert np.abs(crop - expected)[1:-1, 1:-1].mean() < 6
+        down, across = np.gradient(expected, axis=(0, 1))
+        slopes = np.stack([across[1:-1, 1:-1].ravel(), down[1:-1, 1:-1].ravel()], 1)
+        shifts.append(np.linalg.lstsq(slopes, (crop - expected)[1:-1, 1:-1].ravel(), rcond=None)[0])
+    assert np.abs(np.median(shifts, 0)).max() < 0.04, "px of a crop"
+    reduced = (np.trunc(box[:, 2]) - np.trunc(box[:, 0]) + 1) * 640 / width
+    levels, last = np.array(used), int(np.log2(min(small.shape[:2]) / 24)) + 1
+    assert ((levels == 0) == (reduced < 24)).all() and levels.max() == last
+    assert (reduced[levels > 0] / 2.0 ** (levels[levels > 0] - 1) >= 24).all()
+    assert (reduced / 2.0**levels < 24)[levels < last].all()
 
 
 @pytest.mark.parametrize("count", [0, 1, 7, 400])

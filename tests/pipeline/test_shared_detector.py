@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from pipeline import cascade, shared_detector, video
+from pipeline import cascade, faces, shared_detector, video
 from pipeline.cache import open_video
 from pipeline.config import CropConfig, ExtractConfig
 from pipeline.detector import BATCH
@@ -117,6 +117,7 @@ def test_videos_beside_each_other_give_the_bytes_that_each_gives_alone(
     monkeypatch.setitem(video.BESIDE, "cpu", 3)
     monkeypatch.setitem(BATCH, "cpu", 8)
     monkeypatch.setattr(cascade, "CPU_CHUNK", 32)
+    monkeypatch.setattr(shared_detector, "PATIENCE", 2.0)
     video.detector_for.cache_clear()
     config = ExtractConfig(crop=CropConfig(clips=6, frames=2, size=64))
     found = list(discover("ffpp", drawn, SourceOptions()).videos[:5])
@@ -124,7 +125,12 @@ def test_videos_beside_each_other_give_the_bytes_that_each_gives_alone(
     together, alone = tmp_path / "together", tmp_path / "alone"
     for folder in (together, alone):
         folder.mkdir()
+    batches: list[int] = []
+    detector = video.detector_for(config.crop)
+    together_asked = detector.detector.detect_many
+    monkeypatch.setattr(detector.detector, "detect_many", lambda p: batches.append(len(p)) or together_asked(p))
     ended = [o for k in (0, 3) for o in video.extract_beside(found[k : k + 3], config, together)]
+    assert max(batches) > faces.TOGETHER["cpu"][0], "some batch was of more than one video"
     one_by_one = [video.extract_video(one, config, alone) for one in found]
     video.detector_for.cache_clear()
     assert [(o.video_id, o.status, o.reason) for o in ended] == [(o.video_id, o.status, o.reason) for o in one_by_one]
