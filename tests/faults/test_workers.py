@@ -181,7 +181,7 @@ def test_a_signal_ends_the_run_within_seconds_and_leaves_no_orphan(
 ) -> None:
     run, children = running(drawn, tmp_path)
     os.kill(run.pid, number)
-    assert run.wait(timeout=5) == code
+    assert run.wait(timeout=10) == code
     _, alive = psutil.wait_procs(children, timeout=5)
     assert not alive
     assert "Traceback" not in run.stderr.read()
