@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Sequence
@@ -12,15 +15,13 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from pipeline import cascade, faces, shared_detector, video
+from pipeline import faces, shared_detector
 from pipeline.cache import open_video
-from pipeline.config import CropConfig, ExtractConfig
-from pipeline.detector import BATCH
 from pipeline.errors import VideoError
-from pipeline.records import Detections, Video
+from pipeline.records import Detections
 from pipeline.shared_detector import SharedDetector
-from pipeline.sources import SourceOptions, discover
 
+ROOT = Path(__file__).parents[2]
 LONG = 60.0
 
 
@@ -110,34 +111,20 @@ def test_a_request_that_fails_fails_alone(monkeypatch: pytest.MonkeyPatch) -> No
     assert got == [[1, 2], "3 pictures", [5]]
 
 
-def test_videos_beside_each_other_give_the_bytes_that_each_gives_alone(
-    drawn: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_videos_beside_each_other_give_the_bytes_that_each_gives_alone(drawn: Path, tmp_path: Path) -> None:
     """As on a GPU: three videos at a time, in batches of one shape, one of the files no video at all."""
-    monkeypatch.setitem(video.BESIDE, "cpu", 3)
-    monkeypatch.setitem(BATCH, "cpu", 8)
-    monkeypatch.setattr(cascade, "CPU_CHUNK", 32)
-    monkeypatch.setattr(shared_detector, "PATIENCE", 2.0)
-    video.detector_for.cache_clear()
-    config = ExtractConfig(crop=CropConfig(clips=6, frames=2, size=64))
-    found = list(discover("ffpp", drawn, SourceOptions()).videos[:5])
-    found.insert(2, Video("ffpp", "broken", "broken", Path(__file__), 0))
     together, alone = tmp_path / "together", tmp_path / "alone"
     for folder in (together, alone):
         folder.mkdir()
-    batches: list[int] = []
-    detector = video.detector_for(config.crop)
-    together_asked = detector.detector.detect_many
-    monkeypatch.setattr(detector.detector, "detect_many", lambda p: batches.append(len(p)) or together_asked(p))
-    ended = [o for k in (0, 3) for o in video.extract_beside(found[k : k + 3], config, together)]
-    assert max(batches) > faces.TOGETHER["cpu"][0], "some batch was of more than one video"
-    one_by_one = [video.extract_video(one, config, alone) for one in found]
-    video.detector_for.cache_clear()
-    assert [(o.video_id, o.status, o.reason) for o in ended] == [(o.video_id, o.status, o.reason) for o in one_by_one]
-    assert [o.status for o in ended].count("ok") == 5 and ended[2].reason == "not_a_video"
-    for outcome in ended:
-        if outcome.status == "ok":
-            here, there = (open_video(folder / outcome.video_id) for folder in (together, alone))
+    command = [sys.executable, "-m", "tests.pipeline.beside_videos", *map(str, (drawn, together, alone))]
+    run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300, check=True)
+    told = json.loads(run.stdout)
+    assert told["together"] == told["alone"]
+    assert [status for _, status, _ in told["together"]].count("ok") == 5 and told["together"][2][2] == "not_a_video"
+    assert max(told["batches"]) > faces.TOGETHER["cpu"][0], "some batch was of more than one video"
+    for name, status, _ in told["together"]:
+        if status == "ok":
+            here, there = (open_video(folder / name) for folder in (together, alone))
             assert np.array_equal(here.read_crops(range(here.shape[0])), there.read_crops(range(there.shape[0])))
-            files = sorted(p.relative_to(together) for p in (together / outcome.video_id).rglob("*") if p.is_file())
+            files = sorted(p.relative_to(together) for p in (together / name).rglob("*") if p.is_file())
             assert files and all((together / f).read_bytes() == (alone / f).read_bytes() for f in files)
