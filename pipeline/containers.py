@@ -13,7 +13,7 @@ import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Literal
+from typing import BinaryIO, Literal
 
 import av
 from av.container import InputContainer
@@ -28,6 +28,9 @@ from pipeline.formats import CONTAINERS
 AV_ERRORS = (av.error.FFmpegError, ValueError, LookupError, ArithmeticError, EOFError, UnicodeError)
 
 Delay = Literal["guess", "stated", "ignore"]
+
+# PyAV before 19 raises on metadata that is not UTF-8 unless told otherwise; 19 replaces it and knows no such word.
+_METADATA_ERRORS: dict[str, str] = {} if int(av.__version__.split(".")[0]) >= 19 else {"metadata_errors": "replace"}
 
 _NOT_VIDEO = Disposition.attached_pic | Disposition.timed_thumbnails | Disposition.still_image
 
@@ -142,7 +145,7 @@ def _open_container(path: Path, head: bytes, quick: bool) -> InputContainer:
     if quick:
         options["skip_frame"] = "all"  # of the decoders that libavformat tries; ours has its own setting
     try:
-        container = av.open(os.path.abspath(path), options=options, metadata_errors="replace")
+        container = open_input(os.path.abspath(path), options=options)
     except MemoryError:
         raise VideoError("out_of_memory", f"opening {path.name!r}") from None
     except AV_ERRORS as error:
@@ -156,6 +159,14 @@ def _open_container(path: Path, head: bytes, quick: bool) -> InputContainer:
         container.close()
         raise VideoError("not_a_video", f"{path.name!r} is read as {name!r}, which is not an accepted container")
     return container
+
+
+def open_input(file: str | BinaryIO, options: dict[str, str], name: str | None = None) -> InputContainer:
+    """Open a path or a file-like object with PyAV, the same under every PyAV; name: of the container, if known.
+
+    Raises what PyAV raises (AV_ERRORS).
+    """
+    return av.open(file, format=name, options=options, **_METADATA_ERRORS)
 
 
 def _short(error: BaseException) -> str:

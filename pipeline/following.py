@@ -19,7 +19,7 @@ from av.video.stream import VideoStream
 
 from pipeline.calibration import calibrate
 from pipeline.config import PredictConfig
-from pipeline.containers import check_size, decoder_limit, read_head
+from pipeline.containers import check_size, decoder_limit, open_input, read_head
 from pipeline.errors import UsageError, VideoError
 from pipeline.pixels import Converter, read_rotation, upright_size
 from pipeline.predict import judge, stretches
@@ -93,7 +93,7 @@ def follow(path: Path, scorers: Sequence[Scorer], config: PredictConfig, patienc
     started = time.monotonic()
     with open(path, "rb") as file:
         source = Growing(file, patience)
-        with av.open(source, format="mpegts", options=PROBE, metadata_errors="replace") as container:
+        with open_input(source, PROBE, "mpegts") as container:
             clips = _Clips(container, config, scorers[0].crop.frames)
             for people, _ in stretches(iter(clips), scorers[0].crop, TOGETHER):
                 before = [len(entry.points[0]) for entry in watch.seen]

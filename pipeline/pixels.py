@@ -12,6 +12,7 @@ not blended. Sample aspect ratio and interlacing stay as stored.
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 
 import cv2
 import numpy as np
@@ -86,7 +87,9 @@ def read_rotation(frame: VideoFrame) -> int:
 
 def _read_matrix(frame: VideoFrame) -> tuple[float, bool]:
     try:
-        kinds = {data.type: data for data in frame.side_data}
+        # A sequence of entries before PyAV 19, since then a mapping from kind to entry.
+        held = frame.side_data
+        kinds = {data.type: data for data in (held.values() if isinstance(held, Mapping) else held)}
     except ValueError:
         # PyAV cannot list the side data of a frame that carries a kind it does not know (EXIF of a JPEG).
         return float(frame.rotation), False

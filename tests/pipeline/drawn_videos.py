@@ -13,6 +13,8 @@ import numpy as np
 from av.codec.context import Flags
 from numpy.typing import NDArray
 
+from pipeline.containers import open_input
+
 RATE = 25
 
 
@@ -79,7 +81,7 @@ def _drawn_frame(number: int, width: int, height: int) -> av.VideoFrame:
 def decode_plainly(path: Path) -> list[av.VideoFrame]:
     """Every frame in display order by the plainest loop there is: one packet after the other, errors stepped over."""
     found: list[av.VideoFrame] = []
-    with av.open(str(path), metadata_errors="replace") as container:
+    with open_input(str(path), {}) as container:
         stream = container.streams.video[0]
         stream.codec_context.thread_count = 1
         packets = container.demux(stream)
