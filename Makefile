@@ -22,7 +22,7 @@ lint: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
-FAULTS := tests/faults $(addprefix tests/pipeline/test_,decode_damage.py cache_damage.py checkpoint.py manifests.py)
+FAULTS := tests/faults $(addprefix tests/pipeline/,decode/test_damage.py cache/test_damage.py runs/test_checkpoint.py manifests/test_checked.py)
 faults: $(READY)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(FAULTS) -m "slow or not slow" -n logical --dist loadfile
 

@@ -9,8 +9,8 @@ from scipy.fft import dctn, idctn
 
 from benchmarks.rows import Row, alternate
 from benchmarks.storage import faces
-from pipeline.bands import coefficients, cuts
-from pipeline.workers import settle
+from unmask.pipeline.cache.bands import coefficients, cuts
+from unmask.pipeline.machine.worker_pool import settle
 
 
 def plain(clip: np.ndarray) -> np.ndarray:

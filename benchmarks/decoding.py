@@ -9,11 +9,12 @@ import numpy as np
 from benchmarks import media
 from benchmarks.extraction import decode_all
 from benchmarks.rows import Row, alternate
-from pipeline.config import Limits
-from pipeline.containers import open_video
-from pipeline.decode import scan, spread_clips
-from pipeline.walks import decode_planned
-from pipeline.workers import settle
+from unmask.pipeline.config import Limits
+from unmask.pipeline.decode.containers import open_container
+from unmask.pipeline.decode.planned import decode_planned
+from unmask.pipeline.decode.scan import scan
+from unmask.pipeline.decode.windows import spread_clips
+from unmask.pipeline.machine.worker_pool import settle
 
 # keyframe interval -> at most this share of the CPU seconds
 TARGETS = {250: 0.65, 50: 0.5, 12: 0.5}
@@ -24,7 +25,7 @@ def decode_wanted(path: Path) -> int:
     info = scan(path, Limits())
     wanted = np.unique(spread_clips(info.frames, 16, 5))
     assert info.packets is not None and info.method == "planned", info.guard
-    with open_video(path, info.width * info.height) as (container, stream):
+    with open_container(path, info.width * info.height) as (container, stream):
         return sum(1 for _ in decode_planned(container, stream, info.packets, wanted))
 
 

@@ -9,12 +9,14 @@ import numpy as np
 
 from benchmarks import media
 from benchmarks.rows import Row, alternate
-from pipeline.config import CropConfig, Limits
-from pipeline.decode import decode_clips, scan, spread_clips
-from pipeline.detector import Detector, build_detector
-from pipeline.records import Detections
-from pipeline.tracks import overlap
-from pipeline.workers import settle
+from unmask.pipeline.config import CropConfig, Limits
+from unmask.pipeline.decode.clips import decode_clips
+from unmask.pipeline.decode.scan import scan
+from unmask.pipeline.decode.windows import spread_clips
+from unmask.pipeline.faces.detector import Detector, build_detector
+from unmask.pipeline.faces.tracks import overlap
+from unmask.pipeline.machine.worker_pool import settle
+from unmask.pipeline.records import Detections
 
 SHIFT = 3  # px; what the stock detector makes of a frame moved by so little is the noise it has anyway
 FOUND = 0.3

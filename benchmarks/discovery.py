@@ -8,7 +8,8 @@ import time
 import tracemalloc
 from pathlib import Path
 
-from pipeline.sources import SourceOptions, discover
+from unmask.pipeline.sources.dataset import SourceOptions
+from unmask.pipeline.sources.registry import discover
 
 # what, against what, measured, target, note
 Row = tuple[str, str, float, float, str]

@@ -13,11 +13,11 @@ import numpy as np
 
 from benchmarks import media
 from benchmarks.rows import Row, Seconds, alternate
-from pipeline.config import CropConfig, ExtractConfig
-from pipeline.decode import spread_clips
-from pipeline.records import Outcome, Video
-from pipeline.video import extract_video
-from pipeline.workers import settle
+from unmask.pipeline.config import CropConfig, ExtractConfig
+from unmask.pipeline.decode.windows import spread_clips
+from unmask.pipeline.extraction.one_video import extract_video
+from unmask.pipeline.machine.worker_pool import settle
+from unmask.pipeline.records import Outcome, Video
 
 # By long side of the video: at least so many times the speed of decoding, and of the usual way.
 TARGETS = {"1080p": (1.1, 15.0), "720p": (0.9, 12.0)}

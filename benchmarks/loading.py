@@ -10,13 +10,15 @@ import torch
 
 from benchmarks.rows import Row, alternate
 from benchmarks.storage import faces, shuffled, write_caches
-from models import create_model, list_models
-from models.cost import measure_cost
-from models.spec import ClipSpec
-from pipeline.cache import CachedVideo
-from pipeline.clips import ClipSource, RawBatch, prepare
-from pipeline.samplers import Sample
-from pipeline.workers import settle
+from unmask.models import create_model, list_models
+from unmask.models.cost import measure_cost
+from unmask.models.spec import ClipSpec
+from unmask.pipeline.cache.video import CachedVideo
+from unmask.pipeline.clips.batches import RawBatch
+from unmask.pipeline.clips.prepare import prepare
+from unmask.pipeline.clips.samples import Sample
+from unmask.pipeline.clips.source import ClipSource
+from unmask.pipeline.machine.worker_pool import settle
 
 BATCH, THREADS = 32, 2
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import av
 
-from pipeline.drawing import draw_frames, draw_identity
+from unmask.pipeline.demo.drawing import draw_frames, draw_identity
 
 RATE = 25
 FRAMES = 420  # 17 s

@@ -9,7 +9,7 @@ import torch
 
 from benchmarks.models_stil import Row, best_seconds, step
 from benchmarks.plain_models import plain_clrnet
-from models.clrnet import CLRNet
+from unmask.models.clrnet import CLRNet
 
 
 class PlainCLRNet(CLRNet):

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from benchmarks.models_stil import Row, best_seconds, step
 from benchmarks.plain_m2tr import PlainCross, PlainPatchAttention
-from models.layers.attention import CrossAttention, PatchAttention
+from unmask.models.layers.attention import CrossAttention, PatchAttention
 
 CHANNELS, MAP = 32, 80  # of EfficientNet-b4's texture map at 320 px
 

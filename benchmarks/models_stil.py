@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from benchmarks.plain_stil import PlainSTIL, load
-from models.stil import STIL
+from unmask.models.stil import STIL
 
 # what, against what, measured ratio, target, note
 Row = tuple[str, str, float, float, str]

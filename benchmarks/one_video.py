@@ -13,8 +13,8 @@ def main() -> None:
     """Warm up on a short video, then time the one that is asked for."""
     os.environ["OMP_NUM_THREADS"] = "1"
     from benchmarks.extraction import extract
-    from pipeline.config import ExtractConfig
-    from pipeline.workers import settle
+    from unmask.pipeline.config import ExtractConfig
+    from unmask.pipeline.machine.worker_pool import settle
 
     path, warm_up, scratch = (Path(argument) for argument in sys.argv[1:])
     settle()

@@ -1,7 +1,7 @@
 """M2TR's fft variant written plainly after its specification, every attention as softmax(Q K^T) V.
 
 The backbone is timm's in both; what is transcribed is everything the paper invented. Parameters carry the names of
-models.m2tr, so `load_state_dict` of an M2TR(variant="fft") is strict and needs no renaming.
+unmask.models.m2tr, so `load_state_dict` of an M2TR(variant="fft") is strict and needs no renaming.
 """
 
 from __future__ import annotations

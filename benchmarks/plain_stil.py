@@ -1,6 +1,6 @@
 """STIL written plainly after its specification: NCHW, every rearrangement spelled out: truth and baseline.
 
-Input (B, T, 3, H, W) normalised; output logits (B, 2). `load(plain, ours)` copies the weights of a models.stil.STIL.
+Input (B, T, 3, H, W) normalised; output logits (B, 2). `load(plain, ours)` copies the weights of a unmask.models.stil.STIL.
 """
 
 from __future__ import annotations
@@ -143,7 +143,7 @@ class PlainSTIL(nn.Module):
 
 
 def load(plain: PlainSTIL, state: dict[str, Tensor]) -> None:
-    """Copy the weights of a models.stil.STIL into its plain twin; strict, so a missing tensor is an error."""
+    """Copy the weights of a unmask.models.stil.STIL into its plain twin; strict, so a missing tensor is an error."""
     renamed: dict[str, Tensor] = {}
     stages = sorted({name.rsplit(".", 1)[0] for name in block_prefixes(state)})
     places = {prefix: index for index, prefix in enumerate(stages)}

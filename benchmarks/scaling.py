@@ -11,9 +11,9 @@ import time
 from pathlib import Path
 
 from benchmarks.rows import Row
-from pipeline.config import CropConfig, ExtractConfig
-from pipeline.drawing import draw_frames, draw_identity, write_video
-from pipeline.records import Video
+from unmask.pipeline.config import CropConfig, ExtractConfig
+from unmask.pipeline.demo.drawing import draw_frames, draw_identity, encode_video
+from unmask.pipeline.records import Video
 
 TINY = ExtractConfig(crop=CropConfig(clips=2, frames=3, size=64, bands=False), jobs=2)
 
@@ -33,7 +33,8 @@ def rows(scratch: Path, full: bool) -> list[Row]:
 
 def main() -> None:
     """What the row needs, measured in a process whose memory nobody else used."""
-    from pipeline import extract, workers
+    from unmask.pipeline.extraction import run as extraction
+    from unmask.pipeline.machine import worker_pool
 
     folder, few, many = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
     shutil.rmtree(folder, ignore_errors=True)
@@ -42,7 +43,7 @@ def main() -> None:
     def run(count: int) -> float:
         shutil.rmtree(folder / "cache", ignore_errors=True)
         started = time.perf_counter()
-        outcomes = extract.run(videos[:count], TINY, folder / "cache")
+        outcomes = extraction.extract(videos[:count], TINY, folder / "cache")
         assert all(outcome.status == "ok" for outcome in outcomes), outcomes
         return time.perf_counter() - started
 
@@ -53,7 +54,7 @@ def main() -> None:
         for count in (few, many):
             seconds[count].append(run(count) / count * 1000)
     grown = resident_mb() - before
-    workers.stop_workers()
+    worker_pool.stop_workers()
     shutil.rmtree(folder, ignore_errors=True)
     each = [sorted(seconds[count])[1] for count in (few, many)]
     json.dump({"each_ms": each, "grown_mb": grown}, sys.stdout)
@@ -62,7 +63,7 @@ def main() -> None:
 def plant(folder: Path, count: int) -> list[Video]:
     """So many names of one small drawn video."""
     first = folder / "v00000.mp4"
-    write_video(first, (picture for picture, _ in draw_frames(draw_identity(3), 12, (160, 120), seed=3, face=0.7)))
+    encode_video(first, (picture for picture, _ in draw_frames(draw_identity(3), 12, (160, 120), seed=3, face=0.7)))
     paths = [first, *(folder / f"v{number:05}.mp4" for number in range(1, count))]
     for path in paths[1:]:
         path.hardlink_to(first)

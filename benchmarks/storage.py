@@ -12,14 +12,16 @@ import zarr
 
 from benchmarks import media
 from benchmarks.rows import Row, Seconds, alternate
-from pipeline.cache import CachedVideo, open_video, write_video
-from pipeline.config import ExtractConfig
-from pipeline.errors import VideoError
-from pipeline.export import open_export, write_export
-from pipeline.manifests import read_manifest, write_manifest
-from pipeline.records import Crops, Entry
-from pipeline.video import read_crops
-from pipeline.workers import settle
+from unmask.pipeline.cache.video import CachedVideo, open_video
+from unmask.pipeline.cache.writing import write_video
+from unmask.pipeline.clips.hdf5 import open_export, write_export
+from unmask.pipeline.config import ExtractConfig
+from unmask.pipeline.errors import VideoError
+from unmask.pipeline.extraction.crops import read_crops
+from unmask.pipeline.machine.worker_pool import settle
+from unmask.pipeline.manifests.checked import read_manifest
+from unmask.pipeline.manifests.text import write_manifest
+from unmask.pipeline.records import Crops, Entry
 
 KEY = "bench-key"
 

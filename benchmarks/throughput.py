@@ -15,12 +15,13 @@ from pathlib import Path
 
 import torch
 
-from models import create_model, list_models
-from models.optimizers import build_optimizer
-from models.recipes import get_recipe
-from pipeline.clips import RawBatch, prepare
-from pipeline.devices import keep_freed_memory
-from pipeline.samplers import Sample
+from unmask.models import create_model, list_models
+from unmask.models.recipes.optimizers import build_optimizer
+from unmask.models.recipes.recipes import get_recipe
+from unmask.pipeline.clips.batches import RawBatch
+from unmask.pipeline.clips.prepare import prepare
+from unmask.pipeline.clips.samples import Sample
+from unmask.pipeline.machine.memory import keep_freed_memory
 
 TABLE = Path(__file__).with_name("throughput.md")
 CACHED_SIDE = 240
@@ -95,7 +96,7 @@ def main() -> None:
     )
     about = (
         f"torch {torch.__version__}, {where}. Published sizes, random clips; `python -m benchmarks.throughput`.\n"
-        "The last column is without `keep_freed_memory` (pipeline/devices.py), which train and evaluate use on a CPU."
+        "The last column is without `keep_freed_memory` (pipeline/machine/memory.py), which train and evaluate use on a CPU."
     )
     text = f"{about}\n\n" + "\n".join(lines) + "\n"
     TABLE.write_text(text)

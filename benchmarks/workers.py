@@ -15,10 +15,11 @@ from pathlib import Path
 from benchmarks import media
 from benchmarks.extraction import decode_all
 from benchmarks.rows import Row, alternate
-from pipeline import extract, workers
-from pipeline.config import ExtractConfig
-from pipeline.records import Video
-from pipeline.video import extract_video
+from unmask.pipeline.config import ExtractConfig
+from unmask.pipeline.extraction import run as extraction
+from unmask.pipeline.extraction.one_video import extract_video
+from unmask.pipeline.machine import worker_pool
+from unmask.pipeline.records import Video
 
 VIDEOS, HOUR = 100_000, 214  # 214 times 17 s
 
@@ -39,7 +40,7 @@ def _two_workers(scratch: Path, small: media.Clip, large: media.Clip, full: bool
         runs[f"{jobs}"] = lambda jobs=jobs: extract_all(videos, jobs, cache)
         runs[f"decode {jobs}"] = lambda jobs=jobs: _decode_all(jobs, paths[:4])
     seconds = alternate(runs, 5 if full else 3)
-    workers.stop_workers()
+    worker_pool.stop_workers()
     shutil.rmtree(cache, ignore_errors=True)
     one, two = seconds["1"].wall, seconds["2"].wall
     size = sum(path.stat().st_size for path in paths) / len(paths)
@@ -55,15 +56,15 @@ def _two_workers(scratch: Path, small: media.Clip, large: media.Clip, full: bool
 
 def _decode_all(jobs: int, paths: list[Path]) -> None:
     """Plain sequential decodes in the same processes."""
-    list(workers.worker_pool(jobs, ExtractConfig()).map(decode_all, paths))
+    list(worker_pool.worker_pool(jobs, ExtractConfig()).map(decode_all, paths))
 
 
 def _start(jobs: int, path: Path, folder: Path) -> None:
     """Start so many workers anew, and let each extract one video."""
-    workers.stop_workers()
+    worker_pool.stop_workers()
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
-    pool = workers.worker_pool(jobs, ExtractConfig())
+    pool = worker_pool.worker_pool(jobs, ExtractConfig())
     list(pool.map(_warm_up, [path] * jobs, [folder] * jobs, [jobs] * jobs))
 
 
@@ -109,7 +110,7 @@ def _copies(folder: Path, paths: list[Path]) -> list[Video]:
 def extract_all(videos: list[Video], jobs: int, cache: Path) -> None:
     """Extract into an empty cache below `cache`, which stays. Raises RuntimeError when one is refused."""
     cache.mkdir(parents=True, exist_ok=True)
-    for outcome in extract.run(videos, ExtractConfig(jobs=jobs), Path(tempfile.mkdtemp(dir=cache))):
+    for outcome in extraction.extract(videos, ExtractConfig(jobs=jobs), Path(tempfile.mkdtemp(dir=cache))):
         if outcome.status != "ok":
             raise RuntimeError(f"{outcome.video_id}: {outcome.reason} {outcome.detail}")
 

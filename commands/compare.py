@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from pipeline.errors import EXIT_OK, UsageError
+from unmask.pipeline.errors import EXIT_OK, UsageError
 
 
 @click.command(name="compare")
@@ -29,12 +29,12 @@ def command(first: Path, second: Path, on: str | None, **options: Any) -> int:
     FIRST and SECOND are runs that were evaluated, evaluation folders, or scores files of anybody. Only videos that
     both have are compared; the difference is second minus first.
     """
-    from pipeline.comparison import compare
-    from pipeline.scores import read
-    from pipeline.tables import terminal
+    from unmask.pipeline.evaluation.comparison import compare
+    from unmask.pipeline.reports.tables import terminal
+    from unmask.pipeline.scores.csv_file import read_scores
 
     files = scores_files(first, second, on)
-    (a, _), (b, _) = (read(file) for file in files)
+    (a, _), (b, _) = (read_scores(file) for file in files)
     found = compare(
         a,
         b,
@@ -61,7 +61,7 @@ def command(first: Path, second: Path, on: str | None, **options: Any) -> int:
 
 def scores_files(first: Path, second: Path, on: str | None) -> tuple[Path, Path]:
     """The two scores files that are meant. Raises UsageError naming what is there."""
-    from pipeline.evaluate import FOLDER, SCORES
+    from unmask.pipeline.evaluation.evaluate import FOLDER, SCORES
 
     plain = [path / SCORES if (path / SCORES).is_file() else path for path in (first, second)]
     runs = [path for path in plain if path.is_dir()]

@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from pipeline.errors import EXIT_OK, EXIT_SOME_FAILED, UsageError
-from pipeline.printable import printable
-from pipeline.sources import SOURCES, Source, SourceOptions, default_root, discover, resolve
-from pipeline.sources.splits import read_ratio
+from unmask.pipeline.errors import EXIT_OK, EXIT_SOME_FAILED, UsageError
+from unmask.pipeline.reports.printable import printable
+from unmask.pipeline.sources.dataset import Source, SourceOptions
+from unmask.pipeline.sources.registry import SOURCES, default_root, discover, resolve
+from unmask.pipeline.sources.splits import read_ratio
 
 if TYPE_CHECKING:
-    from pipeline.sources.verify import Report
+    from unmask.pipeline.sources.audit import Report
 
 DEFAULTS = SourceOptions()
 SHOWN = 10
@@ -99,15 +100,16 @@ def _print_source(source: Source) -> None:
 
 
 def _verify(source: Source, root: Path, options: SourceOptions, probe: bool, as_json: bool) -> int:
-    from pipeline.sources import verify
+    from unmask.pipeline.extraction import probe as probing
+    from unmask.pipeline.sources import audit
 
     dataset = discover(source.name, root, options)
-    report = verify.verify(dataset)
+    report = audit.audit(dataset)
     if probe:
         from tqdm import tqdm
 
         with tqdm(total=len(dataset.videos), unit="video", disable=not sys.stderr.isatty()) as bar:
-            verify.probe(dataset, report, bar.update)
+            probing.probe(dataset, report, bar.update)
     if as_json:
         click.echo(json.dumps({**asdict(report), "ok": report.ok}, indent=1))
     else:

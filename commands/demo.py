@@ -10,7 +10,7 @@ from pathlib import Path
 import click
 from tqdm import tqdm
 
-from pipeline.errors import EXIT_OK, EXIT_SOME_FAILED, PipelineError
+from unmask.pipeline.errors import EXIT_OK, EXIT_SOME_FAILED, PipelineError
 
 # A CLRNet that two cores train in minutes: fewer filters, 1x1 recurrent kernels in the stem, and BatchNorm statistics
 # that follow within some hundred steps. None of it is the paper's.
@@ -31,8 +31,8 @@ def command(out: Path, epochs: int, jobs: int, seed: int) -> int:
     Takes some minutes on two cores, no downloads, no GPU. The number at the end shows that the road works; drawn
     faces say nothing about how well a detector does on real ones.
     """
-    from pipeline.atomic import write_whole
-    from pipeline.demo import METHODS, DemoConfig, draw_dataset, mosaic
+    from unmask.pipeline.demo.dataset import METHODS, DemoConfig, draw_dataset, mosaic
+    from unmask.pipeline.disk.files import write_whole
 
     started = time.monotonic()
     config = DemoConfig()
@@ -82,7 +82,7 @@ def call(name: str, *words: str) -> int:
 
 
 def _report(out: Path, run: Path, seconds: float) -> int:
-    from pipeline.outcomes import duration
+    from unmask.pipeline.manifests.outcomes import duration
 
     click.secho(f"\nThe whole road took {duration(seconds)}.", bold=True)
     for what, pattern in (("report", "**/report.html"), ("scores", "**/scores.csv"), ("metrics", "**/metrics.json")):

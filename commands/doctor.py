@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from pipeline.errors import EXIT_OK, EXIT_SOME_FAILED
+from unmask.pipeline.errors import EXIT_OK, EXIT_SOME_FAILED
 
 MARKS = {"ok": ("ok  ", "green"), "warn": ("look", "yellow"), "fail": ("FAIL", "red")}
 
@@ -18,7 +18,7 @@ def command(cache: Path) -> int:
 
     Exit code 3 when something must be mended first.
     """
-    from pipeline.doctor import examine
+    from unmask.pipeline.doctor import examine
 
     worst = EXIT_OK
     for finding in examine(cache):

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import click
 from tqdm import tqdm
 
-from pipeline.config import EvaluateConfig
-from pipeline.errors import EXIT_OK
+from unmask.pipeline.config import EvaluateConfig
+from unmask.pipeline.errors import EXIT_OK, UsageError
+from unmask.pipeline.runs.run_folder import newest_run, open_run
 
 E = EvaluateConfig()
 
@@ -108,9 +110,10 @@ def command(runs: Path, video_level: bool, protocol: str | None, **options: Any)
     unmask evaluate --run runs/0001-clrnet --manifest manifests/celebdf2/none/test.txt
     unmask evaluate --threshold-from manifests/ffpp/c23/val.txt
     """
-    from pipeline import protocols
-    from pipeline.evaluate import across, defaults, evaluate
-    from pipeline.report import PARTS
+    from unmask.commands.evaluate import defaults
+    from unmask.pipeline.evaluation import protocols
+    from unmask.pipeline.evaluation.evaluate import across, evaluate
+    from unmask.pipeline.evaluation.page import PARTS
 
     options["manifests"] = tuple(options["manifests"])
     config, taken = defaults(EvaluateConfig(protocol=protocol or "", **options), runs)
@@ -121,7 +124,7 @@ def command(runs: Path, video_level: bool, protocol: str | None, **options: Any)
     for result in results:
         _show(result, video_level)
     if len(results) > 1 or config.protocol:
-        published = protocols.find(config.protocol) if config.protocol else None
+        published = protocols.find_protocol(config.protocol) if config.protocol else None
         _tables(across(results, published, PARTS), len(results) > 1)
     for result in results:
         click.echo(f"report: {result.folder / 'report.html'}")
@@ -152,7 +155,7 @@ class Bar:
 
 
 def _show(result: Any, video_level: bool) -> None:
-    from commands.metrics import show
+    from unmask.commands.metrics import show
 
     click.echo(f"\n{result.name}")
     for caution in result.document["cautions"]:
@@ -167,9 +170,31 @@ def _show(result: Any, video_level: bool) -> None:
 
 
 def _tables(tables: Any, several: bool) -> None:
-    from pipeline.tables import terminal
+    from unmask.pipeline.reports.tables import terminal
 
     for table, stem in tables:
         if stem != "across" or several:
             click.echo(f"\n{table.title}\n{terminal(table)}")
     click.echo()
+
+
+def defaults(config: EvaluateConfig, runs: Path) -> tuple[EvaluateConfig, list[str]]:
+    """The short form: newest run under `runs`, and the test.txt beside its training manifest; and what was taken.
+
+    Raises UsageError when there is no run or no such manifest.
+    """
+    taken = []
+    if not config.run:
+        config = replace(config, run=str(newest_run(runs)))
+        taken.append(f"run: {config.run} (newest; another with --run)")
+    run = open_run(Path(config.run))
+    if not config.manifests:
+        path = run.manifest.with_name("test.txt")
+        if not path.is_file():
+            raise UsageError(f"{path}: no such manifest beside the run's training manifest; name one with --manifest")
+        config = replace(config, manifests=(str(path),))
+        taken.append(f"manifest: {path} (beside the training manifest; another with --manifest)")
+    if config.cache == EvaluateConfig.cache and run.config.cache != config.cache and not Path(config.cache).is_dir():
+        config = replace(config, cache=run.config.cache)
+        taken.append(f"cache: {config.cache} (as in training)")
+    return config, taken

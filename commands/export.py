@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 from tqdm import tqdm
 
-from pipeline.errors import EXIT_OK, UsageError
+from unmask.pipeline.errors import EXIT_OK, UsageError
 
 
 @click.command(name="export")
@@ -32,8 +32,8 @@ def command(manifest: Path, cache: Path, to: Path, bands: bool, compression: str
 
     For sharing, and for file systems that dislike many files. train and evaluate read it in place of the manifest.
     """
-    from pipeline.export import is_export, write_export
-    from pipeline.manifests import read_manifest
+    from unmask.pipeline.clips.hdf5 import is_export, write_export
+    from unmask.pipeline.manifests.checked import read_manifest
 
     if is_export(manifest):
         raise UsageError(f"{manifest}: is an export already; --manifest wants the text file it was made from")

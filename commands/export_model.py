@@ -6,8 +6,8 @@ from pathlib import Path
 
 import click
 
-from pipeline.config import PredictConfig
-from pipeline.errors import EXIT_OK
+from unmask.pipeline.config import PredictConfig
+from unmask.pipeline.errors import EXIT_OK
 
 P = PredictConfig()
 
@@ -27,7 +27,8 @@ def command(run: Path, to: Path, which: str, cache: str) -> int:
     The sidecar FILE.json says how clips are cut, cropped and normalised, and holds threshold and unsure zone. ONNX
     needs pip install 'unmask[onnx]'. A .pt2 can run code when it is loaded: predict wants --trust-model for it.
     """
-    from pipeline.export_model import TOLERANCE, export_model
+    from unmask.pipeline.prediction.export import export_model
+    from unmask.pipeline.prediction.exported import TOLERANCE
 
     done = export_model(run, to, PredictConfig(which=which, cache=cache, device="cpu"))
     click.echo(f"{done.path}  {done.bytes / 2**20:.1f} MiB")

@@ -11,10 +11,10 @@ from typing import Any
 import click
 from tqdm import tqdm
 
-from pipeline.config import CropConfig, ExtractConfig, Limits
-from pipeline.errors import EXIT_BUG, EXIT_OK, EXIT_SOME_FAILED, UsageError
-from pipeline.printable import printable
-from pipeline.sources.splits import read_ratio
+from unmask.pipeline.config import CropConfig, ExtractConfig, Limits
+from unmask.pipeline.errors import EXIT_BUG, EXIT_OK, EXIT_SOME_FAILED, UsageError
+from unmask.pipeline.reports.printable import printable
+from unmask.pipeline.sources.splits import read_ratio
 
 CROP, LIMITS, RUN = CropConfig(), Limits(), ExtractConfig()
 
@@ -102,7 +102,8 @@ def command(dataset: str, root: Path | None, cache: Path, manifests: Path, **opt
 
     Safe to stop and to run again: finished videos are skipped, no half-written one is ever visible.
     """
-    from pipeline.sources import SourceOptions, default_root, discover, resolve
+    from unmask.pipeline.sources.dataset import SourceOptions
+    from unmask.pipeline.sources.registry import default_root, discover, resolve
 
     config = _config(options)
     source = resolve(dataset)
@@ -143,7 +144,7 @@ def command(dataset: str, root: Path | None, cache: Path, manifests: Path, **opt
 
 
 def _config(options: dict[str, Any]) -> ExtractConfig:
-    from pipeline.devices import choose_device
+    from unmask.pipeline.machine.devices import choose_device
 
     crop = CropConfig(
         **{name: options[name] for name in CropConfig.__dataclass_fields__ if name in options and name != "device"},
@@ -155,7 +156,9 @@ def _config(options: dict[str, Any]) -> ExtractConfig:
 
 
 def _extract(found: Any, config: ExtractConfig, cache: Path, manifests: Path) -> int:
-    from pipeline import extract, outcomes
+    from unmask.pipeline.extraction import publish
+    from unmask.pipeline.extraction import run as extraction
+    from unmask.pipeline.manifests import outcomes
 
     started, counts = time.monotonic(), Counter()
     with tqdm(total=len(found.videos), unit="video", disable=not sys.stderr.isatty(), dynamic_ncols=True) as bar:
@@ -165,8 +168,8 @@ def _extract(found: Any, config: ExtractConfig, cache: Path, manifests: Path) ->
             bar.update()
             bar.set_postfix(ok=counts["ok"], skipped=counts["skipped"], failed=counts["failed"], refresh=False)
 
-        ended = extract.run(found.videos, config, cache, progress)
-    written = extract.publish(found, ended, config, cache, manifests)
+        ended = extraction.extract(found.videos, config, cache, progress)
+    written = publish.publish(found, ended, config, cache, manifests)
     for path, entries in written.items():
         click.echo(f"{path}  {entries:,} entries")
     lists = sorted({path.parent / "outcomes.jsonl" for path in written}) or [manifests / found.name]
@@ -177,7 +180,7 @@ def _extract(found: Any, config: ExtractConfig, cache: Path, manifests: Path) ->
     if len(bad) > 10:
         click.echo(f"  ... and {len(bad) - 10:,} more")
     _tell_missing(found)
-    click.echo(f"crops: {extract.cache_folder(cache, found.name, config.crop)}")
+    click.echo(f"crops: {extraction.cache_folder(cache, found.name, config.crop)}")
     click.echo(f"every video's outcome: {', '.join(map(str, lists))}")
     if any(outcome.reason == "internal_error" for outcome in bad):
         return EXIT_BUG
@@ -185,10 +188,10 @@ def _extract(found: Any, config: ExtractConfig, cache: Path, manifests: Path) ->
 
 
 def _dry_run(found: Any, config: ExtractConfig, cache: Path) -> int:
-    from pipeline import extract
-    from pipeline.video import finished
+    from unmask.pipeline.extraction import run as extraction
+    from unmask.pipeline.extraction.resume import finished
 
-    parent = extract.cache_folder(cache, found.name, config.crop)
+    parent = extraction.cache_folder(cache, found.name, config.crop)
     done = [v.video_id for v in found.videos if finished(v, parent, config) is not None] if parent.exists() else []
     rows = Counter((v.split, v.method, v.label) for v in found.videos)
     done_rows = Counter((v.split, v.method, v.label) for v in found.videos if v.video_id in set(done))

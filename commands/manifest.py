@@ -8,10 +8,11 @@ from pathlib import Path
 
 import click
 
-from pipeline.errors import EXIT_OK, EXIT_REFUSED, UsageError
-from pipeline.lists import FORMS, import_list, write_imported
-from pipeline.manifests import Manifest, read_manifest, write_manifest
-from pipeline.records import FAKE, REAL, Entry
+from unmask.pipeline.errors import EXIT_OK, EXIT_REFUSED, UsageError
+from unmask.pipeline.manifests.checked import Manifest, read_manifest
+from unmask.pipeline.manifests.foreign_lists import FORMS, import_list, write_imported
+from unmask.pipeline.manifests.text import write_manifest
+from unmask.pipeline.records import FAKE, REAL, Entry
 
 SHOWN = 5
 
@@ -38,7 +39,7 @@ def check(paths: tuple[Path, ...], cache: Path, allow_missing: bool) -> int:
 
     Exit code 4 when a manifest cannot be trusted, or when two of them share videos or leakage groups.
     """
-    from pipeline.selections import leaks, relabelled
+    from unmask.pipeline.manifests.selections import leaks, relabelled
 
     manifests = [_read(path, cache, allow_missing) for path in paths]
     refused = False
@@ -66,7 +67,7 @@ def check(paths: tuple[Path, ...], cache: Path, allow_missing: bool) -> int:
 @missing_option
 def stats(paths: tuple[Path, ...], cache: Path, allow_missing: bool) -> int:
     """Videos per dataset, compression, method and label."""
-    from pipeline.selections import count
+    from unmask.pipeline.manifests.selections import count
 
     for path in paths:
         manifest = _read(path, cache, allow_missing)
@@ -83,7 +84,7 @@ def stats(paths: tuple[Path, ...], cache: Path, allow_missing: bool) -> int:
 @out_option
 def merge(paths: tuple[Path, ...], cache: Path, allow_missing: bool, out: Path) -> int:
     """Write one manifest with the entries of several of the same extraction."""
-    from pipeline.selections import merge as merged
+    from unmask.pipeline.manifests.selections import merge as merged
 
     manifests = [_read(path, cache, allow_missing) for path in paths]
     _write(out, merged(manifests), manifests)
@@ -106,7 +107,7 @@ def filter_command(
     limit: int, balance: bool, seed: int,
 ) -> int:  # fmt: skip
     """Write a manifest with the entries that fit."""
-    from pipeline.selections import select
+    from unmask.pipeline.manifests.selections import select
 
     manifest = _read(path, cache, allow_missing)
     chosen = select(
@@ -162,7 +163,7 @@ def _summary(manifest: Manifest) -> str:
 
 def _write(out: Path, entries: list[Entry], sources: list[Manifest]) -> None:
     """Write a manifest; picture folders are named relative to their manifest, so they must stay in its folder."""
-    from pipeline.manifests import PICTURES_KEY
+    from unmask.pipeline.manifests.checked import PICTURES_KEY
 
     homes = {manifest.path.absolute().parent for manifest in sources}
     if sources[0].key == PICTURES_KEY and homes != {out.absolute().parent}:

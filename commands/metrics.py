@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from pipeline.errors import EXIT_OK
+from unmask.pipeline.errors import EXIT_OK
 
 RULES = click.Choice(["mean", "max", "median", "mean-logit"])
 
@@ -33,17 +33,20 @@ def command(scores: Path, **options: Any) -> int:
     The file needs the columns video_id, label (0 real, 1 fake) and score (probability of fake), or logit.
     Several lines per video are its clips. dataset, method and compression give tables in parts.
     """
-    from pipeline import calibration
-    from pipeline.evaluation import Options, evaluate_scores
-    from pipeline.scores import read, videos
+    from unmask.pipeline.scores import calibration
+    from unmask.pipeline.scores.csv_file import read_scores
+    from unmask.pipeline.scores.results import Options, evaluate_scores
+    from unmask.pipeline.scores.video_scores import video_scores
 
-    rows, sha256 = read(scores)
+    rows, sha256 = read_scores(scores)
     rule = options["video_rule"]
     fitted = None
     if options["threshold_from"]:
-        validation, digest = read(options["threshold_from"])
-        joined = videos(validation, rule)
-        fitted = calibration.fit(joined.label, joined.score, source=str(options["threshold_from"]), sha256=digest)
+        validation, digest = read_scores(options["threshold_from"])
+        joined = video_scores(validation, rule)
+        fitted = calibration.fit_calibration(
+            joined.label, joined.score, source=str(options["threshold_from"]), sha256=digest
+        )
     settings = Options(rule, "max", options["threshold"], options["resamples"], options["seed"])
     result = evaluate_scores(rows, settings, calibration=fitted)
     if options["as_json"]:
@@ -51,14 +54,14 @@ def command(scores: Path, **options: Any) -> int:
     else:
         show(result)
     if options["report"]:
-        _report(options["report"], scores, sha256, result, videos(rows, rule))
+        _report(options["report"], scores, sha256, result, video_scores(rows, rule))
     return EXIT_OK
 
 
 def show(result: dict[str, Any], video_only: bool = False) -> None:
     """The tables of one evaluation on the terminal."""
-    from pipeline.report import PARTS
-    from pipeline.tables import levels_table, metrics_table, number, terminal
+    from unmask.pipeline.evaluation.page import PARTS
+    from unmask.pipeline.reports.tables import levels_table, metrics_table, number, terminal
 
     if video_only:
         result = {**result, "levels": {"video": result["levels"]["video"]}}
@@ -83,9 +86,9 @@ def show(result: dict[str, Any], video_only: bool = False) -> None:
 
 
 def _report(path: Path, scores: Path, sha256: str, result: dict[str, Any], joined: Any) -> None:
-    from pipeline.atomic import write_whole
-    from pipeline.plots import pictures_of
-    from pipeline.report import Extras, evaluation_page
+    from unmask.pipeline.disk.files import write_whole
+    from unmask.pipeline.evaluation.page import Extras, evaluation_page
+    from unmask.pipeline.reports.plots import pictures_of
 
     provenance = [("Scores file", [("file", str(scores)), ("sha256", sha256)])]
     extras = Extras(pictures=pictures_of(result, joined), provenance=provenance)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import click
 
-from models import MODELS, list_models, model_class, typed_options
-from models.options import option_defaults, option_types, type_text
-from models.recipes import RECIPES
-from models.spec import ClipSpec
-from pipeline.errors import UsageError
+from unmask.models import MODELS, list_models, model_class, typed_options
+from unmask.models.options import option_defaults, option_types, type_text
+from unmask.models.recipes.recipes import RECIPES
+from unmask.models.spec import ClipSpec
+from unmask.pipeline.errors import UsageError
 
 
 @click.command("models")
@@ -31,7 +31,7 @@ def command(name: str | None, options: tuple[str, ...], depth: int) -> None:
 
 def show_table() -> None:
     """All detectors with their defaults, counted now, not copied from a paper."""
-    from models.cost import measure_cost
+    from unmask.models.cost import measure_cost
 
     rows = [("name", "parameters", "GMACs", "input", "from the cache", "what, paper")]
     for name in list_models():
@@ -53,7 +53,7 @@ def show_table() -> None:
 
 def show_model(name: str, texts: tuple[str, ...], depth: int) -> None:
     """One detector: stages with shapes and counts, its options and recipes."""
-    from models.cost import measure_cost
+    from unmask.models.cost import measure_cost
 
     cls = model_class(name)
     options = typed_options(name, texts)
@@ -82,7 +82,7 @@ def model_spec(name: str, **options: object) -> ClipSpec:
     """A model's spec, without drawing a single weight."""
     import torch
 
-    from models import create_model
+    from unmask.models import create_model
 
     with torch.device("meta"):
         return create_model(name, **options).spec

@@ -9,9 +9,9 @@ from typing import Any
 import click
 from tqdm import tqdm
 
-from pipeline.config import PredictConfig
-from pipeline.errors import UsageError
-from pipeline.printable import printable
+from unmask.pipeline.config import PredictConfig
+from unmask.pipeline.errors import UsageError
+from unmask.pipeline.reports.printable import printable
 
 P = PredictConfig()
 
@@ -106,7 +106,7 @@ def command(
 def _models(runs: tuple[str, ...], files: tuple[str, ...]) -> tuple[str, ...]:
     if runs or files:
         return (*runs, *files)
-    from pipeline.runs import newest_run
+    from unmask.pipeline.runs.run_folder import newest_run
 
     newest = newest_run(Path("runs"))
     click.echo(f"run: {newest} (newest; another with --run)", err=True)
@@ -121,11 +121,11 @@ def _predict(
     as_json: bool,
     as_csv: bool,
 ) -> int:
-    from pipeline.predict import expand, open_scorers, predict
-    from pipeline.report import own_version
-    from pipeline.tables import comma_separated
-    from pipeline.verdicts import as_json as spell_json
-    from pipeline.verdicts import exit_code, table
+    from unmask.pipeline.prediction.predict import expand, open_scorers, predict
+    from unmask.pipeline.prediction.verdicts import as_json as spell_json
+    from unmask.pipeline.prediction.verdicts import exit_code, verdict_table
+    from unmask.pipeline.reports.html import own_version
+    from unmask.pipeline.reports.tables import comma_separated
 
     paths = expand(videos)
     pages, films = _targets(report, paths, ".html"), _targets(annotate, paths, ".mp4")
@@ -149,7 +149,7 @@ def _predict(
     if as_json:
         click.echo(spell_json(found, own_version(), cautions), nl=False)
     elif as_csv:
-        click.echo(comma_separated(table(found, wide=True)), nl=False)
+        click.echo(comma_separated(verdict_table(found, wide=True)), nl=False)
     else:
         _show(found)
     return exit_code([prediction.verdict for prediction in found])
@@ -183,11 +183,11 @@ def _apart(targets: dict[Path, Path]) -> dict[Path, Path]:
 
 
 def _extras(looked: Any, scorers: Any, config: PredictConfig, page: Path | None, film: Path | None) -> None:
-    from pipeline.errors import VideoError
+    from unmask.pipeline.errors import VideoError
 
     prediction = looked.prediction
     if film is not None and prediction.members:
-        from pipeline.annotate import annotate
+        from unmask.pipeline.prediction.annotated_video import annotate
 
         try:
             click.echo(f"annotated: {annotate(prediction, film, config.limits)}", err=True)
@@ -196,9 +196,9 @@ def _extras(looked: Any, scorers: Any, config: PredictConfig, page: Path | None,
     elif film is not None:
         click.echo(f"{film}: not written, {prediction.reason}", err=True)
     if page is not None:
-        from pipeline.prediction_page import write
+        from unmask.pipeline.prediction.page import write_prediction_page
 
-        write(page, looked, scorers, config)
+        write_prediction_page(page, looked, scorers, config)
         click.echo(f"report: {page}", err=True)
 
 
@@ -206,10 +206,10 @@ COLOURS = {"fake": "yellow", "real": "cyan", "unsure": "magenta"}
 
 
 def _show(found: list[Any]) -> None:
-    from pipeline.tables import terminal
-    from pipeline.verdicts import NOT_A_PROOF, table
+    from unmask.pipeline.prediction.verdicts import NOT_A_PROOF, verdict_table
+    from unmask.pipeline.reports.tables import terminal
 
-    lines = terminal(table(found)).splitlines()
+    lines = terminal(verdict_table(found)).splitlines()
     click.secho(lines[0], bold=True)
     for line, prediction in zip(lines[1:], found, strict=True):
         click.secho(line, fg=COLOURS.get(prediction.verdict))
@@ -219,16 +219,16 @@ def _show(found: list[Any]) -> None:
 def _follow(path: Path, config: PredictConfig, patience: float, as_json: bool) -> int:
     import json
 
-    from pipeline.following import follow
-    from pipeline.predict import open_scorers
-    from pipeline.verdicts import exit_code
+    from unmask.pipeline.prediction.live import follow_recording
+    from unmask.pipeline.prediction.predict import open_scorers
+    from unmask.pipeline.prediction.verdicts import exit_code
 
     scorers = open_scorers(config)
     for line in dict.fromkeys(line for scorer in scorers for line in scorer.cautions):
         click.echo(f"caution: {line}", err=True)
     verdict, update = "too short", None
     try:
-        for update in follow(path, scorers, config, patience):
+        for update in follow_recording(path, scorers, config, patience):
             verdict = update.prediction.verdict
             if as_json:
                 values = {"time": update.time, "verdict": verdict, "score": update.prediction.score}

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from pipeline.errors import UsageError
+from unmask.pipeline.errors import UsageError
 
 COLUMNS = {
     "run": "run",
@@ -31,7 +31,8 @@ COLUMNS = {
 @click.option("--json", "as_json", is_flag=True, help="The same as JSON, one object a run.")
 def command(runs: Path, as_json: bool) -> None:
     """A table of all training runs, newest first; AUC is of the videos of the validation manifest."""
-    from pipeline.runs import list_runs, summary
+    from unmask.pipeline.runs.run_folder import list_runs
+    from unmask.pipeline.runs.summary import summary
 
     folders = list_runs(runs)
     if not folders:

@@ -12,12 +12,12 @@ import click
 from click.core import ParameterSource
 from tqdm import tqdm
 
-from pipeline.config import TrainConfig
-from pipeline.errors import EXIT_OK, UsageError
+from unmask.pipeline.config import TrainConfig
+from unmask.pipeline.errors import EXIT_OK, UsageError
 
 if TYPE_CHECKING:
-    from pipeline.progress import Live
-    from pipeline.train import Training
+    from unmask.pipeline.training.loop import Training
+    from unmask.pipeline.training.progress import Live
 
 DEFAULTS = TrainConfig()
 
@@ -89,8 +89,8 @@ def command(ctx: click.Context, **values: Any) -> int:
     Ctrl-C and SIGTERM finish the step and save; a second one ends at once. Exit code 0: finished; 130 and 143:
     stopped, resumable; 4: manifest, cache or checkpoint refused, or no finite loss any more.
     """
-    from models import ModelError
-    from pipeline.train import train
+    from unmask.models.options import ModelError
+    from unmask.pipeline.training.train import train
 
     given = {name for name in values if ctx.get_parameter_source(name) is ParameterSource.COMMANDLINE}
     say = _Speaker()
@@ -122,7 +122,7 @@ def _plan(
     values: dict[str, Any], given: set[str], say: _Speaker
 ) -> tuple[TrainConfig, Path | None, dict[str, str] | None]:
     """The configuration, the run folder if named, and the manifests' hashes if they must be known ones."""
-    from pipeline.runs import newest_run, open_run, read_document
+    from unmask.pipeline.runs.run_folder import newest_run, open_run, read_document
 
     run = values["run"]
     if values["resume"]:
@@ -148,8 +148,8 @@ def _plan(
 
 
 def _fresh(values: dict[str, Any], given: set[str], say: _Speaker) -> TrainConfig:
-    from models import typed_options
-    from models.recipes import list_recipes, parse_overrides
+    from unmask.models import typed_options
+    from unmask.models.recipes.recipes import list_recipes, parse_overrides
 
     manifest = values["manifest"] or _only_manifest()
     val = values["val"] or manifest.with_name("val" + manifest.suffix)
@@ -197,7 +197,7 @@ def _freed(config: TrainConfig, values: dict[str, Any], given: set[str]) -> Trai
 
 def _repeat(document: dict[str, Any], path: Path, values: dict[str, Any], given: set[str]) -> TrainConfig:
     """Another run's configuration with every value of its recipe pinned: presets change, a repetition must not."""
-    from pipeline.runs import config_from
+    from unmask.pipeline.runs.run_folder import config_from
 
     config = config_from(document["config"], path)
     recipe = document.get("recipe")

@@ -9,9 +9,9 @@ from typing import Any
 import click
 from tqdm import tqdm
 
-from pipeline.config import ExtractConfig
-from pipeline.errors import EXIT_OK, EXIT_REFUSED, EXIT_SOME_FAILED
-from pipeline.printable import printable
+from unmask.pipeline.config import ExtractConfig
+from unmask.pipeline.errors import EXIT_OK, EXIT_REFUSED, EXIT_SOME_FAILED
+from unmask.pipeline.reports.printable import printable
 
 
 @click.command(name="verify")
@@ -26,12 +26,12 @@ def command(cache: Path, dataset: str | None, repair: bool, jobs: int) -> int:
 
     Exit code 0: all whole (or all repaired); 4: damaged videos, named; 3: some could not be made again.
     """
-    from pipeline import verify
+    from unmask.pipeline.cache import check
 
-    folders = [f for parent in verify.cache_folders(cache, dataset) for f in verify.video_folders(parent)]
+    folders = [f for parent in check.cache_folders(cache, dataset) for f in check.video_folders(parent)]
     damaged = []
     with tqdm(total=len(folders), unit="video", disable=not sys.stderr.isatty(), dynamic_ncols=True) as bar:
-        for checked in verify.check(folders):
+        for checked in check.check(folders):
             bar.update()
             if checked.problems:
                 damaged.append(checked)
@@ -48,14 +48,14 @@ def command(cache: Path, dataset: str | None, repair: bool, jobs: int) -> int:
 
 
 def _repair(damaged: list[Path], jobs: int, cache: Path) -> int:
-    from pipeline import verify
+    from unmask.pipeline.extraction import repair as repairing
 
     with tqdm(total=len(damaged), unit="video", disable=not sys.stderr.isatty()) as bar:
 
         def progress(outcome: Any) -> None:
             bar.update()
 
-        ended = verify.repair(damaged, ExtractConfig(jobs=jobs), cache, progress)
+        ended = repairing.repair(damaged, ExtractConfig(jobs=jobs), cache, progress)
     bad = [outcome for outcome in ended if outcome.status != "ok"]
     for outcome in bad:
         click.echo(f"  {outcome.video_id}: {outcome.reason}  {printable(outcome.detail, 300)}")

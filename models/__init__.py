@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from models.options import ModelError, check_options, nearest, option_defaults, parse_options
+from unmask.models.options import ModelError, check_options, nearest, option_defaults, parse_options
 
 if TYPE_CHECKING:
     from torch import nn
@@ -36,25 +36,25 @@ class ModelRow:
 
 MODELS: dict[str, ModelRow] = {
     "clrnet": ModelRow(
-        "models.clrnet",
+        "unmask.models.clrnet",
         "CLRNet",
         "ResNet-50 of ConvLSTMs on 5 consecutive frames",
         "Tariq et al., WWW 2021, arXiv 2105.00187",
     ),
     "stil": ModelRow(
-        "models.stil",
+        "unmask.models.stil",
         "STIL",
         "spatial and temporal inconsistency of sparse frames",
         "Gu et al., ACM MM 2021, arXiv 2109.01860",
     ),
     "xception_lstm": ModelRow(
-        "models.xception_lstm",
+        "unmask.models.xception_lstm",
         "XceptionLSTM",
         "attention on frames, shared Xception, ConvLSTM",
         "Chen et al., Information Sciences 601, 2022",
     ),
     "m2tr": ModelRow(
-        "models.m2tr",
+        "unmask.models.m2tr",
         "M2TR",
         "multi-scale transformer on pixels and frequencies of one frame",
         "Wang et al., ICMR 2022, arXiv 2104.09770",

@@ -23,8 +23,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from models.layers.convlstm import ConvLSTM, GateAct, same_padding, truncated_normal
-from models.spec import ClipSpec
+from unmask.models.layers.convlstm import ConvLSTM, GateAct, same_padding, truncated_normal
+from unmask.models.spec import ClipSpec
 
 DEPTHS = (3, 4, 6, 3)
 DROPOUT = 0.25

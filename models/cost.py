@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from models import create_model
+from unmask.models import create_model
 
 RUNNING = ("running_mean", "running_var")
 

@@ -29,12 +29,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from models.layers.attention import CrossAttention, MultiScaleTransformer, feed_forward
-from models.layers.bands import Bands, Definition, LearnableBands
-from models.layers.spectrum import GlobalFilter
-from models.options import ModelError
-from models.spec import NORMS, ClipSpec
-from models.weights import Backbone
+from unmask.models.layers.attention import CrossAttention, MultiScaleTransformer, feed_forward
+from unmask.models.layers.bands import Bands, Definition, LearnableBands
+from unmask.models.layers.spectrum import GlobalFilter
+from unmask.models.options import ModelError
+from unmask.models.spec import NORMS, ClipSpec
+from unmask.models.weights import Backbone
 
 
 class FilterStage(nn.Module):

@@ -26,9 +26,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from models.options import ModelError
-from models.spec import ClipSpec
-from models.weights import Backbone
+from unmask.models.options import ModelError
+from unmask.models.spec import ClipSpec
+from unmask.models.weights import Backbone
 
 
 def conv_bn(inputs: int, outputs: int, kernel: int | tuple[int, int], stride: int = 1) -> nn.Sequential:

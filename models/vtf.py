@@ -13,7 +13,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from models.options import ModelError
+from unmask.models.options import ModelError
 
 
 class VTF(nn.Module):

@@ -15,7 +15,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from models.options import ModelError
+from unmask.models.options import ModelError
 
 
 class WeightsError(ModelError):

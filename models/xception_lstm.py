@@ -26,9 +26,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from models.layers.convlstm import ConvLSTM, same_padding
-from models.spec import ClipSpec
-from models.weights import Backbone
+from unmask.models.layers.convlstm import ConvLSTM, same_padding
+from unmask.models.spec import ClipSpec
+from unmask.models.weights import Backbone
 
 # (backbone, pad) -> timm's architecture, the tag of its ImageNet weights, channels of its last map
 BACKBONES = {

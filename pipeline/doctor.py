@@ -167,8 +167,8 @@ def disk(cache: Path) -> Finding:
 
 def locks(cache: Path) -> Finding:
     """Two runs are kept apart by flock, which some network file systems do not have."""
-    from pipeline.commit import lock_cache
-    from pipeline.errors import CacheError
+    from unmask.pipeline.disk.locks import lock_cache
+    from unmask.pipeline.errors import CacheError
 
     place = next(p for p in (cache.absolute(), *cache.absolute().parents) if p.exists())
     if not os.access(place, os.W_OK):
@@ -184,9 +184,9 @@ def locks(cache: Path) -> Finding:
 
 def cache_health(cache: Path) -> Finding:
     """How many videos each cache folder holds, and what dead runs left there; `verify` reads every byte."""
-    from pipeline.cache import is_committed
-    from pipeline.errors import CacheError
-    from pipeline.verify import cache_folders, video_folders
+    from unmask.pipeline.cache.check import cache_folders, video_folders
+    from unmask.pipeline.cache.video import is_committed
+    from unmask.pipeline.errors import CacheError
 
     try:
         parents = cache_folders(cache)

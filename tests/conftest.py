@@ -23,7 +23,7 @@ def media() -> Path:
 @pytest.fixture(scope="session")
 def drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A small drawn dataset in the official FF++ tree: 6 reals, 12 fakes of two methods, split lists, mask videos."""
-    from pipeline.demo import DemoConfig, draw_dataset
+    from unmask.pipeline.demo.dataset import DemoConfig, draw_dataset
 
     root = tmp_path_factory.mktemp("drawn") / "ffpp"
     small = DemoConfig(train_pairs=1, val_pairs=1, test_pairs=1, frames=30, width=320, height=240)

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from models.options import ModelError
+from unmask.models.options import ModelError
 
 
 def feed_forward(channels: int) -> nn.Sequential:

@@ -7,7 +7,7 @@ lower bands need. Bands of coefficient (u, v), u down and v across, picture side
     linear_f3net  start < u+v <= end at S//16, S//8, S, as the authors' F3-Net; DC and u+v > S are lost
     radial        u^2+v^2 below quarter discs of 1/16 and 1/8 of the area (ours because it is free of direction)
 All but linear_f3net partition the spectrum, so high = picture - low - mid and the three add up to the picture.
-The stored form (pipeline/bands.py) holds the coefficients below the high band, row by row, of pixels / 255, float16.
+The stored form (pipeline/cache/bands.py) holds the coefficients below the high band, row by row, of pixels / 255, float16.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor, nn
 
-from models.layers.precision import at_least_float32, full_precision
-from models.options import ModelError
+from unmask.models.layers.precision import at_least_float32, full_precision
+from unmask.models.options import ModelError
 
 Definition = Literal["area", "linear", "linear_f3net", "radial"]
 

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from models.layers.precision import at_least_float32, full_precision
+from unmask.models.layers.precision import at_least_float32, full_precision
 
 
 class GlobalFilter(nn.Module):

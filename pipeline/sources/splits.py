@@ -10,8 +10,8 @@ import hashlib
 from collections import defaultdict
 from collections.abc import Hashable, Iterable, Mapping
 
-from pipeline.errors import UsageError
-from pipeline.records import SPLITS
+from unmask.pipeline.errors import UsageError
+from unmask.pipeline.records import SPLITS
 
 DEFAULT_RATIO = (0.70, 0.15, 0.15)
 
@@ -74,7 +74,7 @@ def _cut(groups: list[tuple[str, int]], shares: tuple[float, ...]) -> dict[str, 
     return result
 
 
-def joined(links: Iterable[tuple[Hashable, Hashable]]) -> dict[Hashable, Hashable]:
+def joined_groups(links: Iterable[tuple[Hashable, Hashable]]) -> dict[Hashable, Hashable]:
     """Connected parts of a graph given by its edges: node -> smallest node of its part (by text)."""
     parent: dict[Hashable, Hashable] = {}
 

@@ -7,9 +7,9 @@ import shutil
 
 import pytest
 
-from cli import main
-from pipeline.sources import SOURCES
-from tests.pipeline.sources.trees import SMALL, plant, plant_ffpp
+from tests.support.trees import SMALL, plant, plant_ffpp
+from unmask.commands.main import main
+from unmask.pipeline.sources.registry import SOURCES
 
 
 def test_the_table_names_every_dataset(capsys):

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 
-import cli
+from unmask.commands import main as cli
 
 
 def test_it_tells_every_finding_and_ends_with_the_worst(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("pipeline.doctor.SMALL_TEMPORARY", 0)
+    monkeypatch.setattr("unmask.pipeline.doctor.SMALL_TEMPORARY", 0)
     assert cli.main(["doctor", "--cache", str(tmp_path)]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert len([line for line in lines if line.startswith(("ok", "look"))]) == 13

@@ -9,10 +9,10 @@ import pytest
 from click.testing import CliRunner
 from sklearn.metrics import accuracy_score, average_precision_score, f1_score, log_loss, roc_auc_score
 
-import cli
-from pipeline.scores import read
-from tests.tiny_cache import make_cache
-from tests.tiny_run import make_run
+from tests.support.tiny_cache import make_cache
+from tests.support.tiny_run import make_run
+from unmask.commands import main as cli
+from unmask.pipeline.scores.csv_file import read_scores
 
 
 @pytest.fixture(scope="module")
@@ -83,7 +83,7 @@ def test_metrics_of_a_foreign_file_are_those_of_scikit_learn(theirs: Path, capsy
     code, out, _ = run("metrics", theirs, "--json", "--resamples", 50, capsys=capsys)
     assert code == 0
     found = json.loads(out)["levels"]["video"]["metrics"]
-    rows, _ = read(theirs)
+    rows, _ = read_scores(theirs)
     decision = rows.score >= 0.5
     assert found["auc"]["value"] == roc_auc_score(rows.label, rows.score)
     assert found["ap"]["value"] == average_precision_score(rows.label, rows.score)

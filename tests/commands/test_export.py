@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from cli import main
-from pipeline.export import open_export
-from pipeline.manifests import write_manifest
-from pipeline.records import Entry
-from tests.pipeline.small_videos import commit
+from tests.support.small_videos import commit
+from unmask.commands.main import main
+from unmask.pipeline.clips.hdf5 import open_export
+from unmask.pipeline.manifests.text import write_manifest
+from unmask.pipeline.records import Entry
 
 
 @pytest.fixture

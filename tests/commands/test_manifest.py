@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from cli import main
-from pipeline.records import Entry
-from tests.pipeline.cached_folders import KEY, plant_pictures, plant_video, write
+from tests.support.cached_folders import KEY, plant_pictures, plant_video, write
+from unmask.commands.main import main
+from unmask.pipeline.records import Entry
 
 
 @pytest.fixture

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from cli import main
-from models import list_models
+from unmask.commands.main import main
+from unmask.models import list_models
 
 
 def test_the_table_lists_every_model_with_counted_numbers(capsys):

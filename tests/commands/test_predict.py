@@ -9,13 +9,13 @@ from pathlib import Path
 
 import pytest
 
-import cli
-from pipeline import calibration as cal
-from pipeline.calibration import Calibration
-from pipeline.config import CropConfig
-from pipeline.drawing import draw_frames, draw_identity, write_video
-from tests.tiny_cache import make_cache
-from tests.trained import CLRNET, make_run
+from tests.support.tiny_cache import make_cache
+from tests.support.trained import CLRNET, make_run
+from unmask.commands import main as cli
+from unmask.pipeline.config import CropConfig
+from unmask.pipeline.demo.drawing import draw_frames, draw_identity, encode_video
+from unmask.pipeline.scores import calibration as cal
+from unmask.pipeline.scores.calibration import Calibration
 
 
 @pytest.fixture(scope="module")
@@ -27,7 +27,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (root / "videos").mkdir()
     for seed in (1, 2):
         pictures = [picture for picture, _ in draw_frames(draw_identity(seed), 20, (320, 240), seed=seed)]
-        write_video(root / "videos" / f"person{seed}.mp4", pictures)
+        encode_video(root / "videos" / f"person{seed}.mp4", pictures)
     return root
 
 

@@ -5,8 +5,8 @@ import shutil
 
 import pytest
 
-from cli import main
-from tests.tiny_cache import make_cache
+from tests.support.tiny_cache import make_cache
+from unmask.commands.main import main
 
 SMALL = [
     *("--option", "backbone=test_efficientnet", "--option", "side=32", "--option", "depth=1", "--model", "m2tr"),

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-import cli
-from pipeline.cache import verify_video
-from tests.pipeline.small_videos import commit
+from tests.support.small_videos import commit
+from unmask.commands import main as cli
+from unmask.pipeline.cache.video import verify_video
 
 
 @pytest.fixture

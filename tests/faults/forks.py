@@ -12,11 +12,13 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from pipeline import extract, video, workers
-from pipeline.config import CropConfig, ExtractConfig
-from pipeline.records import Outcome
-from pipeline.sources import Dataset, SourceOptions, discover
-from tests.pipeline.test_extract import tree_hash
+from tests.pipeline.extraction.test_run import tree_hash
+from unmask.pipeline.config import CropConfig, ExtractConfig
+from unmask.pipeline.extraction import crops as cutting
+from unmask.pipeline.extraction import dispatch, one_video, publish, run
+from unmask.pipeline.records import Outcome
+from unmask.pipeline.sources.dataset import Dataset, SourceOptions
+from unmask.pipeline.sources.registry import discover
 
 CONFIG = ExtractConfig(crop=CropConfig(clips=2, frames=2, size=48))
 WRITES = {"os.mkdir", "os.rename", "os.truncate"}
@@ -29,23 +31,23 @@ Fault = Callable[[int, str, tuple], None]
 def in_this_process(videos, config, parent) -> Iterator[Outcome]:
     """The tasks one after the other, so that every event happens in one process and in one order."""
     for one in videos:
-        yield video.extract_video(one, config, parent)
+        yield one_video.extract_video(one, config, parent)
 
 
 def prepare(root: Path, count: int) -> Dataset:
     """The first videos of the drawn dataset, with their crops known from now on."""
     found = discover("ffpp", root, SourceOptions(methods=("Deepfakes", "NeuralTextures")))
     dataset = Dataset("ffpp", found.root, found.videos[:count])
-    crops = {one.path: video.read_crops(one.path, CONFIG) for one in dataset.videos}
-    video.read_crops = lambda path, *_, **__: crops[path]
-    workers.dispatch = in_this_process
+    crops = {one.path: cutting.read_crops(one.path, CONFIG) for one in dataset.videos}
+    cutting.read_crops = lambda path, *_, **__: crops[path]
+    dispatch.dispatch = in_this_process
     return dataset
 
 
 def walk(dataset: Dataset, work: Path, config: ExtractConfig = CONFIG) -> None:
     """Extract and write manifests: work/cache and work/manifests."""
-    ended = extract.run(dataset.videos, config, work / "cache")
-    extract.publish(dataset, ended, config, work / "cache", work / "manifests")
+    ended = run.extract(dataset.videos, config, work / "cache")
+    publish.publish(dataset, ended, config, work / "cache", work / "manifests")
 
 
 def start(task: Callable[[], None]) -> tuple[int, int]:
@@ -99,7 +101,7 @@ def hashes(work: Path) -> dict[str, str]:
 
 def groups(work: Path) -> dict[str, int]:
     """Visible video folders with the time of their last change."""
-    parent = extract.cache_folder(work / "cache", "ffpp", CONFIG.crop)
+    parent = run.cache_folder(work / "cache", "ffpp", CONFIG.crop)
     if not parent.exists():
         return {}
     return {p.name: p.stat().st_mtime_ns for p in parent.iterdir() if p.is_dir() and not p.name.startswith(".")}

@@ -10,9 +10,9 @@ import shutil
 import sys
 from pathlib import Path
 
-from pipeline import extract
-from pipeline.cache import verify_video
 from tests.faults.forks import CONFIG, WRITES, child, groups, hashes, leftovers, prepare
+from unmask.pipeline.cache.video import verify_video
+from unmask.pipeline.extraction import run
 
 CODES = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 SIZES = (0, 100, 1_000, 4_000, 16_000)  # bytes that a file may have, beside errors at every event
@@ -39,7 +39,7 @@ def main(root: str, place: str, stride: str) -> None:
         result["unclear"] += status != 0 and not clear
         if status != 0 and not clear:
             sys.stderr.write(told + "\n")
-        parent = extract.cache_folder(work / "cache", "ffpp", CONFIG.crop)
+        parent = run.cache_folder(work / "cache", "ffpp", CONFIG.crop)
         result["torn"] += sum(bool(verify_video(parent / name)) for name in groups(work))
         again, told = child(dataset, work)
         assert again == 0, f"the run after a full disk failed: {told}"

@@ -10,12 +10,13 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from pipeline import workers
-from pipeline.config import ExtractConfig
-from pipeline.errors import DiskError
-from pipeline.records import Outcome, Video
+from unmask.pipeline.config import ExtractConfig
+from unmask.pipeline.errors import DiskError
+from unmask.pipeline.extraction import dispatch, one_video
+from unmask.pipeline.machine import worker_pool
+from unmask.pipeline.records import Outcome, Video
 
-task = workers._task
+task = dispatch._task
 PLAN = "hostile.txt"
 
 
@@ -54,8 +55,8 @@ def hostile_task(videos: Sequence[Video], config: ExtractConfig, parent: Path, n
         with ThreadPoolExecutor(len(videos)) as pool:
             return list(pool.map(lambda video: extract_video(video, config, parent), videos))
 
-    workers.extract_video, workers.extract_beside = extract_video, extract_beside
-    workers.settle = lambda: None  # its imports take seconds and are not what is tried here
+    one_video.extract_video, one_video.extract_beside = extract_video, extract_beside
+    worker_pool.settle = lambda: None  # its imports take seconds and are not what is tried here
     return task(videos, config, parent, notes)
 
 

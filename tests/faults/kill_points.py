@@ -11,9 +11,9 @@ import sys
 import time
 from pathlib import Path
 
-from pipeline import extract
-from pipeline.cache import verify_video
 from tests.faults.forks import CONFIG, child, groups, hashes, leftovers, prepare, start, walk
+from unmask.pipeline.cache.video import verify_video
+from unmask.pipeline.extraction import run
 
 
 def main(root: str, place: str, stride: str, random_kills: str) -> None:
@@ -26,7 +26,7 @@ def main(root: str, place: str, stride: str, random_kills: str) -> None:
 
     def judge(work: Path) -> None:
         before = groups(work)
-        parent = extract.cache_folder(work / "cache", "ffpp", CONFIG.crop)
+        parent = run.cache_folder(work / "cache", "ffpp", CONFIG.crop)
         result["points"] += 1
         result["torn"] += sum(bool(verify_video(parent / name)) for name in before)
         again, told = child(dataset, work)

@@ -14,12 +14,12 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from pipeline import extract, verify
-from pipeline.cache import open_video, verify_video
-from pipeline.errors import CacheError
-from pipeline.sources import Dataset
 from tests.faults.forks import CONFIG, Fault, child, ended, leftovers, prepare, start
-from tests.pipeline.small_videos import files_of
+from tests.support.small_videos import files_of
+from unmask.pipeline.cache.video import open_video, verify_video
+from unmask.pipeline.errors import CacheError
+from unmask.pipeline.extraction import repair, run
+from unmask.pipeline.sources.dataset import Dataset
 
 ABSENT, WHOLE, DAMAGED = "absent", "whole", "damaged"
 VIDEOS = st.integers(0, 1)
@@ -39,7 +39,7 @@ class Road(RuleBasedStateMachine):
     def start(self, extracted: bool) -> None:
         self.work = Road.place / f"run{Road.counts['sequences']}"
         Road.counts["sequences"] += 1
-        self.parent = extract.cache_folder(self.work / "cache", "ffpp", CONFIG.crop)
+        self.parent = run.cache_folder(self.work / "cache", "ffpp", CONFIG.crop)
         self.model = [ABSENT, ABSENT]
         self.killed, self.indexed = False, extracted
         if extracted:
@@ -108,7 +108,7 @@ class Road(RuleBasedStateMachine):
     @rule()
     def repair(self) -> None:
         damaged = [self.folder(v) for v, state in enumerate(self.model) if state == DAMAGED]
-        status, told = ended(*start(lambda: verify.repair(damaged, CONFIG, self.work / "cache", lambda _: None)))
+        status, told = ended(*start(lambda: repair.repair(damaged, CONFIG, self.work / "cache", lambda _: None)))
         assert status == 0, told
         self.model = [WHOLE if state == DAMAGED else state for state in self.model]
         self.killed = self.killed and not damaged
@@ -144,7 +144,7 @@ def main(root: str, place: str, sequences: str) -> None:
     status, told = child(Road.dataset, reference)
     assert status == 0, told
     Road.events = int(told)
-    parent = extract.cache_folder(reference / "cache", "ffpp", CONFIG.crop)
+    parent = run.cache_folder(reference / "cache", "ffpp", CONFIG.crop)
     for video in Road.dataset.videos:
         cached = open_video(parent / video.video_id)
         Road.truth[len(Road.truth)] = (files_of(cached.folder), cached.read_crops(range(cached.clips)).tobytes())

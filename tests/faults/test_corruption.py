@@ -9,15 +9,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-import cli
-from models.spec import ClipSpec
-from pipeline import extract, workers
-from pipeline.clips import ClipSource
-from pipeline.errors import CacheError, ManifestError
-from pipeline.sources import Dataset, SourceOptions, discover
 from tests.faults.forks import CONFIG, groups, hashes, in_this_process, walk
-from tests.pipeline.small_videos import files_of
-from tests.pipeline.test_cache_damage import damages
+from tests.pipeline.cache.test_damage import damages
+from tests.support.small_videos import files_of
+from unmask.commands import main as cli
+from unmask.models.spec import ClipSpec
+from unmask.pipeline.clips.source import ClipSource
+from unmask.pipeline.errors import CacheError, ManifestError
+from unmask.pipeline.extraction import dispatch, run
+from unmask.pipeline.sources.dataset import Dataset, SourceOptions
+from unmask.pipeline.sources.registry import discover
 
 SPEC = ClipSpec("consecutive", 2, size=48)
 
@@ -28,13 +29,13 @@ def road(drawn: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Dataset
     found = discover("ffpp", drawn, SourceOptions(methods=("Deepfakes",)))
     dataset, work = Dataset("ffpp", found.root, found.videos[:3]), tmp_path_factory.mktemp("road")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(workers, "dispatch", in_this_process)
+        patch.setattr(dispatch, "dispatch", in_this_process)
         walk(dataset, work)
     return dataset, work
 
 
 def folders(work: Path) -> list[Path]:
-    parent = extract.cache_folder(work / "cache", "ffpp", CONFIG.crop)
+    parent = run.cache_folder(work / "cache", "ffpp", CONFIG.crop)
     return [parent / name for name in sorted(groups(work))]
 
 
@@ -87,7 +88,7 @@ def test_repair_makes_exactly_the_damaged_videos_again(
     harm: str, road: tuple[Dataset, Path], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     _, work = road
-    monkeypatch.setattr(workers, "dispatch", in_this_process)
+    monkeypatch.setattr(dispatch, "dispatch", in_this_process)
     truth, times, doomed = hashes(work), groups(work), folders(work)[0]
     shard = doomed / "crops" / "c.0.0.0.0.0"
     data = bytearray(shard.read_bytes())
@@ -114,7 +115,7 @@ def test_the_next_extract_makes_a_video_with_missing_parts_again(
 ) -> None:
     """Metadata and sizes are looked at on every run; all bytes only by verify."""
     dataset, work = road
-    monkeypatch.setattr(workers, "dispatch", in_this_process)
+    monkeypatch.setattr(dispatch, "dispatch", in_this_process)
     truth, path = hashes(work), folders(work)[2] / ("zarr.json" if harm == "flip" else "crops/c.0.0.0.0.0")
     data = bytearray(path.read_bytes())
     data[100] ^= 1
@@ -140,7 +141,7 @@ def test_what_cannot_be_made_again_is_kept_and_said(
     road: tuple[Dataset, Path], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     dataset, _ = road
-    monkeypatch.setattr(workers, "dispatch", in_this_process)
+    monkeypatch.setattr(dispatch, "dispatch", in_this_process)
     copy = tmp_path / "only.mp4"
     copy.write_bytes(dataset.videos[0].path.read_bytes())
     walk(replace(dataset, videos=(replace(dataset.videos[0], path=copy),)), tmp_path)
@@ -158,12 +159,12 @@ def test_a_foreign_folder_with_a_videos_name_is_never_touched(
     road: tuple[Dataset, Path], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     dataset, _ = road
-    monkeypatch.setattr(workers, "dispatch", in_this_process)
-    parent = extract.cache_folder(tmp_path, "ffpp", CONFIG.crop)
+    monkeypatch.setattr(dispatch, "dispatch", in_this_process)
+    parent = run.cache_folder(tmp_path, "ffpp", CONFIG.crop)
     notes = parent / dataset.videos[0].video_id / "notes.txt"
     notes.parent.mkdir(parents=True)
     notes.write_text("mine")
     (parent / ".tmp-mine").write_text("not of our pattern")
     with pytest.raises(CacheError, match=r"notes\.txt"):
-        extract.run(dataset.videos, CONFIG, tmp_path)
+        run.extract(dataset.videos, CONFIG, tmp_path)
     assert notes.read_text() == "mine" and (parent / ".tmp-mine").exists()

@@ -13,11 +13,13 @@ from pathlib import Path
 
 import pytest
 
-import cli
-from pipeline import extract, workers
-from pipeline.errors import CacheError, DiskError
-from pipeline.sources import Dataset, SourceOptions, discover
 from tests.faults.forks import CONFIG, hashes, in_this_process, leftovers, walk
+from unmask.commands import main as cli
+from unmask.pipeline.errors import CacheError, DiskError
+from unmask.pipeline.extraction import dispatch, publish
+from unmask.pipeline.extraction import run as extraction
+from unmask.pipeline.sources.dataset import Dataset, SourceOptions
+from unmask.pipeline.sources.registry import discover
 
 ROOT = Path(__file__).parent.parent.parent
 
@@ -47,7 +49,7 @@ def test_a_disk_that_refuses_from_every_write_on(
 @pytest.fixture
 def dataset(drawn: Path, monkeypatch: pytest.MonkeyPatch) -> Dataset:
     """Three videos, worked on in this process."""
-    monkeypatch.setattr(workers, "dispatch", in_this_process)
+    monkeypatch.setattr(dispatch, "dispatch", in_this_process)
     found = discover("ffpp", drawn, SourceOptions(methods=("Deepfakes",)))
     return Dataset("ffpp", found.root, found.videos[:3])
 
@@ -80,9 +82,11 @@ def test_a_read_only_cache_is_refused_before_anything_is_decoded(
         raise OSError(code, os.strerror(code))
 
     monkeypatch.setattr(Path, "touch", refuse)  # chmod does not bind the superuser
-    monkeypatch.setattr("pipeline.video.read_crops", lambda *_: pytest.fail("something was decoded"))
+    monkeypatch.setattr(
+        "unmask.pipeline.extraction.crops.read_crops", lambda *_: pytest.fail("something was decoded")
+    )
     with pytest.raises(CacheError, match=os.strerror(code)):
-        extract.run(dataset.videos, CONFIG, tmp_path)
+        extraction.extract(dataset.videos, CONFIG, tmp_path)
 
 
 def test_a_cache_that_changes_file_system_inside_is_told_so(
@@ -94,20 +98,20 @@ def test_a_cache_that_changes_file_system_inside_is_told_so(
     with monkeypatch.context() as patch:
         patch.setattr(os, "rename", refuse)
         with pytest.raises(DiskError, match="changes file system"):
-            extract.run(dataset.videos, CONFIG, tmp_path)
+            extraction.extract(dataset.videos, CONFIG, tmp_path)
     assert not leftovers(tmp_path)
-    assert [o.status for o in extract.run(dataset.videos, CONFIG, tmp_path)] == ["ok"] * 3
+    assert [o.status for o in extraction.extract(dataset.videos, CONFIG, tmp_path)] == ["ok"] * 3
 
 
 def test_a_read_only_cache_serves_training(
     dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Whatever only reads makes no attempt to write: the reader, verify, manifests."""
-    from models.spec import ClipSpec
-    from pipeline.clips import ClipSource
+    from unmask.models.spec import ClipSpec
+    from unmask.pipeline.clips.source import ClipSource
 
-    ended = extract.run(dataset.videos, CONFIG, tmp_path / "cache")
-    written = extract.publish(dataset, ended, CONFIG, tmp_path / "cache", tmp_path / "manifests")
+    ended = extraction.extract(dataset.videos, CONFIG, tmp_path / "cache")
+    written = publish.publish(dataset, ended, CONFIG, tmp_path / "cache", tmp_path / "manifests")
     real = os.open
 
     def read_only(path: object, flags: int, *rest: object, **named: object) -> int:

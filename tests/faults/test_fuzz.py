@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from pipeline import extract
-from pipeline.cache import verify_video
-from pipeline.config import CropConfig, ExtractConfig, Limits
-from pipeline.drawing import draw_frames, draw_identity, write_video
-from pipeline.records import REASONS, Video
 from tests.faults.forks import leftovers
-from tests.pipeline.test_decode_damage import mutate
+from tests.pipeline.decode.test_damage import mutate
+from unmask.pipeline.cache.video import verify_video
+from unmask.pipeline.config import CropConfig, ExtractConfig, Limits
+from unmask.pipeline.demo.drawing import draw_frames, draw_identity, encode_video
+from unmask.pipeline.extraction import run
+from unmask.pipeline.records import REASONS, Video
 
 CROP = CropConfig(clips=2, frames=2, size=48, bands=False)
 CONFIG = ExtractConfig(crop=CROP, jobs=2, limits=Limits(seconds=60))
@@ -29,7 +29,7 @@ def faces(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
     folder = tmp_path_factory.mktemp("faces")
     pictures = [picture for picture, _ in draw_frames(draw_identity(7001), 12, (240, 180), 7001, face=0.6)]
     for suffix, codec in CONTAINERS.items():
-        write_video(folder / f"v{suffix}", pictures, codec=codec, keyint=4)
+        encode_video(folder / f"v{suffix}", pictures, codec=codec, keyint=4)
     return {suffix: (folder / f"v{suffix}").read_bytes() for suffix in CONTAINERS}
 
 
@@ -42,8 +42,8 @@ def fuzz(faces: dict[str, bytes], seeds: range, tmp_path: Path) -> Counter[str]:
             path.write_bytes(mutate(data, seed))
             name = f"v{seed}-{suffix[1:]}"
             videos.append(Video("fuzz", name, name, path, 0))
-    ended = extract.run(videos, CONFIG, tmp_path / "cache")
-    parent = extract.cache_folder(tmp_path / "cache", "fuzz", CROP)
+    ended = run.extract(videos, CONFIG, tmp_path / "cache")
+    parent = run.cache_folder(tmp_path / "cache", "fuzz", CROP)
     assert [o.video_id for o in ended] == [v.video_id for v in videos], "one outcome per video"
     for outcome in ended:
         assert (outcome.status == "ok") != (outcome.reason in REASONS)

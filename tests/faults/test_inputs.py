@@ -15,16 +15,17 @@ import av
 import numpy as np
 import pytest
 
-import cli
-from pipeline import extract, video, workers
-from pipeline.config import CropConfig, ExtractConfig
-from pipeline.drawing import draw_frames, draw_identity
-from pipeline.index import read_index
-from pipeline.records import Outcome, Video
-from pipeline.sources import Dataset, SourceOptions, discover
 from tests.faults.forks import in_this_process
-from tests.pipeline.drawn_videos import Recipe, write_video
-from tests.pipeline.test_decode_inputs import HTML, write_sound, write_two_streams
+from tests.pipeline.decode.test_inputs import HTML, write_sound, write_two_streams
+from tests.support.drawn_videos import Recipe, write_video
+from unmask.commands import main as cli
+from unmask.pipeline.cache.index import read_index
+from unmask.pipeline.config import CropConfig, ExtractConfig
+from unmask.pipeline.demo.drawing import draw_frames, draw_identity
+from unmask.pipeline.extraction import crops, dispatch, run
+from unmask.pipeline.records import Outcome, Video
+from unmask.pipeline.sources.dataset import Dataset, SourceOptions
+from unmask.pipeline.sources.registry import discover
 
 CONFIG = ExtractConfig(crop=CropConfig(clips=2, frames=2, size=48, bands=False))
 WIDTH, HEIGHT, FRAMES = 240, 180, 12
@@ -172,7 +173,7 @@ def museum(tmp_path_factory: pytest.TempPathFactory) -> Museum:
 @pytest.fixture(autouse=True)
 def here(monkeypatch: pytest.MonkeyPatch) -> None:
     """Work in this process, where a fault of ours is the test's failure."""
-    monkeypatch.setattr(workers, "dispatch", in_this_process)
+    monkeypatch.setattr(dispatch, "dispatch", in_this_process)
 
 
 @pytest.fixture(scope="module")
@@ -180,8 +181,8 @@ def ended(museum: Museum, tmp_path_factory: pytest.TempPathFactory) -> tuple[Dat
     work = tmp_path_factory.mktemp("extracted")
     dataset = discover("folder", museum.root, SourceOptions())
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(workers, "dispatch", in_this_process)
-        outcomes = extract.run(dataset.videos, CONFIG, work)
+        patch.setattr(dispatch, "dispatch", in_this_process)
+        outcomes = run.extract(dataset.videos, CONFIG, work)
     return dataset, dict(zip((v.key for v in dataset.videos), outcomes, strict=True)), work
 
 
@@ -196,7 +197,7 @@ def test_every_input_ends_as_promised(
         if (outcome.status, outcome.reason) != (status, reason):
             wrong.append(f"{key!r}: {outcome}, expected {status} {reason}")
         elif check is not None:
-            folder = extract.cache_folder(work, "folder", CONFIG.crop) / outcome.video_id
+            folder = run.cache_folder(work, "folder", CONFIG.crop) / outcome.video_id
             said = json.loads((folder / "zarr.json").read_bytes())["attributes"]
             if not check(said):
                 wrong.append(f"{key!r}: {said['outcome']} {said['media']} {said['dropped']}")
@@ -208,7 +209,7 @@ def test_names_become_safe_ids_and_come_back_from_the_records(
     museum: Museum, ended: tuple[Dataset, dict[str, Outcome], Path]
 ) -> None:
     dataset, found, work = ended
-    parent = extract.cache_folder(work, "folder", CONFIG.crop)
+    parent = run.cache_folder(work, "folder", CONFIG.crop)
     assert len({o.video_id.casefold() for o in found.values()}) == len(found)
     assert all(re.fullmatch(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,130}", o.video_id) for o in found.values())
     by_id = {v.video_id: v for v in read_index(parent)[0]}
@@ -249,14 +250,14 @@ def one(museum: Museum, tmp_path: Path) -> Video:
 
 
 def while_reading(monkeypatch: pytest.MonkeyPatch, harm: Callable[[], None]) -> None:
-    real = video.read_crops
+    real = crops.read_crops
 
     def read_crops(*arguments: object, **named: object) -> object:
         found = real(*arguments, **named)
         harm()
         return found
 
-    monkeypatch.setattr(video, "read_crops", read_crops)
+    monkeypatch.setattr(crops, "read_crops", read_crops)
 
 
 def grow(path: Path) -> None:
@@ -271,18 +272,18 @@ def test_a_file_that_changes_meanwhile_is_not_committed_and_tried_again(
     data = one.path.read_bytes()
     with monkeypatch.context() as patch:
         while_reading(patch, lambda: harm(one.path))
-        (outcome,) = extract.run([one], CONFIG, tmp_path / "cache")
+        (outcome,) = run.extract([one], CONFIG, tmp_path / "cache")
     assert (outcome.status, outcome.reason) == ("failed", "changed_while_reading")
-    assert not (extract.cache_folder(tmp_path / "cache", "d", CONFIG.crop) / "v").exists()
+    assert not (run.cache_folder(tmp_path / "cache", "d", CONFIG.crop) / "v").exists()
     one.path.write_bytes(data)
-    assert extract.run([one], CONFIG, tmp_path / "cache")[0].status == "ok"
+    assert run.extract([one], CONFIG, tmp_path / "cache")[0].status == "ok"
 
 
 def test_a_committed_video_whose_file_became_a_pipe_does_not_block(one: Video, tmp_path: Path) -> None:
-    extract.run([one], CONFIG, tmp_path / "cache")
+    run.extract([one], CONFIG, tmp_path / "cache")
     one.path.unlink()
     os.mkfifo(one.path)
-    (outcome,) = extract.run([one], CONFIG, tmp_path / "cache")
+    (outcome,) = run.extract([one], CONFIG, tmp_path / "cache")
     assert (outcome.status, outcome.reason) == ("failed", "not_a_file")
 
 
@@ -298,14 +299,14 @@ def test_clocks_decide_nothing(one: Video, tmp_path: Path, monkeypatch: pytest.M
     ticking = clock()
     monkeypatch.setattr("time.time", lambda: next(ticking))
     monkeypatch.setattr("time.time_ns", lambda: int(next(ticking) * 1e9))
-    parent = extract.cache_folder(tmp_path / "cache", "d", CONFIG.crop)
-    extract.run([one], CONFIG, tmp_path / "cache")
+    parent = run.cache_folder(tmp_path / "cache", "d", CONFIG.crop)
+    run.extract([one], CONFIG, tmp_path / "cache")
     made = (parent / "v").stat().st_ino
     for moment in (0, 4_102_444_800 * 10**9):
         os.utime(one.path, ns=(moment, moment))
         for path in [parent, *parent.rglob("*")]:
             os.utime(path, ns=(moment, moment))
-        (outcome,) = extract.run([one], CONFIG, tmp_path / "cache")
+        (outcome,) = run.extract([one], CONFIG, tmp_path / "cache")
         assert outcome.status == "ok" and (parent / "v").stat().st_ino == made
     other = replace(one, video_id="w", key="w")
-    assert extract.run([other], CONFIG, tmp_path / "cache")[0].seconds >= 0
+    assert run.extract([other], CONFIG, tmp_path / "cache")[0].seconds >= 0

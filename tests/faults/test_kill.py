@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.pipeline.test_extract import tree_hash
+from tests.pipeline.extraction.test_run import tree_hash
 
 ROOT = Path(__file__).parent.parent.parent
 

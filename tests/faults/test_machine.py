@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.pipeline import test_cache_damage, test_manifests
+from tests.pipeline.cache import test_damage
+from tests.pipeline.manifests import test_checked
 
 ROOT = Path(__file__).parent.parent.parent
 
@@ -42,7 +43,7 @@ def test_five_hundred_sequences_of_faults_keep_the_promises(
 def test_manifests_and_the_cache_alone_in_their_long_forms(
     tmp_path: Path, figure: Callable[[str, str], None]
 ) -> None:
-    test_manifests.test_what_is_written_is_read_back_long()
-    test_manifests.test_any_bytes_give_entries_or_a_manifest_error_long()
-    test_cache_damage._run_machine(tmp_path, 500)
+    test_checked.test_what_is_written_is_read_back_long()
+    test_checked.test_any_bytes_give_entries_or_a_manifest_error_long()
+    test_damage._run_machine(tmp_path, 500)
     figure("manifests and records", "2 x 2,000 examples: parse(write(x)) == x, nothing but ManifestError")

@@ -98,8 +98,8 @@ def test_the_whole_road_opens_no_socket_and_calls_no_shell(
 @pytest.mark.parametrize("line", ["../../{name} 1", "{root}/{name} 1", "link 1", "~/{name} 1", "a\0b 1"])
 def test_a_manifest_cannot_lead_training_out_of_the_cache(line: str, tmp_path: Path) -> None:
     """The whole way a user goes: train refuses before it reads, whatever lies outside."""
-    import cli
-    from tests.tiny_cache import make_cache
+    from tests.support.tiny_cache import make_cache
+    from unmask.commands import main as cli
 
     cache, manifests = make_cache(tmp_path / "inside", {"train": 2})
     outside, _ = make_cache(tmp_path / "outside", {"train": 2})
@@ -124,7 +124,7 @@ def test_a_manifest_cannot_lead_training_out_of_the_cache(line: str, tmp_path: P
 
 def test_records_of_the_cache_that_are_no_records_are_one_clear_line(tmp_path: Path, capsys: object) -> None:
     """An index of another program, too deep, or with a path that is no path: refused, never followed."""
-    import cli
+    from unmask.commands import main as cli
 
     parent = tmp_path / "ffpp" / "key"
     (parent / "video").mkdir(parents=True)

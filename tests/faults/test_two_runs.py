@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.demo import DemoConfig, draw_dataset
+from unmask.pipeline.demo.dataset import DemoConfig, draw_dataset
 
 ROOT = Path(__file__).parent.parent.parent
 

@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 import torch
 
-import cli
 from tests.commands.test_train import SMALL
-from tests.tiny_cache import make_cache
+from tests.support.tiny_cache import make_cache
+from unmask.commands import main as cli
 
 ROOT = Path(__file__).parent.parent.parent
 

@@ -13,13 +13,17 @@ from pathlib import Path
 import psutil
 import pytest
 
-import cli
-from pipeline import extract, workers
-from pipeline.config import CropConfig, ExtractConfig, Limits
-from pipeline.errors import DiskError, PipelineError
-from pipeline.records import Outcome, Video
-from pipeline.sources import SourceOptions, discover
 from tests.faults import hostile
+from unmask.commands import main as cli
+from unmask.pipeline.config import CropConfig, ExtractConfig, Limits
+from unmask.pipeline.errors import DiskError, PipelineError
+from unmask.pipeline.extraction import crops, resume
+from unmask.pipeline.extraction import dispatch as dispatching
+from unmask.pipeline.extraction import run as extraction
+from unmask.pipeline.machine import worker_pool
+from unmask.pipeline.records import Outcome, Video
+from unmask.pipeline.sources.dataset import SourceOptions
+from unmask.pipeline.sources.registry import discover
 
 CONFIG = ExtractConfig(jobs=2, limits=Limits(seconds=2.0))
 
@@ -28,7 +32,7 @@ CONFIG = ExtractConfig(jobs=2, limits=Limits(seconds=2.0))
 def fresh_workers() -> Iterator[None]:
     """Hostile workers must not serve another test."""
     yield
-    workers.stop_workers()
+    worker_pool.stop_workers()
 
 
 def videos(count: int) -> list[Video]:
@@ -37,8 +41,8 @@ def videos(count: int) -> list[Video]:
 
 def dispatch(tmp_path: Path, plan: dict[str, str], count: int, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
     (tmp_path / hostile.PLAN).write_text("".join(f"{name} {how}\n" for name, how in plan.items()))
-    monkeypatch.setattr(workers, "_task", hostile.hostile_task)
-    outcomes = list(workers.dispatch(videos(count), CONFIG, tmp_path))
+    monkeypatch.setattr(dispatching, "_task", hostile.hostile_task)
+    outcomes = list(dispatching.dispatch(videos(count), CONFIG, tmp_path))
     assert sorted(o.video_id for o in outcomes) == sorted(f"v{k}" for k in range(count)), "one outcome per video"
     assert not [p for p in tmp_path.iterdir() if "started" in p.name], "notes are swept away"
     return {o.video_id: o.reason for o in outcomes if o.status != "ok"}
@@ -72,7 +76,7 @@ def test_one_bad_video_of_eight(how: str, reason: str, tmp_path: Path, monkeypat
 def test_one_bad_video_of_eight_that_share_processes_as_on_a_gpu(
     how: str, reason: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(workers.BESIDE, "cpu", 4)
+    monkeypatch.setitem(crops.BESIDE, "cpu", 4)
     monkeypatch.setattr(sys.modules[__name__], "CONFIG", ExtractConfig(jobs=8, limits=Limits(seconds=1.0)))
     assert dispatch(tmp_path, {"v3": how}, 8, monkeypatch) == {"v3": reason}
 
@@ -83,12 +87,12 @@ def test_what_was_finished_before_its_process_died_is_not_done_twice(
     def finished(video: Video, parent: Path, config: ExtractConfig) -> Outcome | None:
         return Outcome("v1", "ok", flags=("finished",)) if video.video_id == "v1" else None
 
-    monkeypatch.setitem(workers.BESIDE, "cpu", 4)
-    monkeypatch.setattr(workers, "finished", finished)
-    monkeypatch.setattr(workers, "_task", hostile.hostile_task)
+    monkeypatch.setitem(crops.BESIDE, "cpu", 4)
+    monkeypatch.setattr(resume, "finished", finished)
+    monkeypatch.setattr(dispatching, "_task", hostile.hostile_task)
     for how in ("kill", "bug"):
         (tmp_path / hostile.PLAN).write_text(f"v3 {how}\n")
-        ended = list(workers.dispatch(videos(4), ExtractConfig(jobs=4), tmp_path))
+        ended = list(dispatching.dispatch(videos(4), ExtractConfig(jobs=4), tmp_path))
         assert [o.flags for o in sorted(ended, key=lambda o: o.video_id)] == [(), ("finished",), (), ()]
         assert [o.video_id for o in ended if o.status != "ok"] == ["v3"]
 
@@ -108,10 +112,10 @@ def test_jobs_count_videos_and_a_gpu_gets_them_in_few_processes(
     jobs: int, count: int, tasks: list[int], processes: int
 ) -> None:
     config = ExtractConfig(jobs=jobs, crop=CropConfig(device="cuda"))
-    waiting, workers_of_them = workers._shared_out(videos(count), config)
+    waiting, workers_of_them = dispatching._shared_out(videos(count), config)
     assert [len(task) for task in reversed(waiting)] == tasks and workers_of_them == processes
     assert [video for task in reversed(waiting) for video in task] == videos(count)
-    assert workers._shared_out(videos(count), ExtractConfig(jobs=jobs)) == (
+    assert dispatching._shared_out(videos(count), ExtractConfig(jobs=jobs)) == (
         [[video] for video in reversed(videos(count))],
         min(jobs, count),
     )
@@ -131,7 +135,7 @@ def test_when_every_video_crashes_the_run_still_ends(tmp_path: Path, monkeypatch
 def test_workers_that_cannot_even_start_end_the_run_with_one_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(workers, "_start_worker", hostile.die_at_start)
+    monkeypatch.setattr(worker_pool, "_start_worker", hostile.die_at_start)
     with pytest.raises(PipelineError, match="before they could begin a video"):
         dispatch(tmp_path, {}, 3, monkeypatch)
     assert not [p for p in tmp_path.iterdir() if "started" in p.name]
@@ -152,10 +156,10 @@ def test_a_fault_of_ours_in_one_video_ends_the_command_with_exit_1_after_the_oth
 ) -> None:
     crop = CropConfig(clips=2, frames=2, size=48)
     found = discover("ffpp", drawn, SourceOptions()).videos[:4]
-    parent = extract.cache_folder(tmp_path, "ffpp", crop)
+    parent = extraction.cache_folder(tmp_path, "ffpp", crop)
     parent.mkdir(parents=True)
     (parent / hostile.PLAN).write_text(f"{found[1].video_id} bug\n")
-    monkeypatch.setattr(workers, "_task", hostile.hostile_task)
+    monkeypatch.setattr(dispatching, "_task", hostile.hostile_task)
     words = ["--clips", "2", "--frames", "2", "--size", "48", "--limit", "4", "--jobs", "2"]
     places = ["--root", str(drawn), "--cache", str(tmp_path), "--manifests", str(tmp_path / "m")]
     assert cli.main(["extract", "--dataset", "ffpp", *words, *places]) == 1

@@ -8,9 +8,9 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
-from pipeline.cache import verify_video
-from pipeline.extract import cache_folder
 from tests.faults.forks import CONFIG, child, ended, groups, hashes, leftovers, prepare, start, walk
+from unmask.pipeline.cache.video import verify_video
+from unmask.pipeline.extraction.run import cache_folder
 
 
 def main(root: str, place: str, count: str, repeats: str) -> None:

@@ -7,9 +7,9 @@ import pytest
 import torch
 from scipy.fft import dctn, idctn
 
-from models.layers.bands import Bands, LearnableBands, band_masks, dct_basis
-from models.options import ModelError
-from pipeline import bands as stored
+from unmask.models.layers.bands import Bands, LearnableBands, band_masks, dct_basis
+from unmask.models.options import ModelError
+from unmask.pipeline.cache import bands as stored
 
 DEFINITIONS = ("area", "linear", "linear_f3net", "radial")
 

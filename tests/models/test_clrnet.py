@@ -7,9 +7,10 @@ import torch
 from torch import nn
 
 from benchmarks.plain_models import plain_clrnet
-from models import ModelError, create_model
-from models.cost import measure_cost
-from models.layers.convlstm import ConvLSTM
+from unmask.models import create_model
+from unmask.models.cost import measure_cost
+from unmask.models.layers.convlstm import ConvLSTM
+from unmask.models.options import ModelError
 
 # clrnet.md section 4: parameters with BatchNorm's running statistics, MACs
 SHEET = {

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from benchmarks.plain_models import pad_same, plain_convlstm
-from models.layers.convlstm import ConvLSTM, hard02, orthogonal, same_padding, truncated_normal
+from unmask.models.layers.convlstm import ConvLSTM, hard02, orthogonal, same_padding, truncated_normal
 
 
 def folded(clip: torch.Tensor) -> torch.Tensor:

@@ -6,8 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from models.cost import count, measure_cost
-from models.spec import ClipSpec
+from unmask.models.cost import count, measure_cost
+from unmask.models.spec import ClipSpec
 
 
 class Drawn(nn.Module):
@@ -47,7 +47,7 @@ def test_counts_a_network_by_hand():
 
 def test_meta_and_real_tensors_count_alike():
     options = {"width": 8, "frames": 2, "size": 48}
-    from models import create_model
+    from unmask.models import create_model
 
     real = count(create_model("clrnet", **options).eval(), (1, 2, 3, 48, 48))
     assert measure_cost("clrnet", **options) == real

@@ -10,13 +10,13 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.plain_m2tr import PlainM2TR, PlainPatchAttention, PlainStage
-from models.layers.attention import CrossAttention, PatchAttention, attend_patches, to_map, to_tokens
-from models.layers.bands import Bands
-from models.layers.spectrum import GlobalFilter, resample_filter
-from models.m2tr import M2TR, BandFusion, FilterStage, MaskDecoder
-from models.options import ModelError
-from models.spec import NORMS
-from models.vtf import VTF
+from unmask.models.layers.attention import CrossAttention, PatchAttention, attend_patches, to_map, to_tokens
+from unmask.models.layers.bands import Bands
+from unmask.models.layers.spectrum import GlobalFilter, resample_filter
+from unmask.models.m2tr import M2TR, BandFusion, FilterStage, MaskDecoder
+from unmask.models.options import ModelError
+from unmask.models.spec import NORMS
+from unmask.models.vtf import VTF
 
 
 def tiny(**options: object) -> M2TR:

@@ -8,9 +8,10 @@ import sys
 import pytest
 import torch
 
-from models import MODELS, ModelError, create_model, list_models, model_class, resolve_options, typed_options
-from models.recipes import list_recipes
-from models.spec import NORMS
+from unmask.models import MODELS, create_model, list_models, model_class, resolve_options, typed_options
+from unmask.models.options import ModelError
+from unmask.models.recipes.recipes import list_recipes
+from unmask.models.spec import NORMS
 
 # the sheets' totals with defaults; a test of its own per model has the stages
 PARAMETERS = {"clrnet": 248_107_394, "stil": 22_688_418, "xception_lstm": 135_632_756}
@@ -151,7 +152,7 @@ def test_the_table_and_the_class_agree(name, model):
 
 
 def test_importing_the_table_imports_no_torch():
-    code = "import sys, models; models.list_models(); print('torch' in sys.modules, 'timm' in sys.modules)"
+    code = "import sys; from unmask import models; models.list_models(); print('torch' in sys.modules, 'timm' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["False", "False"]
 

@@ -9,12 +9,13 @@ import pytest
 import torch
 from sklearn.metrics import roc_auc_score
 
-from models import create_model, list_models, model_class
-from models.optimizers import build_optimizer
-from models.recipes import get_recipe
-from pipeline.clips import RawBatch, prepare
-from pipeline.drawing import Forgery, draw_frames, draw_identity
-from pipeline.samplers import Sample
+from unmask.models import create_model, list_models, model_class
+from unmask.models.recipes.optimizers import build_optimizer
+from unmask.models.recipes.recipes import get_recipe
+from unmask.pipeline.clips.batches import RawBatch
+from unmask.pipeline.clips.prepare import prepare
+from unmask.pipeline.clips.samples import Sample
+from unmask.pipeline.demo.drawing import Forgery, draw_frames, draw_identity
 
 PEOPLE, STEPS, MOST_STEPS = 4, 20, 200
 

@@ -8,8 +8,8 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.plain_stil import PlainSTIL, load
-from models.options import ModelError
-from models.stil import ISM, SIM, STIL, TIM, Plane, Shift, resnet50d_name
+from unmask.models.options import ModelError
+from unmask.models.stil import ISM, SIM, STIL, TIM, Plane, Shift, resnet50d_name
 
 # Parameters and MACs of 8 frames of 224 x 224, as measured on the released network.
 PARAMETERS = {

@@ -7,8 +7,8 @@ import timm
 import torch
 from safetensors.torch import save_file
 
-from models import create_model, weights
-from models.weights import Backbone, WeightsError, load_init, load_pretrained
+from unmask.models import create_model, weights
+from unmask.models.weights import Backbone, WeightsError, load_init, load_pretrained
 
 SMALL = {"backbone": "efficientnet_b0", "filters": 32, "size": 96, "pad": "torch"}
 

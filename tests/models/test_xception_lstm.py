@@ -10,10 +10,10 @@ import torch
 from torch import nn
 
 from benchmarks.plain_models import plain_attention, plain_xception_lstm
-from models import create_model, resolve_options
-from models.cost import measure_cost
-from models.layers.convlstm import ConvLSTM
-from models.xception_lstm import FrameAttention, SamePool, SpatialAttention, TemporalAttention
+from unmask.models import create_model, resolve_options
+from unmask.models.cost import measure_cost
+from unmask.models.layers.convlstm import ConvLSTM
+from unmask.models.xception_lstm import FrameAttention, SamePool, SpatialAttention, TemporalAttention
 
 SMALL = {"backbone": "efficientnet_b0", "filters": 32, "size": 96}
 

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 import torchvision.ops
 
-from pipeline import doctor
-from tests.pipeline.small_videos import commit
+from tests.support.small_videos import commit
+from unmask.pipeline import doctor
 
 Usage = namedtuple("Usage", "total used free")
 

@@ -7,11 +7,11 @@ from pathlib import Path
 import av
 import pytest
 
-from pipeline.config import Limits
-from pipeline.decode import scan
-from pipeline.formats import CONTAINERS
-from pipeline.sources.files import VIDEO_EXTENSIONS, list_media
-from tests.pipeline.drawn_videos import draw_picture
+from tests.support.drawn_videos import draw_picture
+from unmask.pipeline.config import Limits
+from unmask.pipeline.decode.scan import scan
+from unmask.pipeline.formats import CONTAINERS
+from unmask.pipeline.sources.listing import VIDEO_EXTENSIONS, list_media
 
 # container -> (FFmpeg's muxer, a codec it takes, pixel format)
 WRITERS = {

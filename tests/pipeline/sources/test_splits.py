@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.errors import UsageError
-from pipeline.sources.splits import check_ratio, joined, split_groups
+from unmask.pipeline.errors import UsageError
+from unmask.pipeline.sources.splits import check_ratio, joined_groups, split_groups
 
 RATIO = (0.7, 0.15, 0.15)
 
@@ -50,6 +50,6 @@ def test_a_ratio_that_does_not_make_one_is_refused(ratio):
 
 
 def test_connected_nodes_share_the_smallest_name():
-    assert joined([("b", "a"), ("c", "b"), ("x", "y"), ("z", "z")]) == {
+    assert joined_groups([("b", "a"), ("c", "b"), ("x", "y"), ("z", "z")]) == {
         "a": "a", "b": "a", "c": "a", "x": "x", "y": "x", "z": "z",
     }  # fmt: skip

@@ -1,0 +1,141 @@
+"""unmask's command line: finds the command, and turns every error into one clear line and an exit code.
+
+Exit codes: 0 all good; 1 our bug; 2 usage; 3 finished but some inputs failed; 4 cache, manifest or checkpoint
+refused; 130 and 143 stopped by Ctrl-C or SIGTERM, and resumable. predict adds 10 (some fake) and 11 (some unsure).
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import os
+import signal
+import sys
+
+import click
+
+from unmask.pipeline.errors import EXIT_INTERRUPTED, EXIT_OK, PipelineError
+
+# command -> (module, one line of help). A command's module, and torch with it, is imported only when it is used.
+COMMANDS: dict[str, tuple[str, str]] = {
+    "extract": ("unmask.commands.extract", "Videos to face crops in the cache, and manifests."),
+    "verify": ("unmask.commands.verify", "Check every byte of a cache; --repair redoes what is damaged."),
+    "datasets": (
+        "unmask.commands.datasets",
+        "Known datasets: expected tree, counts, and a check of what is on disk.",
+    ),
+    "manifest": ("unmask.commands.manifest", "Check, merge, filter, count or import manifests."),
+    "train": ("unmask.commands.train", "Train a detector from a manifest."),
+    "evaluate": ("unmask.commands.evaluate", "Score a manifest with a trained run, with intervals and a report."),
+    "predict": ("unmask.commands.predict", "A verdict on your own videos."),
+    "metrics": ("unmask.commands.metrics", "All metrics of a scores file, whoever made it."),
+    "compare": ("unmask.commands.compare", "Is run A better than run B? DeLong's test on the same videos."),
+    "runs": ("unmask.commands.runs", "A table of all training runs."),
+    "models": ("unmask.commands.models", "The detectors: paper, parameters, cost, input."),
+    "export": ("unmask.commands.export", "One manifest with its crops as one HDF5 file."),
+    "export-model": ("unmask.commands.export_model", "A trained model as .pt2 or .onnx."),
+    "demo": ("unmask.commands.demo", "Draw a small dataset and walk the whole road on it."),
+    "doctor": ("unmask.commands.doctor", "Look for the usual traps on this machine, with the remedy for each."),
+}
+
+
+class LazyGroup(click.Group):
+    """Loads a command's module when it is called, so that --help is quick and imports nothing heavy."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
+        if name not in COMMANDS:
+            return None
+        return importlib.import_module(COMMANDS[name][0]).command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if args and args[0] not in COMMANDS and not args[0].startswith("-"):
+            near = difflib.get_close_matches(args[0], COMMANDS, n=1)
+            hint = f"; did you mean '{near[0]}'?" if near else f"; commands are {', '.join(COMMANDS)}"
+            raise click.UsageError(f"no command '{args[0]}'{hint}", ctx)
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
+
+
+@click.group(
+    cls=LazyGroup,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
+)
+@click.version_option(package_name="unmask", prog_name="unmask")
+def unmask() -> None:
+    """From a folder of videos to a face-crop cache one can trust, and from the cache to deepfake detectors.
+
+    \b
+    The road:  extract -> train -> evaluate -> predict
+    First time? `demo` walks it on a small drawn dataset.
+    """
+
+
+def main(args: list[str] | None = None) -> int:
+    """Run one command and return its exit code; no traceback for a user's mistake."""
+    _open_closed_streams()
+    before = signal.signal(signal.SIGTERM, _stop)
+    try:
+        return _run(args)
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _open_closed_streams() -> None:
+    """Give a job that was started with `>&-` or `2>&-` a stream to nowhere; libraries flush and fill what is there.
+
+    Left closed, its number goes to the next file that is opened, and messages end up in a video's crops.
+    """
+    for number, name, mode in ((0, "stdin", "r"), (1, "stdout", "w"), (2, "stderr", "w")):
+        if getattr(sys, name) is None:
+            opened = os.open(os.devnull, os.O_RDWR)
+            if opened != number:
+                os.dup2(opened, number)
+                os.close(opened)
+            os.set_inheritable(number, True)
+            setattr(sys, name, os.fdopen(number, mode))
+
+
+def _stop(number: int, frame: object) -> None:
+    """SIGTERM stops as Ctrl-C does, whatever the command is doing; train puts its own gentler way in place of it."""
+    raise SystemExit(128 + number)
+
+
+def _run(args: list[str] | None) -> int:
+    spoken_to = sys.stdout
+    try:
+        result = unmask.main(args=args, prog_name="unmask", standalone_mode=False)
+        return result if isinstance(result, int) else EXIT_OK
+    except click.exceptions.Exit as stop:
+        return stop.exit_code
+    except click.UsageError as error:
+        where = f" (see: {error.ctx.command_path} --help)" if error.ctx else ""
+        click.echo(f"unmask: {error.format_message()}{where}", err=True)
+        return error.exit_code
+    except click.ClickException as error:
+        click.echo(f"unmask: {error.format_message()}", err=True)
+        return error.exit_code
+    except PipelineError as error:
+        click.echo(f"unmask: {error}", err=True)
+        return error.exit_code
+    except (KeyboardInterrupt, click.Abort):
+        click.echo("unmask: stopped; run the same command again to go on", err=True)
+        return EXIT_INTERRUPTED
+    except SystemExit:
+        if sys.stdout is spoken_to:
+            raise
+        # `unmask ... | head`: nobody reads on, which is no fault. click puts another stdout there, and exit code 1;
+        # keep Python's exit from complaining again.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return EXIT_OK
+
+
+if __name__ == "__main__":
+    sys.exit(main())

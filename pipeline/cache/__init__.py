@@ -1,0 +1,14 @@
+"""(3, 4) Crops come in; one committed, digested Zarr v3 group a video goes out, bands beside them.
+
+The only package that writes or trusts what lies in a cache.
+
+Interface, by file:
+    bands: coefficients
+    check: cache_folders, check, video_folders
+    digest: canonical
+    index: crop_config, read_index, write_index
+    refused: Fingerprint, RECORDS, forget, plain_outcome, recall, remember
+    video: CachedVideo, GROUP_FILE, attributes_of, is_committed, open_video, settings_of
+    writing: write_video
+    zarr_layout: ARRAYS
+"""

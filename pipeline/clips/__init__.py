@@ -1,0 +1,15 @@
+"""(6) A manifest comes in; batches of clips that a model takes go out.
+
+Reads cached folders, exports and folders of pictures alike.
+
+Interface, by file:
+    augment: build_augment
+    batches: RawBatch
+    h264: h264
+    hdf5: is_export, write_export
+    plans: share, training_plan
+    prepare: Augment, Batch, prepare, random_of
+    readers: ClipReader, find_videos
+    samples: Sample, evaluation_picks
+    source: ClipSource
+"""

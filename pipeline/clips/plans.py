@@ -1,0 +1,117 @@
+"""Which clips an epoch of training takes, in which order, and which of them a process gets."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from unmask.models.spec import ClipSpec
+from unmask.pipeline.clips.samples import Sample, evaluation_picks, fake_clips, training_picks
+from unmask.pipeline.errors import UsageError
+from unmask.pipeline.records import FAKE, REAL
+
+BALANCES = ("balanced", "paired", "none")
+
+# For a balanced plan: a fake video of which no cached clip is fake.
+NEITHER = -1
+
+
+def _cycle(videos: NDArray[np.int64], count: int, rng: np.random.Generator) -> NDArray[np.int64]:
+    """`count` videos in random order, each one floor or ceil of count / n times: none luckier, none forgotten."""
+    rounds = -(-count // len(videos))
+    return np.concatenate([rng.permutation(videos) for _ in range(rounds)])[:count]
+
+
+def _groups(
+    labels: NDArray[np.int64],
+    pairs: Sequence[int | None],
+    balance: str,
+    shown: NDArray[np.int64],
+    rng: np.random.Generator,
+) -> list[tuple[int, ...]]:
+    """Videos that share a batch, in the order of the epoch: (real, fake) when balanced or paired, else (video,)."""
+    real, fake = np.flatnonzero(labels == REAL), np.flatnonzero(labels == FAKE)
+    turns = int(shown.max())
+    if balance == "none":
+        return [(int(v),) for turn in range(turns) for v in rng.permutation(len(labels)) if shown[v] > turn]
+    if not len(real) or not len(fake):
+        raise UsageError(
+            f"balance '{balance}' needs both classes, the manifest has {len(real)} real and {len(fake)} fake videos"
+        )
+    if balance == "balanced":
+        count = max(len(real), len(fake)) * turns
+        return list(zip(_cycle(real, count, rng).tolist(), _cycle(fake, count, rng).tolist(), strict=True))
+    paired = [int(v) for v in fake if pairs[v] is not None]
+    if not paired:
+        raise UsageError("balance 'paired' needs fakes whose original is in the same manifest, there is none")
+    # A fake whose original is not here gets any real video: it is trained on, never dropped.
+    other = iter(_cycle(real, max(1, (len(fake) - len(paired)) * turns), rng).tolist())
+    order = [int(v) for _ in range(turns) for v in rng.permutation(fake)]
+    return [(next(other) if pairs[v] is None else int(pairs[v]), v) for v in order]
+
+
+def training_plan(
+    spec: ClipSpec,
+    labels: NDArray[np.int64],
+    pairs: Sequence[int | None],
+    shapes: Sequence[tuple[int, int]],
+    *,
+    batch: int,
+    seed: int,
+    epoch: int,
+    balance: str = "balanced",
+    all_clips: bool = False,
+    truth: Sequence[NDArray[np.int64] | None] = (),
+) -> list[list[Sample]]:
+    """All batches of one epoch: the same for the same arguments on every machine and in every process.
+
+    labels: (V,).   pairs: position of each fake's original, or None.   shapes: (clips, frames) of each video.
+    batch: samples in a global batch; sizes differ by at most one group, so that no epoch ends in a batch of one.
+    balance: `balanced` alternates real and fake (CLRNet's rule), the smaller class repeats evenly with other clips;
+    `paired` sets each fake beside its own original; `none` takes every video once.
+    all_clips: every clip of every video instead of one clip of each video.
+    truth: (clips, frames) frame labels of videos that are fake in parts. Where classes are balanced such a video
+    stands for a fake, so only samples that show a fake frame are drawn from it, and none where it has no such clip;
+    without balance every clip may come, as what it is. Ours: half a batch would else be fakes in name only.
+    Raises UsageError when a class is missing, CacheError when the clips are too short.
+    """
+    if balance not in BALANCES:
+        raise UsageError(f"balance '{balance}' is not one of {', '.join(BALANCES)}")
+    rng = np.random.default_rng([seed, epoch])
+    shown = np.array([len(evaluation_picks(spec, *shape)) if all_clips else 1 for shape in shapes])
+    parts_of = list(truth) if truth and balance != "none" else [None] * len(labels)
+    blank = [own is not None and not fake_clips(spec, own).any() for own in parts_of]
+    groups = _groups(np.where(blank, NEITHER, labels), pairs, balance, shown, rng)
+    size = len(groups[0])
+    if batch < size:
+        raise UsageError(f"balance '{balance}' needs batches of at least {size} samples, not {batch}")
+    orders = [rng.permutation(clips) for clips, _ in shapes]
+    taken = np.zeros(len(labels), np.int64)
+    samples: list[list[Sample]] = []
+    for group in groups:
+        drawn = []
+        for video in group:
+            picks = training_picks(spec, *shapes[video], int(taken[video]), orders[video], rng, parts_of[video])
+            taken[video] += 1
+            drawn.append(Sample(video, picks, int(rng.integers(2**63))))
+        samples.append(drawn)
+    batches = -(-len(samples) // (batch // size))
+    return [
+        [sample for number in part for sample in samples[number]]
+        for part in np.array_split(np.arange(len(samples)), batches)
+    ]
+
+
+def share(batch: list[Sample], rank: int, world: int, accumulate: int) -> list[list[Sample]]:
+    """One process's micro-batches of a global batch: contiguous slices whose sizes differ by at most one.
+
+    Raises UsageError when a slice would be empty.
+    """
+    if len(batch) < world * accumulate:
+        raise UsageError(
+            f"a batch of {len(batch)} samples cannot be shared by {world} processes x {accumulate} accumulated parts"
+        )
+    parts = np.array_split(np.arange(len(batch)), world * accumulate)
+    return [[batch[i] for i in part] for part in parts[rank * accumulate : (rank + 1) * accumulate]]

@@ -1,0 +1,9 @@
+"""Absent or whole: how files and folders are written so that a stop at any moment leaves no half of them.
+
+Bytes and folders come in; they appear under their name by one rename, or not at all.
+
+Interface, by file:
+    files: begin_sync, refusals, sync_folder, write_whole
+    folders: commit_folder, remove_folder, remove_stale, scratch_folder
+    locks: lock_cache, taking_turns
+"""

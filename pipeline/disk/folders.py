@@ -1,0 +1,143 @@
+"""A folder on disk is absent or whole: temporary sibling, fsync, one rename; and one writer of a cache at a time.
+
+Ours because zarr makes single files atomic but never syncs them, and nothing of it covers a group of files. Every
+temporary folder is flocked by its writer for as long as it lives, so that cleaning up never takes a live one away.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import re
+import secrets
+import shutil
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from unmask.pipeline.disk.files import flock_alone, refusals, sync_folder
+
+TEMPORARY = re.compile(r"\.tmp-.+-\d+(-[0-9a-f]{8})?", re.DOTALL)
+
+
+def commit_folder(target: Path, fill: Callable[[Path], None], needed: int) -> bool:
+    """Make `target` appear with what `fill(temporary folder)` wrote; False when another writer's is there already.
+
+    needed: bytes, for the message of a full disk.
+    Raises: DiskError when the file system refuses (no space, quota, read-only, other file system); nothing is left.
+    """
+    with refusals(target, needed):
+        temporary, hold = _temporary_sibling(target)
+        try:
+            fill(temporary)
+            _sync_tree(temporary)
+            won = _rename(temporary, target)
+            if won:
+                sync_folder(target.parent)
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
+            os.close(hold)
+    return won
+
+
+@contextlib.contextmanager
+def scratch_folder(target: Path) -> Iterator[Path]:
+    """A temporary sibling of `target` for notes that nobody needs later; gone at the end, or at the next clean-up."""
+    with refusals(target):
+        temporary, hold = _temporary_sibling(target)
+    try:
+        yield temporary
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+        os.close(hold)
+
+
+def remove_folder(target: Path) -> None:
+    """Take a folder away in one rename, then delete it: no reader ever sees half of it. Absent is fine."""
+    doomed = target.with_name(f".tmp-{target.name[:100]}-{os.getpid()}-{secrets.token_hex(4)}")
+    with refusals(target):
+        try:
+            os.rename(target, doomed)
+        except FileNotFoundError:
+            return
+        sync_folder(target.parent)
+    shutil.rmtree(doomed, ignore_errors=True)
+
+
+def remove_stale(parent: Path) -> list[str]:
+    """Delete what dead writers left in `parent` and return the names.
+
+    Only names of our own pattern; what a living writer holds (its flock) and links are left alone.
+    """
+    removed = []
+    with os.scandir(parent) as entries:
+        found = sorted((e for e in entries if TEMPORARY.fullmatch(e.name)), key=lambda e: e.name)
+    for entry in found:
+        folder = entry.is_dir(follow_symlinks=False)
+        if (folder or entry.is_file(follow_symlinks=False)) and _remove_dead(entry.path, folder):
+            removed.append(entry.name)
+    return removed
+
+
+def _temporary_sibling(target: Path) -> tuple[Path, int]:
+    """A new folder beside `target` and the descriptor that holds its flock."""
+    while True:
+        path = target.with_name(f".tmp-{target.name[:100]}-{os.getpid()}-{secrets.token_hex(4)}")
+        path.mkdir()
+        try:
+            descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        except FileNotFoundError:  # somebody cleaned up between the two calls
+            continue
+        if flock_alone(descriptor) and path.exists():
+            return path, descriptor
+        os.close(descriptor)
+
+
+def _remove_dead(path: str, folder: bool) -> bool:
+    try:
+        # network file systems give a lock of a file only to those who may write it
+        descriptor = os.open(path, os.O_NOFOLLOW | os.O_CLOEXEC | (os.O_DIRECTORY if folder else os.O_WRONLY))
+    except OSError:  # gone meanwhile, or another user's
+        return False
+    try:
+        if not flock_alone(descriptor):
+            return False
+        if folder:
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            Path(path).unlink(missing_ok=True)
+        return True
+    finally:
+        os.close(descriptor)
+
+
+def _sync_tree(folder: Path) -> None:
+    """fsync every file, then every folder from the inside out: names must not become durable before contents.
+
+    All files at once: they then share the journal's commits, measured 16 ms instead of 38 ms for one video.
+    """
+    places = list(os.walk(folder, topdown=False))
+    files = [os.path.join(place, name) for place, _, names in places for name in sorted(names)]
+    with ThreadPoolExecutor(max(1, len(files)), thread_name_prefix="sync") as pool:
+        list(pool.map(_sync_file, files))
+    for place, _, _ in places:
+        sync_folder(Path(place))
+
+
+def _sync_file(path: str) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _rename(temporary: Path, target: Path) -> bool:
+    try:
+        os.rename(temporary, target)
+    except OSError as error:
+        if error.errno in (errno.EEXIST, errno.ENOTEMPTY):
+            return False
+        raise
+    return True

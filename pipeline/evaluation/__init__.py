@@ -1,0 +1,10 @@
+"""(8) A trained run and a manifest come in; scores, metrics with intervals and a report go out.
+
+Independent of `prediction`: neither imports the other.
+
+Interface, by file:
+    comparison: compare
+    evaluate: FOLDER, SCORES, across, evaluate
+    page: Extras, PARTS, evaluation_page
+    protocols: find_protocol
+"""

@@ -1,0 +1,218 @@
+"""A run over one or several manifests: scores file, metrics, pictures and report for each, and one table across.
+
+RUN/evaluations/<dataset>-<compression>-<split>/scores.csv    every sample's score, the file all numbers come from
+                                                metrics.json  every number, with settings and hashes
+                                                roc.png       and the other pictures
+                                                report.html   all of it on one page
+RUN/evaluations/across.{md,csv,json,tex}                      several manifests in one call
+RUN/calibration.json                                          temperature, threshold and unsure zone for predict
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from unmask.pipeline.clips.source import ClipSource
+from unmask.pipeline.config import EvaluateConfig
+from unmask.pipeline.disk.files import write_whole
+from unmask.pipeline.errors import UsageError
+from unmask.pipeline.evaluation import protocols, robustness
+from unmask.pipeline.evaluation.admission import Allowed, admit
+from unmask.pipeline.evaluation.coverage import coverage_of
+from unmask.pipeline.evaluation.inference import Loaded, Progress, Scored, score_manifest
+from unmask.pipeline.evaluation.most_wrong import explain
+from unmask.pipeline.evaluation.page import Extras, evaluation_page
+from unmask.pipeline.evaluation.provenance import provenance_of
+from unmask.pipeline.evaluation.robustness import score_distorted
+from unmask.pipeline.machine.devices import choose_device
+from unmask.pipeline.machine.memory import keep_freed_memory
+from unmask.pipeline.reports import plots
+from unmask.pipeline.reports.plots import Picture
+from unmask.pipeline.reports.tables import REPORTED, WRITERS, Table, metrics_table
+from unmask.pipeline.runs.run_folder import Run, load_model, open_run
+from unmask.pipeline.scores import calibration as cal
+from unmask.pipeline.scores import metrics
+from unmask.pipeline.scores.csv_file import read_scores, write_scores
+from unmask.pipeline.scores.results import Options, evaluate_scores
+from unmask.pipeline.scores.video_scores import video_scores
+
+log = logging.getLogger(__name__)
+
+FOLDER, SCORES, METRICS, REPORT = "evaluations", "scores.csv", "metrics.json", "report.html"
+# Fewer points make no picture; more make it slow and a blot.
+TSNE_VIDEOS = (8, 1500)
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What one manifest gave. document: metrics.json as written.   folder: where everything lies."""
+
+    name: str
+    folder: Path
+    document: dict[str, object]
+
+
+def evaluate(config: EvaluateConfig, progress: Progress = lambda what, done, total: None) -> list[Evaluation]:
+    """Score every manifest with the run, write everything, and return the evaluations in the order of the manifests.
+
+    progress: is told (what, samples done, samples in all).
+    Raises ManifestError, CacheError, CheckpointError, ScoresError or UsageError, and all but those of a sample that
+    cannot be read before anything is written.
+    """
+    if not config.manifests:
+        raise UsageError("evaluate needs at least one manifest")
+    published = protocols.find_protocol(config.protocol) if config.protocol else None
+    run, device = open_run(Path(config.run)), choose_device(config.device)
+    keep_freed_memory(device)
+    model, point = load_model(run, config.which)
+    loaded = Loaded(run, model, point, device)
+    sources = [admit(Path(path), run, model, _allowed(config)) for path in config.manifests]
+    names = _names([source.path for source, _ in sources])
+    calibration = _calibration(config, loaded, progress)
+    results = []
+    for (source, cautions), name in zip(sources, names, strict=True):
+        results.append(_one(config, loaded, source, name, cautions, calibration, published, progress))
+    if len(results) > 1:
+        _across(config, results, published)
+    return results
+
+
+def _allowed(config: EvaluateConfig) -> Allowed:
+    return Allowed(Path(config.cache), config.allow_missing, config.allow_leakage, config.other_pixels)
+
+
+def name_of(manifest: Path) -> str:
+    """`manifests/ffpp/c23/test.txt` -> ffpp-c23-test."""
+    parts = [
+        part for part in (*manifest.absolute().parent.parts[-2:], manifest.stem) if part not in ("/", "manifests")
+    ]
+    return "-".join(
+        "".join(c if c.isalnum() or c in "._" else "-" for c in part).strip("-.") or "x" for part in parts
+    )
+
+
+def _names(paths: Sequence[Path]) -> list[str]:
+    names = [name_of(path) for path in paths]
+    return [name if names.count(name) == 1 else f"{name}-{number}" for number, name in enumerate(names, 1)]
+
+
+def _calibration(config: EvaluateConfig, loaded: Loaded, progress: Progress) -> cal.Calibration | None:
+    """Fitted on validation: a scores file, an evaluation folder, or a manifest that this run scores now."""
+    if not config.threshold_from:
+        return None
+    path = Path(config.threshold_from)
+    if path.is_dir():
+        path = path / SCORES
+    if path.suffix in (".txt", ".h5"):
+        source, _ = admit(path, loaded.run, loaded.model, _allowed(config))
+        folder = _folder(config, loaded.run, f"{name_of(path)}-threshold")
+        write_scores(
+            folder / SCORES, score_manifest(config, loaded, source, f"threshold {path.name}", progress).scores
+        )
+        path = folder / SCORES
+    rows, sha256 = read_scores(path)
+    joined = video_scores(rows, config.rule, config.tracks)
+    fitted = cal.fit_calibration(
+        joined.label, joined.score, rule=config.threshold_rule, error=config.error, source=str(path), sha256=sha256
+    )
+    write_whole((Path(config.out) if config.out else loaded.run.folder) / cal.FILE, cal.as_json(fitted).encode())
+    return fitted
+
+
+def _folder(config: EvaluateConfig, run: Run, name: str) -> Path:
+    folder = (Path(config.out) if config.out else run.folder / FOLDER) / name
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def _one(
+    config: EvaluateConfig,
+    loaded: Loaded,
+    source: ClipSource,
+    name: str,
+    cautions: list[str],
+    calibration: cal.Calibration | None,
+    published: protocols.Protocol | None,
+    progress: Progress,
+) -> Evaluation:
+    folder = _folder(config, loaded.run, name)
+    start = time.monotonic()
+    scored = score_manifest(config, loaded, source, name, progress)
+    seconds = time.monotonic() - start
+    write_scores(folder / SCORES, scored.scores)
+    scores, sha256 = read_scores(
+        folder / SCORES
+    )  # every number below comes from the file, as anybody would compute it
+    options = Options(config.rule, config.tracks, config.threshold, config.resamples, config.seed)
+    result = evaluate_scores(scores, options, coverage_of(source), calibration)
+    provenance = provenance_of(config, loaded, source, sha256)
+    document = {"name": name, "cautions": cautions, **result, "provenance": provenance}
+    joined = video_scores(scores, config.rule, config.tracks)
+    pictures = plots.pictures_of(result, joined) + _feature_map(source, scored) if config.pictures else []
+    robust = score_distorted(config, loaded, source, options, progress) if config.robustness else None
+    if robust:
+        document["robustness"] = [list(row) for row in robust[0].rows]
+    protocol = (protocols.beside(published, [document]), _protocol_line(published)) if published else None
+    worst = (
+        explain(loaded.model, source, scores, joined, loaded.device, config.explain, config.clips)
+        if config.explain
+        else []
+    )
+    speed = ("clips/s", float(len(scores) / seconds) if seconds > 0 else None)
+    extras = Extras(
+        pictures=pictures,
+        worst=worst,
+        provenance=[
+            (title, [*pairs.items(), *([speed] if title == "Run" else [])]) for title, pairs in provenance.items()
+        ],
+        protocol=protocol,
+        robustness=robust,
+        cautions=cautions,
+    )
+    title = f"{loaded.run.model} on {name}"
+    page = evaluation_page(f"Evaluation: {title}", f"run {loaded.run.folder}, manifest {source.path}", result, extras)
+    for picture in pictures:
+        write_whole(folder / f"{_slug(picture.title)}.png", picture.png())
+    write_whole(folder / REPORT, page.encode())
+    write_whole(folder / METRICS, (json.dumps(document, indent=1, allow_nan=False) + "\n").encode())
+    return Evaluation(name, folder, document)
+
+
+def _feature_map(source: ClipSource, scored: Scored) -> list[Picture]:
+    """t-SNE of one feature per video, coloured by method."""
+    least, most = TSNE_VIDEOS
+    if scored.feature is None or len(source) < least:
+        return []
+    chosen = robustness.subset(source.labels, most // 2)
+    method = [str(source.readers[i].attributes.get("method") or source.labels[i]) for i in chosen]
+    return [plots.scatter("Features (t-SNE)", metrics.embed(scored.feature[chosen]), method, source.labels[chosen])]
+
+
+def _protocol_line(protocol: protocols.Protocol) -> str:
+    return f"{protocol.source}. Train: {protocol.train}. Evaluate: {protocol.evaluate}. {protocol.note}"
+
+
+def _across(config: EvaluateConfig, results: list[Evaluation], published: protocols.Protocol | None) -> None:
+    root = results[0].folder.parent
+    for table, stem in across(results, published):
+        for suffix, spell in WRITERS.items():
+            write_whole(root / f"{stem}.{suffix}", spell(table).encode())
+
+
+def across(
+    results: Sequence[Evaluation], published: protocols.Protocol | None = None, keys: Sequence[str] = REPORTED
+) -> Iterator[tuple[Table, str]]:
+    """The cross-dataset table at video level, and the protocol's over all evaluations, with their file names."""
+    blocks = {result.name: result.document["levels"]["video"] for result in results}
+    yield metrics_table("Across manifests, video level", blocks, "manifest", keys), "across"
+    if published:
+        yield protocols.beside(published, [result.document for result in results]), published.name
+
+
+def _slug(title: str) -> str:
+    return "-".join("".join(c if c.isalnum() else " " for c in title.lower()).split())

@@ -1,0 +1,12 @@
+"""Joins stages 0 to 5: every video of a dataset, in worker processes, resumable.
+
+Videos and settings come in; cached folders, manifests and outcomes go out.
+
+Interface, by file:
+    crops: detector_for, read_crops
+    probe: probe
+    publish: publish
+    repair: repair
+    resume: content_hash, finished
+    run: cache_folder, extract
+"""

@@ -1,0 +1,147 @@
+"""Joins the road from dataset to cache and manifests: what is done is skipped, what is left is shared out to workers.
+
+On disk a video is absent or whole, and one that was refused is remembered with its reason, so running again does
+only what is left, and gives the same bytes as a run that was never stopped.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import logging
+import os
+from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from unmask.pipeline.cache import refused
+from unmask.pipeline.cache.index import write_index
+from unmask.pipeline.config import CropConfig, ExtractConfig
+from unmask.pipeline.disk.folders import remove_stale
+from unmask.pipeline.disk.locks import lock_cache
+from unmask.pipeline.errors import CacheError
+from unmask.pipeline.extraction.resume import finished, make_room, stat_fingerprint
+from unmask.pipeline.records import Outcome, Video
+
+log = logging.getLogger(__name__)
+
+
+def cache_folder(cache: Path, dataset: str, config: CropConfig) -> Path:
+    """Where the videos of one dataset lie for these settings: cache/<dataset>/<key>."""
+    return cache / dataset / config.cache_key()
+
+
+def extract(
+    videos: Sequence[Video],
+    config: ExtractConfig,
+    cache: Path,
+    progress: Callable[[Outcome], None] = lambda outcome: None,
+    again: Collection[str] = (),
+) -> list[Outcome]:
+    """Bring every video into the cache that is not there yet, and return how each one ended, in the order given.
+
+    videos: of one dataset.   progress: called once per video, the ones already done first.
+    again: ids of videos to make again even where they seem whole (their bytes were found damaged).
+    Raises: CacheError when the cache cannot be written or another run holds it.
+    """
+    from unmask.pipeline.extraction import dask as cluster
+    from unmask.pipeline.extraction import (
+        dispatch as workers,  # joblib starts its machinery at import; a dry run never needs it
+    )
+
+    if not videos:
+        return []
+    ids = {video.key: video.video_id for video in videos}
+    videos = [replace(video, pair_id=ids.get(video.pair or "", video.pair_id)) for video in videos]
+    parent = cache_folder(cache, videos[0].dataset, config.crop)
+    prepare_folder(parent)
+    with _held(parent, config):
+        write_index(parent, videos, config.crop)
+        ended: dict[str, Outcome] = {}
+        present, again_count = _groups(parent), 0
+        for video in videos:
+            known = None if video.video_id in again else finished(video, parent, config)
+            if known is None:
+                again_count += video.video_id in present
+                make_room(video, parent, present)
+            else:
+                ended[video.video_id] = known
+                progress(known)
+        if again_count:
+            log.warning("%d videos are made again: damaged, or made from other files or labels", again_count)
+        share = _own_share(videos, config.shard, config.crop.pair_boxes)
+        waiting = _longest_first([v for v in share if v.video_id not in ended])
+        for phase in _phases(waiting, config.crop.pair_boxes):
+            for outcome in (cluster if config.scheduler else workers).dispatch(phase, config, parent):
+                ended[outcome.video_id] = outcome
+                progress(outcome)
+    return [ended[v.video_id] for v in videos if v.video_id in ended]
+
+
+def prepare_folder(parent: Path) -> None:
+    """Make the cache folder and prove that it can be written, before anything is decoded.
+
+    Raises: CacheError with the operating system's reason.
+    """
+    try:
+        parent.mkdir(parents=True, exist_ok=True)
+        probe = parent / f".tmp-probe-{os.getpid()}"
+        probe.touch(exist_ok=True)
+        probe.unlink(missing_ok=True)
+    except OSError as error:
+        raise CacheError(
+            f"{parent}: the cache cannot be written ({error.strerror}); choose another with --cache"
+        ) from error
+
+
+@contextlib.contextmanager
+def _held(parent: Path, config: ExtractConfig) -> Iterator[None]:
+    """The cache folder under its lock and without leftovers, before and after, however the run ends."""
+    with lock_cache(parent, shared=config.shard != (1, 1) or not config.lock):
+        _clean(parent)
+        try:
+            yield
+        finally:  # workers that were killed have left their half-written folders
+            _clean(parent)
+
+
+def _clean(parent: Path) -> None:
+    """Remove what dead runs left behind; the caller holds the lock."""
+    for folder in (parent, parent / refused.RECORDS):
+        if folder.exists():
+            remove_stale(folder)
+
+
+def _groups(parent: Path) -> dict[str, list[str]]:
+    """video_id -> names of its groups, one per person, whole or not."""
+    found: dict[str, list[str]] = {}
+    for name in sorted(os.listdir(parent)):
+        owner, _, track = name.rpartition("--")
+        found.setdefault(owner if owner and track.isdigit() else name, []).append(name)
+    return found
+
+
+def _phases(videos: list[Video], pair_boxes: bool) -> list[list[Video]]:
+    """Originals before their fakes where a fake is cut at its original's boxes; else everything at once."""
+    if not pair_boxes:
+        return [videos] if videos else []
+    return [part for part in ([v for v in videos if not v.pair], [v for v in videos if v.pair]) if part]
+
+
+def _own_share(videos: Sequence[Video], shard: tuple[int, int], pair_boxes: bool = False) -> list[Video]:
+    """The K-th of N parts (K from 1): by a hash of the id, so that adding videos moves no other.
+
+    pair_boxes: a fake goes with its original, whose boxes it must wait for.
+    """
+    part, parts = shard
+    if parts == 1:
+        return list(videos)
+    owners = [(v.pair_id if pair_boxes else None) or v.video_id for v in videos]
+    shares = [int(hashlib.sha256(owner.encode()).hexdigest()[:8], 16) % parts for owner in owners]
+    return [v for v, share in zip(videos, shares, strict=True) if share == part - 1]
+
+
+def _longest_first(videos: list[Video]) -> list[Video]:
+    """Big files first, so that the last worker does not start the longest video when the others have ended."""
+    sizes = {v.video_id: (stat_fingerprint(v.path) or {"size": 0})["size"] for v in videos}
+    return sorted(videos, key=lambda v: (-sizes[v.video_id], v.video_id))

@@ -1,0 +1,170 @@
+"""A trained run comes in, one file that other programs run goes out: .pt2 (torch.export) or .onnx, and back again.
+
+    model.onnx         the network with its weights; inputs `clip` (B,T,3,S,S) and, where the model wants them,
+                       `bands` (B,T,9,S,S); output `logits` (B,2); any B
+    model.onnx.json    what a file of weights cannot say: ClipSpec, crop settings, calibration, hashes
+
+Safe to open: ONNX is data, read from memory so that it cannot name other files. A .pt2 is not: torch.export.load
+evaluates expressions written in the file and unpickles what plain loading refuses, so it is only opened when the user
+says that he knows its maker (`trust`). The sidecar's sha256 tells damage, not malice.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import logging
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from unmask.models.spec import NORMS, ClipSpec
+from unmask.pipeline.config import PredictConfig
+from unmask.pipeline.errors import CheckpointError, UsageError
+from unmask.pipeline.machine.devices import choose_device
+from unmask.pipeline.prediction.crop_settings import crop_from, for_prediction
+from unmask.pipeline.prediction.scorer import Logits, Scorer
+from unmask.pipeline.scores.calibration import Calibration
+
+log = logging.getLogger(__name__)
+
+FORMAT = 1
+KINDS = (".pt2", ".onnx")
+MAX_SIDECAR = 4 * 2**20
+
+# Scores of the file and of the run may differ by this much, on every one of CHECKED clips.
+TOLERANCE, CHECKED = 1e-4, 5
+
+
+def sidecar_of(path: Path) -> Path:
+    return path.with_name(f"{path.name}.json")
+
+
+def open_exported(path: Path, config: PredictConfig) -> Scorer:
+    """An exported file as a scorer.
+
+    Raises CheckpointError for a file without a readable sidecar, one that is not the sidecar's, a network that does
+    not fit it, or a .pt2 without `trust`; UsageError without the extra [onnx].
+    """
+    if path.suffix not in KINDS:
+        raise CheckpointError(f"{path}: not an exported model; expected a run folder, .onnx or .pt2")
+    if path.suffix == ".pt2" and not config.trust:
+        raise CheckpointError(
+            f"{path}: loading a .pt2 file can run code that is written in it. If you know its maker: --trust-model; "
+            "an .onnx file is data only"
+        )
+    values = _read_sidecar(path)
+    data = path.read_bytes()
+    if hashlib.sha256(data).hexdigest() != values["sha256"]:
+        raise CheckpointError(f"{path}: not the file its sidecar describes (sha256 differs); export it again")
+    where = str(sidecar_of(path))
+    crop, cautions = crop_from(values["settings"], where)
+    crop, more = for_prediction(crop, config)
+    calibration = _calibration(values["calibration"], where)
+    device = "cpu" if path.suffix == ".onnx" else choose_device(config.device)  # the extra runs on CPUs
+    kept = [line for line in values["cautions"] if isinstance(line, str)]
+    return Scorer(
+        name=path.name,
+        source=path,
+        spec=_spec(values["spec"], where),
+        crop=crop,
+        calibration=calibration,
+        logits=decoded_program(data, path, device),
+        device=device,
+        facts=_facts(values["facts"])
+        | {"File": {"file": path.name, "sha256": values["sha256"], "made from": str(values["name"])}},
+        cautions=tuple(dict.fromkeys([*kept, *cautions, *more])),
+    )
+
+
+def _read_sidecar(path: Path) -> dict:
+    sidecar = sidecar_of(path)
+    try:
+        if sidecar.stat().st_size > MAX_SIDECAR:
+            raise CheckpointError(f"{sidecar}: larger than {MAX_SIDECAR} bytes, not a sidecar")
+        values = json.loads(sidecar.read_bytes())
+        missing = {"format", "name", "sha256", "spec", "settings", "calibration", "facts", "cautions"} - set(values)
+        kinds = [isinstance(values.get(key), dict) for key in ("spec", "settings", "calibration", "facts")]
+    except (OSError, ValueError, RecursionError, TypeError, AttributeError) as error:
+        raise CheckpointError(
+            f"{sidecar}: not readable ({type(error).__name__}); it belongs beside the exported file"
+        ) from error
+    if missing or not all(kinds) or not isinstance(values["cautions"], list) or values["format"] != FORMAT:
+        raise CheckpointError(f"{sidecar}: not a sidecar of format {FORMAT}; export the model again")
+    return values
+
+
+def _spec(values: dict, where: str) -> ClipSpec:
+    try:
+        spec = ClipSpec(**values)
+        good = (
+            spec.mode in ("consecutive", "sparse", "chained", "single")
+            and spec.fit in ("crop", "resize")
+            and spec.norm in NORMS
+            and 1 <= int(spec.frames) <= 4096
+            and 16 <= int(spec.size) <= 4096
+        )
+    except (TypeError, ValueError) as error:
+        raise CheckpointError(f"{where}: spec is not one of ours ({type(error).__name__})") from error
+    if not good:
+        raise CheckpointError(f"{where}: spec {values} is out of range")
+    return spec
+
+
+def _calibration(values: dict, where: str) -> Calibration:
+    try:
+        made = Calibration(**{**values, "unsure": tuple(values["unsure"])})
+        low, high = made.unsure
+        good = 0 <= low <= made.threshold <= high <= 1 and made.temperature > 0
+    except (TypeError, ValueError, KeyError) as error:
+        raise CheckpointError(f"{where}: calibration is not one of ours ({type(error).__name__})") from error
+    if not good:
+        raise CheckpointError(f"{where}: calibration out of range")
+    return made
+
+
+def _facts(values: dict) -> dict[str, dict[str, str]]:
+    return {
+        str(title): {str(name): str(value) for name, value in pairs.items()}
+        for title, pairs in values.items()
+        if isinstance(pairs, dict)
+    }
+
+
+def decoded_program(data: bytes, path: Path, device: str = "cpu") -> Logits:
+    return _session(data, path) if path.suffix == ".onnx" else _program(data, path, device)
+
+
+def _program(data: bytes, path: Path, device: str) -> Logits:
+    try:
+        module = torch.export.load(io.BytesIO(data)).module().to(device)
+    except Exception as error:  # a damaged archive fails in many ways
+        raise CheckpointError(f"{path}: cannot be loaded by torch.export ({type(error).__name__})") from error
+    return lambda clip, bands: module(clip) if bands is None else module(clip, bands)
+
+
+def _session(data: bytes, path: Path) -> Logits:
+    try:
+        import onnxruntime
+    except ImportError as error:
+        raise UsageError(f"{path}: onnxruntime is not installed: pip install 'unmask[onnx]'") from error
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = torch.get_num_threads()
+    options.log_severity_level = 3
+    try:
+        session = onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
+        names = [entry.name for entry in session.get_inputs()]
+    except Exception as error:  # onnxruntime's own exceptions share no base class
+        raise CheckpointError(f"{path}: onnxruntime cannot load it ({type(error).__name__})") from error
+
+    def logits(clip: Tensor, bands: Tensor | None) -> Tensor:
+        given: list[NDArray[np.float32]] = [t.cpu().numpy() for t in (clip, bands) if t is not None]
+        if len(given) != len(names):
+            raise CheckpointError(f"{path}: takes {names}, its spec gives {len(given)} inputs")
+        return torch.from_numpy(session.run(None, dict(zip(names, given, strict=True)))[0])
+
+    return logits

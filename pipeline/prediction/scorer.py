@@ -1,0 +1,119 @@
+"""A trained run comes in, a Scorer goes out: what turns prepared clips into logits, and how its crops were cut.
+
+Predict asks a Scorer and never a model, so that runs and exported files (pipeline/prediction/exported.py) are used alike.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from torch import Tensor, nn
+
+from unmask.models.spec import ClipSpec
+from unmask.pipeline.config import CropConfig, PredictConfig
+from unmask.pipeline.errors import UsageError
+from unmask.pipeline.machine.devices import choose_device
+from unmask.pipeline.prediction.crop_settings import crop_of, for_prediction
+from unmask.pipeline.reports.tables import Cell
+from unmask.pipeline.runs.provenance import run_facts
+from unmask.pipeline.runs.run_folder import load_model, open_run
+from unmask.pipeline.scores import calibration as cal
+from unmask.pipeline.scores.calibration import Calibration
+from unmask.pipeline.scores.csv_file import read_scores
+from unmask.pipeline.scores.video_scores import video_scores
+
+log = logging.getLogger(__name__)
+
+# Without validation scores nobody knows better: half, and no verdict within a tenth of it.
+DEFAULT = Calibration(
+    unsure=(0.4, 0.6),
+    note="no validation scores: threshold 0.5 and unsure from 0.4 to 0.6 are defaults; evaluate --threshold-from "
+    "fits them",
+)
+
+Logits = Callable[[Tensor, Tensor | None], Tensor]
+
+
+@dataclass(frozen=True)
+class Scorer:
+    """One member of an ensemble.
+
+    logits: (clip (B,T,3,S,S), bands or None) -> (B,2), on `device`.   crop: settings of the crops it was trained on.
+    network: the module behind it where there is one, for its attention.   facts: how it was made, in groups.
+    evaluations: folder with its evaluations, or None.   cautions: what a reader of its scores must know.
+    """
+
+    name: str
+    source: Path
+    spec: ClipSpec
+    crop: CropConfig
+    calibration: Calibration
+    logits: Logits
+    device: str
+    network: nn.Module | None = None
+    facts: dict[str, dict[str, Cell]] = field(default_factory=dict)
+    evaluations: Path | None = None
+    cautions: tuple[str, ...] = ()
+
+
+def from_run(folder: Path, config: PredictConfig) -> Scorer:
+    """The network of a run folder with its crop settings and calibration.
+
+    Raises CheckpointError for a damaged run, or one whose crop settings nobody knows any more; UsageError for a
+    calibration file that is not ours.
+    """
+    run, device = open_run(folder), choose_device(config.device)
+    model, point = load_model(run, config.which)
+    crop, cautions = crop_of(run, Path(config.cache) if config.cache else None)
+    crop, more = for_prediction(crop, config)
+    calibration = calibration_of(folder)
+    model = model.to(device)
+    return Scorer(
+        name=folder.resolve().name,
+        source=folder,
+        spec=replace(model.spec, masks=False),
+        crop=crop,
+        calibration=calibration,
+        logits=model,
+        device=device,
+        network=model,
+        facts=run_facts(run, point, crop),
+        evaluations=folder / "evaluations",
+        cautions=tuple(
+            line for line in (*cautions, *more, calibration.note, *doubts(folder / "evaluations")) if line
+        ),
+    )
+
+
+def calibration_of(folder: Path) -> Calibration:
+    """What `evaluate --threshold-from` left in the run, else a fit to its evaluated validation set, else DEFAULT."""
+    if (folder / cal.FILE).is_file():
+        return cal.read_calibration(folder / cal.FILE)
+    for path in sorted((folder / "evaluations").glob("*-val/scores.csv")):
+        rows, sha256 = read_scores(path)
+        joined = video_scores(rows)
+        try:
+            return cal.fit_calibration(joined.label, joined.score, source=str(path), sha256=sha256)
+        except UsageError as error:
+            log.warning("no calibration from %s: %s", path, error)
+    return DEFAULT
+
+
+def doubts(root: Path) -> list[str]:
+    """What a verdict must say of a run whose own evaluation found it no better than chance."""
+    found = []
+    for path in sorted(root.glob("*/metrics.json")):
+        try:
+            auc = json.loads(path.read_bytes())["levels"]["video"]["metrics"]["auc"]
+            if auc["low"] is not None and auc["low"] <= 0.5:
+                found.append(
+                    f"On {path.parent.name} this model was no better than chance (AUC {auc['value']:.3f}, interval "
+                    f"from {auc['low']:.3f}): its verdicts mean little."
+                )
+        except (OSError, ValueError, KeyError, TypeError):
+            log.warning("%s: not readable as an evaluation", path)
+    return found

@@ -1,0 +1,165 @@
+"""What predict answers about a video, in one word and in all its numbers; as JSON, as a table, as an exit code."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from unmask.pipeline.prediction.timeline import PersonScores
+from unmask.pipeline.records import REASONS
+from unmask.pipeline.reports.printable import printable
+from unmask.pipeline.reports.tables import Table
+from unmask.pipeline.scores.calibration import Calibration
+
+FORMAT = 1
+
+Verdict = Literal["real", "fake", "unsure", "no face", "too short", "unreadable"]
+
+# Reasons that are an answer about the video; with all others nobody has looked into it.
+ANSWERS: dict[str, Verdict] = {"no_face": "no face", "too_short": "too short"}
+
+EXIT_FAKE, EXIT_UNSURE, EXIT_UNREADABLE = 10, 11, 3
+
+NOT_A_PROOF = (
+    "The score says how much the faces in this video look like the fakes the model was trained on. It is not the "
+    "probability that this video is a forgery, and it is no evidence against anybody: other generators, cameras and "
+    "compressions than those of training can move it either way."
+)
+
+
+@dataclass(frozen=True)
+class Member:
+    """What one model says of a video. raw: its highest person's score.   score: calibrated."""
+
+    name: str
+    raw: float
+    score: float
+    verdict: Verdict
+    calibration: Calibration
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """The answer about one video.
+
+    score: mean of the members' calibrated scores, or None where there is no verdict by score.   threshold, unsure:
+    means of the members'.   reason: one sentence.   code: "" or the word of records.REASONS.
+    start: seconds of its first frame, from which duration counts; all times of tracks are those of the file.
+    width, height, frames, fps, codec, sha256: of the file, where it could be read.   flags: of its outcome.
+    """
+
+    path: Path
+    verdict: Verdict
+    reason: str
+    code: str = ""
+    score: float | None = None
+    threshold: float | None = None
+    unsure: tuple[float, float] | None = None
+    members: tuple[Member, ...] = ()
+    tracks: tuple[PersonScores, ...] = ()
+    start: float = 0.0
+    duration: float = 0.0
+    width: int = 0
+    height: int = 0
+    frames: int = 0
+    fps: float = 0.0
+    codec: str = ""
+    sha256: str = ""
+    flags: tuple[str, ...] = ()
+
+
+def decide(score: float, unsure: tuple[float, float]) -> Verdict:
+    """fake from the upper edge of the zone on, real below the lower, unsure between."""
+    low, high = unsure
+    return "fake" if score >= high else "real" if score < low else "unsure"
+
+
+def zone(calibrations: Sequence[Calibration]) -> tuple[float, tuple[float, float]]:
+    """Threshold and unsure zone of an ensemble: means of its members', as its score is the mean of theirs."""
+    threshold = float(np.mean([c.threshold for c in calibrations]))
+    low, high = (float(np.mean([c.unsure[edge] for c in calibrations])) for edge in (0, 1))
+    return threshold, (low, high)
+
+
+def sentence(verdict: Verdict, score: float, unsure: tuple[float, float], members: Sequence[Member]) -> str:
+    """Why this verdict, for a person."""
+    low, high = unsure
+    limits = {
+        "fake": f"at or above {high:.3f}, where a video counts as fake",
+        "real": f"below {low:.3f}, where a video counts as real",
+        "unsure": f"between {low:.3f} and {high:.3f}, where the model is wrong too often for a verdict",
+    }
+    text = f"score {score:.3f} is {limits[verdict]}"
+    if {"real", "fake"} <= {member.verdict for member in members}:
+        text += "; the members contradict each other"
+    return text
+
+
+def refused_prediction(path: Path, code: str, detail: str) -> Prediction:
+    """The answer about a video that cannot be scored."""
+    verdict = ANSWERS.get(code, "unreadable")
+    reason = REASONS.get(code, code) + (f" ({detail})" if detail else "")
+    return Prediction(path, verdict, reason, code)
+
+
+def exit_code(verdicts: Sequence[Verdict]) -> int:
+    """The first that applies: 10 some fake; 11 some without a verdict; 3 some unreadable; 0 all real."""
+    if "fake" in verdicts:
+        return EXIT_FAKE
+    if {"unsure", "no face", "too short"} & set(verdicts):
+        return EXIT_UNSURE
+    return EXIT_UNREADABLE if "unreadable" in verdicts else 0
+
+
+def document(prediction: Prediction) -> dict[str, object]:
+    """Everything as plain JSON values."""
+    plain = asdict(prediction)
+    plain["path"] = printable(str(prediction.path))
+    tracks = zip(plain["tracks"], prediction.tracks, strict=True)
+    plain["tracks"] = [_track(values, track, prediction) for values, track in tracks]
+    return plain
+
+
+def _track(values: dict[str, object], track: PersonScores, prediction: Prediction) -> dict[str, object]:
+    names = [member.name for member in prediction.members]
+    anchors = zip(track.index, track.pts, track.box, strict=True)
+    return {
+        "number": values["number"],
+        "score": dict(zip(names, track.score, strict=True)),
+        "points": dict(zip(names, values["points"], strict=True)),
+        "seen": [{"frame": frame, "time": time, "box": box} for frame, time, box in anchors],
+    }
+
+
+def as_json(predictions: Sequence[Prediction], version: str, cautions: Sequence[str]) -> str:
+    """One object for all videos, ending with a newline."""
+    whole = {
+        "format": FORMAT,
+        "unmask": version,
+        "note": NOT_A_PROOF,
+        "cautions": list(cautions),
+        "videos": [document(prediction) for prediction in predictions],
+    }
+    return json.dumps(whole, indent=1, allow_nan=False) + "\n"
+
+
+def verdict_table(predictions: Sequence[Prediction], wide: bool = False) -> Table:
+    """One row per video; wide adds what a spreadsheet wants."""
+    names = list(dict.fromkeys(member.name for p in predictions for member in p.members))
+    extra = ("threshold", "unsure_from", "fake_from", "duration", "frames", "sha256", "code") if wide else ()
+    several = names if wide or len(names) > 1 else []
+    header = ("video", "verdict", "score", "persons", *several, *extra, "reason")
+    return Table("Verdicts", header, tuple(_row(p, several, wide) for p in predictions))
+
+
+def _row(p: Prediction, names: Sequence[str], wide: bool) -> tuple:
+    scores = {member.name: member.score for member in p.members}
+    low, high = p.unsure or (None, None)
+    extra = (p.threshold, low, high, p.duration, p.frames, p.sha256, p.code) if wide else ()
+    shown = str(p.path) if wide else p.path.name
+    return (shown, p.verdict, p.score, len(p.tracks), *(scores.get(n) for n in names), *extra, p.reason)

@@ -1,0 +1,12 @@
+"""Bricks for what a person looks at: tables, plots, heat maps, pages.
+
+Numbers come in; text, pictures and self-contained HTML go out, everything made safe first.
+
+Interface, by file:
+    heat: FRAMES, grad_cam, heat_of, last_map, overlay, seen, small
+    html: own_version, page, write_page
+    plots: DARK, Picture, image_uri, lines, pictures_of, roc_plot, scatter
+    printable: printable
+    tables: Cell, NONE, REPORTED, Table, WRITERS, comma_separated, levels_table, metrics_table,
+        number, terminal
+"""

@@ -1,0 +1,13 @@
+"""What a training leaves behind: its folder, checkpoints and what it says of itself.
+
+Stands apart from `training`, because evaluation and prediction need a run, never the loop.
+
+Interface, by file:
+    checkpoint: Checkpoint, FOLDER, SUMS, belongs, forget_after, load_into, load_optimizer,
+        newest, save, saved, split_optimizer
+    networks: build_network, resolve
+    provenance: run_facts
+    run_folder: METRICS, Run, SPEED, config_from, list_runs, load_model, new_run, newest_run,
+        open_run, read_document, write_run
+    summary: rank, summary
+"""

@@ -1,0 +1,39 @@
+"""What a run says about itself when it answers: its model, training data and weights."""
+
+from __future__ import annotations
+
+import json
+
+from unmask.pipeline.config import CropConfig
+from unmask.pipeline.runs.checkpoint import SUMS, Checkpoint
+from unmask.pipeline.runs.run_folder import Run
+
+
+def run_facts(run: Run, point: Checkpoint, crop: CropConfig) -> dict[str, dict[str, object]]:
+    """How a run was made, for reports and sidecars: settings, hashes, versions."""
+    sums = (point.folder / SUMS).read_text(encoding="ascii").split()
+    weights = dict(zip(sums[1::2], sums[::2], strict=True))
+    progress = point.state.get("progress")
+    versions = run.document.get("versions")
+    manifest = run.document.get("manifest")
+    trained = manifest if isinstance(manifest, dict) else {}
+    return {
+        "Model": {
+            "run": str(run.folder),
+            "model": run.model,
+            "options": json.dumps(run.options, sort_keys=True),
+            "checkpoint": point.folder.name,
+            "weights sha256": weights.get("ema.safetensors") or weights.get("model.safetensors"),
+        },
+        "Training": {
+            "manifest": run.config.manifest,
+            "manifest sha256": run.manifest_sha256,
+            "videos": f"{trained.get('real', '?')} real, {trained.get('fake', '?')} fake",
+            "recipe": run.config.recipe,
+            "seed": run.config.seed,
+            "steps": progress.get("step") if isinstance(progress, dict) else None,
+            "cache key": run.key,
+        },
+        "Crops": {name: value for name, value in crop.settings().items() if isinstance(value, str | int | float)},
+        "Versions in training": {str(k): str(v) for k, v in versions.items()} if isinstance(versions, dict) else {},
+    }

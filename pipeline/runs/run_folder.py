@@ -1,0 +1,175 @@
+"""Run folders: where a training run keeps what it is, what it did and what it learnt.
+
+    runs/0007-clrnet-ffpp-c23/
+        run.json         every setting resolved, recipe values, versions, manifest hashes, device: repeats the run
+        metrics.jsonl    one line a step and a validation; no clock in it, so equal runs write equal bytes
+        speed.jsonl      clips/s and share of time spent waiting for data, one line an epoch
+        tensorboard/     the same curves for TensorBoard
+        checkpoints/     see pipeline/runs/checkpoint.py
+
+The newest run is the one with the highest number: no decision depends on a clock.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import platform
+import re
+from dataclasses import dataclass, field
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any, Literal, get_args, get_origin, get_type_hints
+
+from torch import nn
+
+from unmask.models import create_model
+from unmask.pipeline.config import TrainConfig
+from unmask.pipeline.disk.files import write_whole
+from unmask.pipeline.errors import CheckpointError, UsageError
+from unmask.pipeline.runs import checkpoint
+from unmask.pipeline.runs.checkpoint import Checkpoint
+
+RUN_FILE, METRICS, SPEED = "run.json", "metrics.jsonl", "speed.jsonl"
+FORMAT = 1
+MAX_RUN_FILE = 16 * 1024 * 1024
+NUMBERED = re.compile(r"(\d{4,})-[A-Za-z0-9._-]+")
+LIBRARIES = ("unmask", "torch", "torchvision", "lightning", "numpy", "timm", "safetensors", "zarr")
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run folder as run.json describes it.
+
+    model, options: what create_model takes.   key, manifest_sha256: of the pixels and the manifest it was trained on.
+    document: the whole of run.json.
+    """
+
+    folder: Path
+    config: TrainConfig
+    model: str
+    options: dict[str, Any]
+    key: str
+    manifest_sha256: str
+    document: dict[str, Any] = field(repr=False)
+
+    @property
+    def manifest(self) -> Path:
+        return Path(self.config.manifest)
+
+
+def new_run(root: Path, model: str, manifest: Path) -> Path:
+    """Make the next numbered folder under `root`: model and the manifest's two folders, 0007-clrnet-ffpp-c23."""
+    words = [model, *(manifest.absolute().parent.parts[-2:])]
+    tail = re.sub(r"[^A-Za-z0-9._]+", "-", "-".join(word for word in words if word.strip("/")))[:80].strip("-")
+    root.mkdir(parents=True, exist_ok=True)
+    number = max((number for number, _ in _numbered(root)), default=0)
+    while True:
+        number += 1
+        try:
+            (folder := root / f"{number:04d}-{tail}").mkdir()
+            return folder
+        except FileExistsError:
+            continue
+
+
+def list_runs(root: Path) -> list[Path]:
+    """Folders with a run.json under `root`: numbered ones newest first, then the others by name."""
+    numbered = [folder for _, folder in sorted(_numbered(root), reverse=True)]
+    others = sorted(path for path in root.iterdir() if path not in numbered) if root.is_dir() else []
+    return [folder for folder in [*numbered, *others] if (folder / RUN_FILE).is_file()]
+
+
+def newest_run(root: Path) -> Path:
+    """The run made last. Raises UsageError when there is none."""
+    runs = list_runs(root)
+    if not runs:
+        raise UsageError(f"{root}: no training run here; train first, or name one with --run")
+    return runs[0]
+
+
+def _numbered(root: Path) -> list[tuple[int, Path]]:
+    if not root.is_dir():
+        return []
+    return [(int(match[1]), path) for path in root.iterdir() if (match := NUMBERED.fullmatch(path.name))]
+
+
+def write_run(folder: Path, config: TrainConfig, facts: dict[str, Any]) -> None:
+    """Write run.json: the configuration, what became of it, and the versions it ran with."""
+    document = {
+        "format": FORMAT,
+        "config": dataclasses.asdict(config),
+        **facts,
+        "versions": {"python": platform.python_version(), **{name: _version(name) for name in LIBRARIES}},
+    }
+    write_whole(folder / RUN_FILE, (json.dumps(document, indent=1, allow_nan=False) + "\n").encode())
+
+
+def _version(name: str) -> str:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return "not installed"
+
+
+def read_document(path: Path) -> dict[str, Any]:
+    """A run.json as plain values. Raises CheckpointError for what is absent, too large or not of this form."""
+    try:
+        if path.stat().st_size > MAX_RUN_FILE:
+            raise CheckpointError(f"{path}: larger than {MAX_RUN_FILE} bytes, not a run.json")
+        document = json.loads(path.read_bytes())
+    except (OSError, ValueError, RecursionError) as error:
+        raise CheckpointError(
+            f"{path}: not a readable run.json ({type(error).__name__}); name a run folder"
+        ) from error
+    if not isinstance(document, dict) or not isinstance(document.get("config"), dict):
+        raise CheckpointError(f"{path}: has no 'config'; expected a run.json of unmask")
+    if not isinstance(document.get("format"), int) or document["format"] > FORMAT:
+        raise CheckpointError(f"{path}: format {document.get('format')!r}, this version reads up to {FORMAT}")
+    return document
+
+
+def open_run(folder: Path) -> Run:
+    """Read a run folder's run.json. Raises CheckpointError."""
+    document = read_document(folder / RUN_FILE)
+    config = config_from(document["config"], folder / RUN_FILE)
+    manifest = document.get("manifest")
+    manifest = manifest if isinstance(manifest, dict) else {}
+    key, sha256 = str(manifest.get("key", "")), str(manifest.get("sha256", ""))
+    return Run(folder, config, config.model, dict(config.options), key, sha256, document)
+
+
+def config_from(values: dict[str, Any], where: Path) -> TrainConfig:
+    """A TrainConfig from JSON. Raises CheckpointError naming an unknown field or one of another type."""
+    hints = get_type_hints(TrainConfig)
+    for name, value in values.items():
+        if name not in hints:
+            raise CheckpointError(f"{where}: config has a field '{name}' that this version does not know")
+        if not _fits(value, hints[name]):
+            raise CheckpointError(f"{where}: config.{name} is {value!r:.80}, expected {hints[name]}")
+    return TrainConfig(**values)
+
+
+def _fits(value: object, hint: Any) -> bool:
+    if get_origin(hint) is Literal:
+        return value in get_args(hint)
+    kind = get_origin(hint) or hint
+    if kind is float:
+        return isinstance(value, int | float) and not isinstance(value, bool)
+    return isinstance(value, kind) and not (kind is int and isinstance(value, bool))
+
+
+def load_model(run: Run, which: str = "best", key: str = "") -> tuple[nn.Module, Checkpoint]:
+    """The run's network with its best (or `last`) weights, averaged ones where it kept such; on the CPU, eval mode.
+
+    key: cache key of the pixels it is about to see; "" asks for nothing (plain pictures, other people's crops).
+    Raises CheckpointError for a damaged checkpoint, or one of another model or other pixels, naming the field.
+    """
+    kind = {"best": "best", "last": "step"}[which]
+    point = checkpoint.newest(run.folder, kind)
+    wanted: dict[str, Any] = {"model": run.model, "options": run.options} | ({"key": key} if key else {})
+    identity = point.state.get("identity")
+    checkpoint.belongs(identity if isinstance(identity, dict) else {}, wanted, point.folder)
+    network = create_model(run.model, **run.options)
+    checkpoint.load_into(network, point.ema or point.model, point.folder)
+    return network.eval(), point

@@ -1,0 +1,177 @@
+"""From validation scores to what a verdict needs: a temperature, a threshold and the zone of no verdict.
+
+All of it is fitted on validation videos and applied to others; predict and evaluate use the same functions.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from unmask.pipeline.errors import UsageError
+from unmask.pipeline.scores.bootstrap import bin_of
+
+Floats = NDArray[np.float64]
+Rule = Literal["balanced", "eer", "half"]
+
+FILE = "calibration.json"
+# A score of exactly 0 or 1 has no logit; float32 softmax saturates at about this distance.
+EDGE = 1e-7
+HOTTEST = 100.0
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """How a video score becomes a verdict: score -> sigmoid(logit / temperature) -> threshold and unsure zone.
+
+    threshold, unsure: on the calibrated score; inside unsure (low, high) there is no verdict.
+    rule: how the threshold was chosen.   error: share of wrong verdicts per class outside the zone, on `videos`.
+    source: what it was fitted on, with the sha256 of the scores.   note: what was not possible.
+    """
+
+    temperature: float = 1.0
+    threshold: float = 0.5
+    unsure: tuple[float, float] = (0.5, 0.5)
+    rule: Rule = "half"
+    error: float = 0.05
+    videos: int = 0
+    source: str = ""
+    sha256: str = ""
+    note: str = ""
+
+
+def logit(score: Floats) -> Floats:
+    """log(p / (1 - p)) of a probability, finite at 0 and 1."""
+    inside = np.clip(np.asarray(score, dtype=np.float64), EDGE, 1 - EDGE)
+    return np.log(inside) - np.log1p(-inside)
+
+
+def sigmoid(value: Floats) -> Floats:
+    """1 / (1 + exp(-x)) without overflow."""
+    value = np.asarray(value, dtype=np.float64)
+    small = np.exp(-np.abs(value))
+    return np.where(value >= 0, 1, small) / (1 + small)
+
+
+def calibrate(score: Floats, temperature: float) -> Floats:
+    """The score with its logit divided by the temperature; 1 leaves every score exactly as it is."""
+    return np.asarray(score, dtype=np.float64) if temperature == 1 else sigmoid(logit(score) / temperature)
+
+
+def fit_temperature(label: NDArray, score: Floats) -> tuple[float, str]:
+    """Temperature of smallest log-loss, and a note when the videos do not decide one (then it is 1).
+
+    Source: Guo et al. 2017 section 4.2. The loss is convex in a = 1 / T, so its slope mean((sigmoid(a z) - y) z) is
+    brought to zero by bisection.
+    """
+    z, y = logit(score), np.asarray(label, dtype=np.float64)
+    if len(np.unique(y)) < 2:
+        return 1.0, "one class only: no temperature"
+
+    def slope(a: float) -> float:
+        return float(np.mean((sigmoid(a * z) - y) * z))
+
+    low, high = 1 / HOTTEST, HOTTEST
+    if slope(high) < 0:
+        return 1.0, "validation separates perfectly: no temperature"
+    if slope(low) > 0:
+        return 1.0, "validation scores tell nothing about the label: no temperature"
+    for _ in range(100):
+        middle = (low + high) / 2
+        low, high = (middle, high) if slope(middle) < 0 else (low, middle)
+    return 2 / (low + high), ""
+
+
+def choose_threshold(label: NDArray, score: Floats, rule: Rule = "balanced") -> float:
+    """Threshold between two neighbouring scores: best balanced accuracy, or closest FPR and FNR (eer).
+
+    label, score: (R,) with both classes. Among equally good gaps the widest wins, then the lowest.
+    """
+    if rule == "half":
+        return 0.5
+    distinct = np.unique(score)
+    edges = np.concatenate([[0.0], (distinct[1:] + distinct[:-1]) / 2, [1.0]])
+    width = np.diff(np.concatenate([[distinct[0]], distinct, [distinct[-1]]]))
+    reals, fakes = np.sort(score[label == 0]), np.sort(score[label == 1])
+    fpr = 1 - np.searchsorted(reals, edges, side="left") / len(reals)
+    fnr = np.searchsorted(fakes, edges, side="left") / len(fakes)
+    cost = (fpr + fnr) / 2 if rule == "balanced" else np.abs(fpr - fnr)
+    best = np.flatnonzero(cost <= cost.min() + 1e-12)
+    return float(edges[best[np.argmax(width[best])]])
+
+
+def unsure_zone(label: NDArray, score: Floats, threshold: float, error: float = 0.05) -> tuple[float, float]:
+    """Zone (low, high) around the threshold where neither verdict keeps its error rate.
+
+    At or above `high` at most `error` of the reals lie; below `low` at most `error` of the fakes. A detector that is
+    good enough has no zone: then low = high = threshold.
+    """
+    reals, fakes = np.sort(score[label == 0])[::-1], np.sort(score[label == 1])
+    # The first real, from the top, that must stay below the line; just above it the verdict "fake" may begin.
+    first_real = reals[int(error * len(reals))]
+    first_fake = fakes[int(error * len(fakes))]
+    high = max(threshold, float(np.nextafter(first_real, 2)))
+    return min(threshold, float(first_fake)), min(high, 1.0)
+
+
+def fit_calibration(
+    label: NDArray, score: Floats, *, rule: Rule = "balanced", error: float = 0.05, source: str = "", sha256: str = ""
+) -> Calibration:
+    """Temperature, threshold and unsure zone of validation videos (R,).
+
+    Raises UsageError when the videos hold one class only.
+    """
+    if len(np.unique(label)) < 2:
+        raise UsageError(f"{source or 'validation scores'}: a threshold needs real and fake videos, got one class")
+    temperature, note = fit_temperature(label, score)
+    warm = calibrate(score, temperature)
+    threshold = choose_threshold(label, warm, rule)
+    zone = unsure_zone(label, warm, threshold, error)
+    return Calibration(temperature, threshold, zone, rule, error, len(label), source, sha256, note)
+
+
+@dataclass(frozen=True)
+class Reliability:
+    """Equal bins of the score: edges (K+1,); per bin (K,) its videos, mean score and share of fakes, nan if empty."""
+
+    edges: Floats
+    count: NDArray[np.int64]
+    score: Floats
+    fakes: Floats
+
+
+def reliability(label: NDArray, score: Floats, bins: int = 10) -> Reliability:
+    """The reliability diagram's numbers: of the videos that scored about p, which share is fake?"""
+    index = bin_of(score, bins)
+    count = np.bincount(index, minlength=bins)
+    held = np.where(count > 0, count, np.nan)
+    mean = np.bincount(index, weights=score, minlength=bins) / held
+    fakes = np.bincount(index, weights=label, minlength=bins) / held
+    return Reliability(np.linspace(0, 1, bins + 1), count, mean, fakes)
+
+
+def read_calibration(path: Path) -> Calibration:
+    """The calibration kept in a run's folder.
+
+    Raises UsageError when the file is not one of ours.
+    """
+    try:
+        raw = json.loads(path.read_text())
+        values = Calibration(**{**raw, "unsure": tuple(raw["unsure"])})
+        low, high = (float(edge) for edge in values.unsure)
+        good = 0 <= low <= values.threshold <= high <= 1 and 1 / HOTTEST <= values.temperature <= HOTTEST
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise UsageError(f"{path}: not a calibration file ({type(error).__name__})") from error
+    if not good:
+        raise UsageError(f"{path}: threshold, zone or temperature out of range; fit it again with --threshold-from")
+    return values
+
+
+def as_json(calibration: Calibration) -> str:
+    """One JSON object, keys in order, ending with a newline."""
+    return json.dumps(asdict(calibration), indent=1, allow_nan=False) + "\n"

@@ -1,0 +1,46 @@
+"""A video's score from its clips' scores: the rules, and the one place that applies them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from unmask.pipeline.scores.calibration import logit, sigmoid
+from unmask.pipeline.scores.table import ABSENT, Scores, groups
+
+
+def video_scores(scores: Scores, rule: str = "mean", tracks: str = "max") -> Scores:
+    """One row per video: its clips joined by `rule`, then its persons by `tracks` (max: one fake face is enough).
+
+    rule: mean, max or median of the probabilities, or mean-logit (sigmoid of the mean logit). The logit column is
+    that of the joined score, and clip, frame, track and row_label become absent.
+    """
+    persons = _joined(scores, groups(scores.video, scores.track), RULES[rule])
+    joined = _joined(persons, persons.video, RULES[tracks])
+    none = np.full(len(joined), ABSENT, dtype=np.int64)
+    return replace(joined, logit=logit(joined.score), clip=none, frame=none, track=none, row_label=none)
+
+
+def _mean_logit(score: NDArray[np.float64], value: NDArray[np.float64]) -> float:
+    return float(sigmoid(value.mean()))
+
+
+RULES: dict[str, Callable[[NDArray[np.float64], NDArray[np.float64]], float]] = {
+    "mean": lambda score, value: float(score.mean()),
+    "max": lambda score, value: float(score.max()),
+    "median": lambda score, value: float(np.median(score)),
+    "mean-logit": _mean_logit,
+}
+
+
+def _joined(scores: Scores, group: NDArray[np.int64], rule: Callable[[NDArray, NDArray], float]) -> Scores:
+    if not len(scores):
+        return scores
+    order = np.argsort(group, kind="stable")
+    starts = np.flatnonzero(np.diff(group[order], prepend=-1))
+    parts = np.split(order, starts[1:])
+    one = scores.take(order[starts])
+    return one.with_score(np.array([rule(scores.score[part], scores.logit[part]) for part in parts]))

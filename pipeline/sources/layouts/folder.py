@@ -1,0 +1,137 @@
+"""Any folder of videos sorted into `real/` and `fake/`, at any depth; ours, for sets without an adapter."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from pathlib import Path
+
+from unmask.pipeline.errors import UsageError
+from unmask.pipeline.records import FAKE, REAL, Video
+from unmask.pipeline.sources.dataset import Dataset, Source, SourceOptions
+from unmask.pipeline.sources.finds import Finds
+from unmask.pipeline.sources.listing import list_media, stem_of
+from unmask.pipeline.sources.splits import joined_groups
+
+LABELS = {"real": REAL, "fake": FAKE}
+SPLIT_FOLDERS = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
+FFPP_NAME = re.compile(r"([0-9]{3})_([0-9]{3})")
+SHOWN = 5
+
+
+def discover(root: Path, options: SourceOptions) -> Dataset:
+    """Every video below a folder called real or fake; the nearest one decides.
+
+    A folder of pictures is one video. Split folders (train, val, test) are honoured unless a split ratio is given.
+    Raises: UsageError when videos lie outside real/ and fake/, naming the first few.
+    """
+    finds = Finds(options.name or "folder", root, options)
+    listing = list_media(root)
+    finds.ignored = listing.ignored
+    media = [path for path in listing.media if not _is_label_folder(finds, path, listing.folders)]
+    _refuse_unlabelled(root, media)
+    splits = {path: _split_folder(path) for path in media}
+    honoured = options.split_ratio is None and any(splits.values())
+    groups = groups_of(stem_of(path) for path in media)
+    for path in media:
+        split = (splits[path] or "none", "official") if honoured else ("none", "derived")
+        finds.add(_record(finds.name, root, path, groups[stem_of(path).casefold()], split))
+    _tell(finds, splits, honoured)
+    return finds.dataset()
+
+
+def _record(name: str, root: Path, path: str, group: str, split: tuple[str, str]) -> Video:
+    label = _label(path)
+    assert label is not None, "unlabelled files were refused above"
+    return Video(
+        dataset=name,
+        key=path,
+        video_id="",
+        path=root / path,
+        label=label,
+        method=method_of(path) if label == FAKE else "real",
+        split=split[0],
+        split_origin=split[1],
+        group=group,
+        video_fake=label == FAKE,
+    )
+
+
+def _label(path: str) -> int | None:
+    """Label of the nearest folder above the file; the file's own name and the root never count."""
+    parts = path.casefold().split("/")[:-1]
+    return next((LABELS[part] for part in reversed(parts) if part in LABELS), None)
+
+
+def _split_folder(path: str) -> str:
+    parts = path.casefold().split("/")[:-1]
+    return next((SPLIT_FOLDERS[part] for part in reversed(parts) if part in SPLIT_FOLDERS), "")
+
+
+def method_of(path: str) -> str:
+    """First folder below the label folder that is no split, or "fake": `fake/Deepfakes/a.mp4` -> `Deepfakes`."""
+    parts = path.split("/")[:-1]
+    place = max(k for k, part in enumerate(parts) if part.casefold() in LABELS)
+    inner = [part for part in parts[place + 1 :] if part.casefold() not in SPLIT_FOLDERS]
+    return inner[0] if inner else "fake"
+
+
+def groups_of(stems: Iterable[str]) -> dict[str, str]:
+    """Leakage group of each name, whatever its case: equal names share one, and so do `000_003`, `000` and `003`."""
+    links = []
+    for stem in stems:
+        match = FFPP_NAME.fullmatch(stem)
+        links.append((stem.casefold(), match[1] if match else stem.casefold()))
+        if match:
+            links.append((match[1], match[2]))
+    return {str(stem): str(group) for stem, group in joined_groups(links).items()}
+
+
+def _is_label_folder(finds: Finds, path: str, folders: list[str]) -> bool:
+    """Pictures that lie directly in real/ or fake/ belong to no video."""
+    if path not in folders or path.casefold().rpartition("/")[2] not in LABELS:
+        return False
+    finds.ignored.append((path, "pictures directly in a label folder; give each video a folder of its own"))
+    return True
+
+
+def _refuse_unlabelled(root: Path, media: list[str]) -> None:
+    lost = [path for path in media if _label(path) is None]
+    if lost:
+        shown = ", ".join(repr(path) for path in lost[:SHOWN]) + (", ..." if len(lost) > SHOWN else "")
+        raise UsageError(
+            f"folder: {len(lost)} of {len(media)} videos under {str(root)!r} lie in no folder called real or fake: "
+            f"{shown}; move them below real/ or fake/, or list them in a table and use --dataset csv"
+        )
+
+
+def _tell(finds: Finds, splits: dict[str, str], honoured: bool) -> None:
+    if honoured:
+        finds.notes.append("splits taken from the folders called train, val and test")
+        outside = [path for path, split in splits.items() if not split]
+        if outside:
+            finds.problems.append(
+                f"{len(outside)} videos lie in no split folder and get no split, e.g. {outside[0]!r}"
+            )
+    elif any(splits.values()):
+        finds.notes.append("the split folders on the disk are not used because a split ratio was given")
+
+
+SOURCE = Source(
+    name="folder",
+    title="Your own folder of videos",
+    kind="videos or picture folders",
+    size="any",
+    access="yours",
+    licence="yours",
+    tasks="detection",
+    tree="""\
+<root>/
+  real/ ... any.mp4            at any depth; or a folder of pictures per video
+  fake/<method>/ ... any.mp4   the first folder below fake/ is the method
+  Optional folders train/, val/, test/ anywhere above the files give the splits.""",
+    labels="the nearest folder called real or fake (any case) above the file; nothing is read from file names",
+    splits="folders train, val, test where they are; otherwise derived by leakage group: equal file names share a "
+    "group, and FF++-like names (000_003) share one with 000 and 003",
+    discover=discover,
+)

@@ -1,0 +1,96 @@
+"""LAV-DF: words changed in voice, picture or both; one JSON list with the fake periods in seconds."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from unmask.pipeline.errors import UsageError
+from unmask.pipeline.records import FAKE, Video
+from unmask.pipeline.sources.dataset import Dataset, Expected, Source, SourceOptions
+from unmask.pipeline.sources.fake_spans import clipped
+from unmask.pipeline.sources.finds import Finds, label_of
+from unmask.pipeline.sources.listing import list_media, nested_root, stem_of, strip_extension
+from unmask.pipeline.sources.metadata import find_file, read_json
+
+LISTS = ("metadata.min.json", "metadata.json")
+SPLITS = {"train": "train", "dev": "val", "val": "val", "test": "test"}
+
+
+def discover(root: Path, options: SourceOptions) -> Dataset:
+    """Every video of the metadata; files it does not name have no label and are unlisted, never real.
+
+    Raises: UsageError without the metadata.
+    """
+    root = nested_root(root, LISTS)
+    path = find_file(LISTS, root)
+    if path is None:
+        raise UsageError(f"lavdf: no {' or '.join(LISTS)} in {str(root)!r}")
+    finds = Finds("lavdf", root, options)
+    found: set[str] = set()
+    for folder in ("train", "dev", "test"):
+        listing = list_media(root, folder)
+        found.update(listing.videos)
+        finds.ignored += listing.ignored
+    rows = [row for row in read_json(path, list) if _is_row(row)]
+    # Stems are unique over all splits, and `original` may come without its folder.
+    keys = {stem_of(row["file"]): strip_extension(row["file"]) for row in rows}
+    beyond = 0
+    for row in rows:
+        video, wrong = _record(finds, row, keys)
+        beyond += wrong
+        finds.add(video, present=row["file"] in found)
+        found.discard(row["file"])
+    finds.unlisted = list(found)
+    if beyond:
+        finds.notes.append(f"{beyond} fake periods reach outside their video; clipped to it")
+    finds.expected = [Expected(36_431, method="real"), *(Expected(n, split=s) for s, n in COUNTS.items())]
+    return finds.dataset()
+
+
+def _is_row(row: object) -> bool:
+    return isinstance(row, dict) and isinstance(row.get("file"), str) and row.get("split") in SPLITS
+
+
+def _record(finds: Finds, row: dict, keys: dict[str, str]) -> tuple[Video, int]:
+    video_fake, audio_fake = bool(row.get("modify_video")), bool(row.get("modify_audio"))
+    label = label_of(video_fake, audio_fake, finds.options.label_mode)
+    spans, wrong = clipped(row.get("fake_periods"), row.get("duration"))
+    original = stem_of(row["original"]) if row.get("original") else None
+    derived = finds.options.split_ratio is not None
+    return Video(
+        dataset=finds.name,
+        key=strip_extension(row["file"]),
+        video_id="",
+        path=finds.root / row["file"],
+        label=label,
+        method={(0, 0): "real", (1, 0): "visual", (0, 1): "audio", (1, 1): "both"}[video_fake, audio_fake],
+        split="none" if derived else SPLITS[row["split"]],
+        split_origin="derived" if derived else "official",
+        pair=keys.get(original, original) if original else None,
+        group=original or stem_of(row["file"]),
+        video_fake=video_fake,
+        audio_fake=audio_fake,
+        # The periods do not say which modality: for a video that counts as real they would contradict the label.
+        fake_spans=spans if label == FAKE else (),
+    ), wrong
+
+
+COUNTS = {"train": 78_703, "val": 31_501, "test": 26_100}
+
+SOURCE = Source(
+    name="lavdf",
+    title="LAV-DF (Localized Audio Visual DeepFake)",
+    kind="audio-visual videos, 224 px face crops",
+    size="36,431 reals, 99,873 fakes",
+    access="terms, then Hugging Face ControlNet/LAV-DF",
+    licence="CC BY-NC 4.0; VoxCeleb2 terms apply too",
+    tasks="temporal localisation, audio-visual detection",
+    tree="""\
+<root>/
+  metadata.json or metadata.min.json
+  train/000469.mp4 ...   dev/...   test/000001.mp4 ...""",
+    labels="modify_video and modify_audio by --label-mode; spans from fake_periods; files without metadata go unused",
+    splits="official train, dev (val), test; groups are one real and its fakes",
+    discover=discover,
+    aliases=("lavdeepfake",),
+)

@@ -1,0 +1,186 @@
+"""An export holds what the manifest's cache holds, in its order, opens in plain h5py, and refuses when damaged."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+
+from tests.support.small_videos import commit, pictures
+from unmask.pipeline.cache.bands import coefficients
+from unmask.pipeline.cache.shard_reader import read_batch
+from unmask.pipeline.cache.video import open_video
+from unmask.pipeline.clips.hdf5 import is_export, open_export, write_export
+from unmask.pipeline.errors import CacheError, UsageError
+from unmask.pipeline.manifests.checked import Manifest, read_manifest
+from unmask.pipeline.manifests.text import write_manifest
+from unmask.pipeline.records import Entry
+
+STRANGE = os.fsdecode(b"caf\xe9.mp4")
+
+
+@pytest.fixture
+def manifest(tmp_path: Path) -> Manifest:
+    """Four videos of unequal length, in no alphabetical order; one has masks, all have bands."""
+    parent = tmp_path / "cache" / "ffpp" / "16x5-32px-0123456789ab"
+    entries = []
+    for number, name in enumerate(("d", "a", "c", "b")):
+        pixels = pictures(number, clips=2 + number % 3)
+        masks = pixels[..., 0].copy() if name == "c" else None
+        attributes = {"label": number % 2, "key": name, "source": {"path": STRANGE}}
+        commit(parent, name, pixels, bands=coefficients(pixels), masks=masks, attributes=attributes)
+        entries.append(Entry(f"ffpp/{parent.name}/{name}", number % 2))
+    write_manifest(tmp_path / "train.txt", entries)
+    return read_manifest(tmp_path / "train.txt", tmp_path / "cache")
+
+
+@pytest.mark.parametrize("compression", ["gzip", "none"])
+def test_it_gives_the_samples_of_the_cache_in_the_manifests_order(tmp_path: Path, manifest, compression: str) -> None:
+    done = write_export(tmp_path / "x.h5", manifest, compression=compression)
+    assert (done.videos, done.clips, done.arrays) == (4, 11, ("crops", "bands", "masks"))
+    assert done.size == (tmp_path / "x.h5").stat().st_size
+    export = open_export(tmp_path / "x.h5")
+    assert [(e.folder, e.label) for e in export.entries] == [(e.folder, e.label) for e in manifest.entries]
+    assert (export.sha256, export.key, len(export)) == (manifest.sha256, manifest.key, 4)
+    for video, folder in zip(export.videos, manifest.folders, strict=True):
+        cached = open_video(folder)
+        assert (video.shape, video.arrays, video.attributes) == (cached.shape, cached.arrays, cached.attributes)
+        clips = [video.clips - 1, 0]
+        np.testing.assert_array_equal(video.read_crops(clips), cached.read_crops(clips))
+        np.testing.assert_array_equal(video.read_bands(clips), cached.read_bands(clips))
+        if "masks" in cached.arrays:
+            np.testing.assert_array_equal(video.read_masks(clips), cached.read_masks(clips))
+    chosen = [(2, 1), (0, 0), (3, 1), (2, 1)]
+    np.testing.assert_array_equal(
+        read_batch([(export.videos[v], c) for v, c in chosen], threads=2),
+        read_batch([(open_video(manifest.folders[v]), c) for v, c in chosen]),
+    )
+    with ThreadPoolExecutor(4) as pool:
+        for got in pool.map(lambda _: export.videos[1].read_crops([2])[0], range(40)):
+            np.testing.assert_array_equal(got, pictures(1, clips=3)[2])
+
+
+def test_plain_h5py_reads_it(tmp_path: Path, manifest) -> None:
+    write_export(tmp_path / "x.h5", manifest)
+    whole = np.concatenate([open_video(f).read_crops(range(open_video(f).clips)) for f in manifest.folders])
+    with h5py.File(tmp_path / "x.h5") as file:
+        np.testing.assert_array_equal(file["crops"][:], whole)
+        assert file["video/label"][:].tolist() == [0, 1, 0, 1]
+        assert file["video/clips"][:].tolist() == [2, 3, 4, 2]
+        assert file["video/first_crops"][:].tolist() == [0, 2, 5, 9]
+        assert file["video/first_masks"][:].tolist() == [-1, -1, 0, -1]
+        assert file["video/folder"].asstr()[:].tolist() == [e.folder for e in manifest.entries]
+        assert file["index"].shape == file["pts"].shape == (11, 2)
+        np.testing.assert_array_equal(file["pts"][2:5], open_video(manifest.folders[1]).attributes["pts"])
+
+
+def test_bands_can_stay_behind(tmp_path: Path, manifest) -> None:
+    assert write_export(tmp_path / "x.h5", manifest, bands=False).arrays == ("crops", "masks")
+    with pytest.raises(CacheError, match="no bands"):
+        open_export(tmp_path / "x.h5").videos[0].read_bands([0])
+    with pytest.raises(CacheError, match="no masks"):
+        open_export(tmp_path / "x.h5").videos[0].read_masks([0])
+
+
+def test_equal_manifests_give_equal_files_and_progress_tells_each_video(tmp_path: Path, manifest) -> None:
+    told = []
+    write_export(tmp_path / "one.h5", manifest, progress=told.append)
+    write_export(tmp_path / "two.h5", manifest)
+    assert told == list(manifest.entries)
+    digests = {hashlib.sha256((tmp_path / f"{name}.h5").read_bytes()).hexdigest() for name in ("one", "two")}
+    assert len(digests) == 1
+
+
+@pytest.mark.parametrize("compression", ["gzip", "none"])
+def test_a_damaged_file_is_refused_and_never_read_wrongly(tmp_path: Path, manifest, compression: str) -> None:
+    path = tmp_path / "x.h5"
+    write_export(path, manifest, compression=compression)
+    data = path.read_bytes()
+    rng = np.random.default_rng(0)
+    harmed = [bytes(data[:cut]) for cut in np.linspace(0, len(data) - 1, 10).astype(int)]
+    for spot in (0, 8, 9, *rng.integers(0, len(data), 150).tolist()):
+        flipped = bytearray(data)
+        flipped[spot] ^= 1 << int(rng.integers(8))
+        harmed.append(bytes(flipped))
+    refused = 0
+    for bad in harmed:
+        path.write_bytes(bad)
+        try:
+            export = open_export(path)
+            for video, folder in zip(export.videos, manifest.folders, strict=True):
+                cached, clips = open_video(folder), range(video.clips)
+                np.testing.assert_array_equal(video.read_crops(clips), cached.read_crops(clips))
+                np.testing.assert_array_equal(video.read_bands(clips), cached.read_bands(clips))
+                assert video.attributes == cached.attributes
+        except CacheError as error:
+            assert "x.h5" in str(error)
+            refused += 1
+    # The rest hit bytes that HDF5 does not use, or masks, which were not read here.
+    assert refused > 0.8 * len(harmed)
+
+
+def test_damage_after_opening_is_seen_when_reading(tmp_path: Path, manifest) -> None:
+    for harm in ("cut", "zeroed", "deleted"):
+        path = tmp_path / f"{harm}.h5"
+        write_export(path, manifest, compression="none")
+        video = open_export(path).videos[0]
+        size = path.stat().st_size
+        if harm == "deleted":
+            path.unlink()
+        else:
+            path.write_bytes(b"" if harm == "cut" else bytes(size))
+        with pytest.raises(CacheError, match=harm):
+            video.read_crops([0])
+
+
+def test_a_file_that_is_no_export_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "text.h5").write_text("ffpp/a 1\n")
+    with h5py.File(tmp_path / "other.h5", "w") as file:
+        file["crops"] = np.zeros(3)
+    for name in ("text.h5", "other.h5", "absent.h5"):
+        with pytest.raises(CacheError, match=name):
+            open_export(tmp_path / name)
+    assert [is_export(tmp_path / name) for name in ("text.h5", "other.h5", "absent.h5")] == [False, True, False]
+
+
+def test_only_an_older_export_is_replaced(tmp_path: Path, manifest) -> None:
+    (tmp_path / "notes.txt").write_text("precious")
+    with pytest.raises(UsageError, match=r"notes\.txt"):
+        write_export(tmp_path / "notes.txt", manifest)
+    assert (tmp_path / "notes.txt").read_text() == "precious"
+    write_export(tmp_path / "x.h5", manifest, bands=False)
+    write_export(tmp_path / "x.h5", manifest)
+    assert open_export(tmp_path / "x.h5").videos[0].arrays == ("crops", "bands")
+
+
+def test_a_damaged_video_or_a_full_disk_leaves_no_file(tmp_path: Path, manifest, monkeypatch) -> None:
+    def refuse(descriptor: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    (tmp_path / "out").mkdir()
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", refuse)
+        with pytest.raises(CacheError, match=r"No space left.*MiB"):
+            write_export(tmp_path / "out" / "x.h5", manifest)
+    shard = manifest.folders[2] / "crops" / "c.0.0.0.0.0"
+    data = bytearray(shard.read_bytes())
+    data[len(data) // 3] ^= 255
+    shard.write_bytes(data)
+    with pytest.raises(CacheError, match="/c: "):
+        write_export(tmp_path / "out" / "x.h5", manifest)
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_videos_of_unequal_crops_are_refused(tmp_path: Path, manifest) -> None:
+    other = commit(tmp_path / "elsewhere", "small", pictures(side=16))
+    mixed = Manifest(
+        manifest.path, (*manifest.entries, Entry("x", 1)), (*manifest.folders, other), manifest.sha256, manifest.key
+    )
+    with pytest.raises(CacheError, match="differ in shape"):
+        write_export(tmp_path / "x.h5", mixed)
+    assert not (tmp_path / "x.h5").exists()

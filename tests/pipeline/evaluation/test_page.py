@@ -1,0 +1,117 @@
+"""The page is inert whatever the names say, needs nothing from outside, and serves without mouse or eyes."""
+
+from __future__ import annotations
+
+import re
+from html.parser import HTMLParser
+
+import jinja2
+import numpy as np
+import pytest
+
+from unmask.pipeline.evaluation.page import Extras, Wrong, evaluation_page
+from unmask.pipeline.reports import plots, tables
+from unmask.pipeline.reports.html import page
+from unmask.pipeline.scores.metrics import Measure
+from unmask.pipeline.scores.results import Coverage, Options, evaluate_scores
+from unmask.pipeline.scores.table import scores_table
+from unmask.pipeline.scores.video_scores import video_scores
+
+HOSTILE = '"><script>alert(1)</script>\x1b[31m\u202egpj.exe\n{{7*7}}<img src=x onerror=alert(2)>'
+
+
+class Tags(HTMLParser):
+    """Every tag with its attributes, and the text."""
+
+    def __init__(self, source: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.text = ""
+        self.feed(source)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_data(self, data: str) -> None:
+        self.text += f" {data}"
+
+
+@pytest.fixture(scope="module")
+def html() -> str:
+    rng = np.random.default_rng(0)
+    label = np.repeat([0, 1], 12)
+    scores = scores_table(
+        video_id=[f"{HOSTILE}-{i}" for i in range(24)],
+        label=label,
+        score=np.clip(rng.normal(0.3 + 0.3 * label, 0.2), 0, 1),
+        method=[HOSTILE if value else "real" for value in label],
+        dataset=[HOSTILE] * 24,
+        compression=["c23", "$x_1^2$"] * 12,
+    )
+    result = evaluate_scores(scores, Options(resamples=20), Coverage((1, 2), (0, 1), {"no_face": 3}, True))
+    joined = video_scores(scores)
+    pictures = plots.pictures_of(result, joined)
+    extras = Extras(
+        pictures=[*pictures, plots.bars(HOSTILE, [(HOSTILE, 0.5, 0.4, 0.6)])],
+        worst=[Wrong(HOSTILE, 1, 0.01, HOSTILE, b"\x89PNGx", HOSTILE)],
+        provenance=[(HOSTILE, [(HOSTILE, HOSTILE), ("number", 0.123456)])],
+        protocol=(tables.Table("P", (HOSTILE, "value"), ((HOSTILE, Measure(None, note=HOSTILE)),)), HOSTILE),
+        cautions=[HOSTILE],
+    )
+    return evaluation_page(HOSTILE, HOSTILE, result, extras)
+
+
+def test_no_name_becomes_markup(html: str) -> None:
+    tags = Tags(html)
+    assert not {"script", "iframe", "object", "embed", "link", "form", "base", "svg"} & {tag for tag, _ in tags.tags}
+    for tag, attributes in tags.tags:
+        assert not [name for name in attributes if name.startswith("on")], tag
+    assert tags.text.count("<script>alert(1)</script>") > 5  # it is there, as text
+    assert "{{7*7}}" in tags.text
+
+
+def test_control_characters_and_direction_marks_are_written_out(html: str) -> None:
+    assert not set(html) & {"\x1b", "\u202e", "\x00"}
+    assert "\\x1b[31m" in html and "\\u202e" in html
+
+
+def test_everything_is_inside_the_page(html: str) -> None:
+    for tag, attributes in Tags(html).tags:
+        for name in ("src", "srcset", "href"):
+            value = attributes.get(name)
+            assert value is None or value.startswith(("data:image/", "#")), (tag, value[:60])
+    policy = next(a["content"] for t, a in Tags(html).tags if a.get("http-equiv") == "Content-Security-Policy")
+    assert "default-src 'none'" in policy and "img-src data:" in policy
+    assert "url(" not in html and "@import" not in html and "http:" not in html and "https:" not in html
+
+
+def test_it_can_be_read_without_eyes_and_without_a_mouse(html: str) -> None:
+    tags = Tags(html).tags
+    assert dict(tags[0][1])["lang"] == "en"
+    assert all(attributes.get("alt") for tag, attributes in tags if tag == "img")
+    ids = [attributes["id"] for _, attributes in tags if "id" in attributes]
+    assert len(ids) == len(set(ids))
+    anchors = {attributes["href"][1:] for tag, attributes in tags if tag == "a"}
+    assert anchors <= set(ids) and "main" in anchors
+    scrolling = [attributes for tag, attributes in tags if tag == "div" and attributes.get("class") == "scroll"]
+    assert scrolling and all(a.get("tabindex") == "0" and a.get("aria-label") for a in scrolling)
+    assert all(attributes.get("scope") for tag, attributes in tags if tag == "th")
+    assert any(attributes.get("name") == "viewport" for tag, attributes in tags if tag == "meta")
+
+
+def test_what_the_numbers_are_not_stands_before_the_numbers(html: str) -> None:
+    assert html.index("What these numbers are not") < html.index('id="numbers"')
+    assert "not evidence" in html
+
+
+def test_denominators_are_shown(html: str) -> None:
+    text = re.sub(r"\s+", " ", Tags(html).text)
+    assert "refused by extraction 3 1 2" in text
+    assert "in the manifest, not in the cache 1 0 1" in text
+    assert "Refused because: no_face 3." in text
+    assert "85.7 %" in text  # 24 of 28
+
+
+def test_a_template_that_wants_more_than_it_gets_is_an_error() -> None:
+    with pytest.raises(jinja2.UndefinedError):
+        page("evaluation.html", title="x")

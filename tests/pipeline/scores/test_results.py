@@ -1,0 +1,142 @@
+"""Numbers in parts and denominators, worked out by hand or by scikit-learn on the same rows."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+from sklearn.metrics import average_precision_score, roc_auc_score
+
+from unmask.pipeline.evaluation.coverage import failed_of
+from unmask.pipeline.manifests.outcomes import Listed
+from unmask.pipeline.records import FAKE, REAL, Outcome
+from unmask.pipeline.scores import calibration as cal
+from unmask.pipeline.scores.results import Coverage, Options, evaluate_scores, most_wrong, same_videos, with_unscored
+from unmask.pipeline.scores.table import scores_table
+from unmask.pipeline.scores.video_scores import video_scores
+
+QUICK = Options(resamples=20)
+
+
+def rows(videos_each: int = 12, clips: int = 3, seed: int = 0):
+    """Reals and two methods, two compressions, several clips a video."""
+    rng = np.random.default_rng(seed)
+    method = np.repeat(["real", "Deepfakes", "NeuralTextures"], videos_each)
+    label = (method != "real").astype(int)
+    compression = np.tile(["c23", "c40"], len(method) // 2)
+    base = rng.normal(label * np.where(method == "Deepfakes", 2.5, 0.8), 1)
+    names = [f"v{i % videos_each:03}" for i in range(len(method))]  # the same names in every method
+    logit = (base[:, None] + rng.normal(0, 0.5, (len(method), clips))).ravel()
+    spread = {
+        "video_id": names,
+        "label": label,
+        "method": method,
+        "compression": compression,
+        "dataset": ["ffpp"] * len(method),
+    }
+    return scores_table(
+        **{k: np.repeat(v, clips) for k, v in spread.items()},
+        clip=np.tile(np.arange(clips), len(method)),
+        logit=logit,
+    )
+
+
+def test_the_video_level_is_the_mean_of_the_clips() -> None:
+    scores = rows()
+    mean = scores.score.reshape(-1, 3).mean(1)
+    label = scores.label.reshape(-1, 3)[:, 0]
+    result = evaluate_scores(scores, QUICK)
+    assert result["levels"]["video"]["metrics"]["auc"]["value"] == roc_auc_score(label, mean)
+    assert result["levels"]["video"]["metrics"]["ap"]["value"] == average_precision_score(label, mean)
+    assert result["levels"]["clip"]["n"] == 108 and result["levels"]["clip"]["videos"] == 36
+    assert result["levels"]["video"]["n"] == 36
+    assert json.loads(json.dumps(result, allow_nan=False)) == result
+
+
+def test_each_method_stands_against_all_reals() -> None:
+    scores = rows()
+    joined = video_scores(scores)
+    by = evaluate_scores(scores, QUICK)["by"]["method"]
+    assert set(by) == {"Deepfakes", "NeuralTextures"}
+    for name, block in by.items():
+        member = (joined.method == name) | (joined.label == 0)
+        assert (block["real"], block["fake"]) == (12, 12)
+        assert block["metrics"]["auc"]["value"] == roc_auc_score(joined.label[member], joined.score[member])
+
+
+def test_compressions_have_their_own_reals() -> None:
+    scores = rows()
+    joined = video_scores(scores)
+    for name, block in evaluate_scores(scores, QUICK)["by"]["compression"].items():
+        member = joined.compression == name
+        assert block["n"] == 18
+        assert block["metrics"]["auc"]["value"] == roc_auc_score(joined.label[member], joined.score[member])
+
+
+def test_frames_are_called_frames() -> None:
+    scores = scores_table(video_id=["a", "a", "b"], label=[0, 0, 1], frame=[3, 9, 4], score=[0.1, 0.2, 0.9])
+    assert set(evaluate_scores(scores, QUICK)["levels"]) == {"frame", "video"}
+
+
+def test_one_score_per_video_has_one_level() -> None:
+    scores = scores_table(video_id=["a", "b"], label=[0, 1], score=[0.1, 0.9])
+    assert list(evaluate_scores(scores, QUICK)["levels"]) == ["video"]
+
+
+def test_one_class_gives_null_and_never_an_exception() -> None:
+    result = evaluate_scores(scores_table(video_id=["a", "b"], label=[0, 0], score=[0.1, 0.9]), QUICK)
+    assert result["levels"]["video"]["metrics"]["auc"] == {
+        "value": None,
+        "low": None,
+        "high": None,
+        "note": "no fake among the scored videos",
+    }
+    assert result["levels"]["video"]["metrics"]["acc"]["value"] == 0.5
+    assert result["by"]["method"] == {}
+
+
+def test_unscored_videos_keep_their_label_and_score_a_half() -> None:
+    joined = video_scores(scores_table(video_id=["a", "b"], label=[0, 1], score=[0.1, 0.9]))
+    all_of_them = with_unscored(joined, Coverage((2, 1), (0, 3)))
+    assert all_of_them.label.tolist() == [0, 1, 0, 0, 1, 1, 1, 1]
+    assert all_of_them.score.tolist() == [0.1, 0.9] + [0.5] * 6
+    assert len(np.unique(all_of_them.video)) == 8
+
+
+def test_only_videos_of_this_split_that_are_really_lost_count_as_failed() -> None:
+    listed = [
+        Listed(Outcome("a", "failed", "corrupt"), FAKE, "x", "test"),
+        Listed(Outcome("b", "skipped", "no_face"), REAL, "real", "test"),
+        Listed(Outcome("c", "failed", "corrupt"), FAKE, "x", "train"),
+        Listed(Outcome("d", "failed", "timeout"), FAKE, "x", "test"),
+        Listed(Outcome("e", "ok"), FAKE, "x", "test"),
+    ]
+    coverage = failed_of(listed, "test", frozenset({"d"}))
+    assert coverage == Coverage((1, 1), (0, 0), {"corrupt": 1, "no_face": 1}, True)
+    assert failed_of(listed, "").failed == (1, 3)
+    assert not failed_of([], "test").known
+
+
+def test_the_unsure_zone_is_counted() -> None:
+    joined = scores_table(video_id=list("abcdef"), label=[0, 0, 0, 1, 1, 1], score=[0.1, 0.45, 0.6, 0.4, 0.55, 0.9])
+    zone = cal.Calibration(1.0, 0.5, (0.42, 0.58), "half", 0.05, 6, "val")
+    block = evaluate_scores(joined, QUICK, calibration=zone)["calibrated"]
+    assert block["unsure"]["share"] == pytest.approx(2 / 6)
+    assert block["unsure"]["wrong_outside"] == pytest.approx(2 / 4)  # 0.6 of a real, 0.4 of a fake
+    assert block["unsure"]["wrong_everywhere"] == pytest.approx(2 / 6)
+
+
+def test_the_most_wrong_of_each_class_come_first() -> None:
+    joined = scores_table(video_id=list("abcdef"), label=[0, 0, 0, 1, 1, 1], score=[0.1, 0.9, 0.2, 0.3, 0.05, 0.9])
+    assert joined.video_id[most_wrong(joined, 1)].tolist() == ["e", "b"]
+    assert len(most_wrong(joined, 9)) == 6
+
+
+def test_same_videos_are_found_by_all_that_names_a_video() -> None:
+    first = scores_table(video_id=["a", "a", "b"], method=["X", "Y", "X"], label=[1, 1, 1], score=[0.1, 0.2, 0.3])
+    second = scores_table(video_id=["b", "a", "c"], method=["X", "Y", "X"], label=[1, 1, 1], score=[0.1, 0.2, 0.3])
+    a, b = same_videos(first, second)
+    assert (a.tolist(), b.tolist()) == ([1, 2], [1, 0])
+    with pytest.raises(ValueError, match="label"):
+        same_videos(first, scores_table(video_id=["b"], method=["X"], label=[0], score=[0.1]))
