@@ -1,1 +1,3 @@
-"""Ratios of speed and memory, each pair measured in one run on the same input: `python -m benchmarks`."""
+"""Ratios of speed and memory, each pair measured in one run on the same input: `python -m
+benchmarks`.
+"""

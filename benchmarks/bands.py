@@ -14,7 +14,9 @@ from unmask.pipeline.machine.worker_pool import settle
 
 
 def plain(clip: np.ndarray) -> np.ndarray:
-    """(T, S, S, 3) uint8 -> (T, 9, S, S) float16: low, mid and high of each colour, in float64 until stored."""
+    """(T, S, S, 3) uint8 -> (T, 9, S, S) float16: low, mid and high of each colour, in float64
+    until stored.
+    """
     size = clip.shape[1]
     low, mid = cuts(size)
     place = np.add.outer(np.arange(size), np.arange(size))
@@ -22,8 +24,15 @@ def plain(clip: np.ndarray) -> np.ndarray:
     planes = []
     for frame in clip:
         spectrum = dctn(frame.astype(np.float64) / 255, axes=(0, 1), norm="ortho")
-        planes.append([idctn(spectrum * mask[..., None], axes=(0, 1), norm="ortho") for mask in masks])
-    return np.asarray(planes).transpose(0, 1, 4, 2, 3).reshape(len(clip), 9, size, size).astype(np.float16)
+        planes.append(
+            [idctn(spectrum * mask[..., None], axes=(0, 1), norm="ortho") for mask in masks]
+        )
+    return (
+        np.asarray(planes)
+        .transpose(0, 1, 4, 2, 3)
+        .reshape(len(clip), 9, size, size)
+        .astype(np.float16)
+    )
 
 
 def rows(scratch: Path, full: bool) -> list[Row]:

@@ -1,4 +1,6 @@
-"""Planned decode of the 80 wanted frames against sequential decode of the file: CPU seconds, by keyframe interval."""
+"""Planned decode of the 80 wanted frames against sequential decode of the file: CPU seconds, by
+keyframe interval.
+"""
 
 from __future__ import annotations
 
@@ -43,7 +45,9 @@ def rows(scratch: Path, full: bool) -> list[Row]:
 
 
 def _row(clip: media.Clip, what: str, target: float, rounds: int) -> Row:
-    seconds = alternate({"all": lambda: decode_all(clip.path), "planned": lambda: decode_wanted(clip.path)}, rounds)
+    seconds = alternate(
+        {"all": lambda: decode_all(clip.path), "planned": lambda: decode_wanted(clip.path)}, rounds
+    )
     ours, other = seconds["planned"].cpu, seconds["all"].cpu
     note = f"{clip.about}: {ours:.2f} of {other:.2f} CPU s, scan included"
     return Row(what, "sequential, CPU seconds", ours / other, target, note, most=True)

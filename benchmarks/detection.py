@@ -1,4 +1,6 @@
-"""The default detector against facenet-pytorch's MTCNN on whole frames: speed, and agreement on the largest face."""
+"""The default detector against facenet-pytorch's MTCNN on whole frames: speed, and agreement on
+the largest face.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +20,9 @@ from unmask.pipeline.faces.tracks import overlap
 from unmask.pipeline.machine.worker_pool import settle
 from unmask.pipeline.records import Detections
 
-SHIFT = 3  # px; what the stock detector makes of a frame moved by so little is the noise it has anyway
+SHIFT = (
+    3  # px; what the stock detector makes of a frame moved by so little is the noise it has anyway
+)
 FOUND = 0.3
 
 
@@ -39,7 +43,9 @@ def rows(scratch: Path, full: bool) -> list[Row]:
 
 def _anchors(path: Path, count: int) -> list[np.ndarray]:
     info = scan(path, Limits())
-    return [clip.picture(0) for clip in decode_clips(path, info, spread_clips(info.frames, count, 1))]
+    return [
+        clip.picture(0) for clip in decode_clips(path, info, spread_clips(info.frames, count, 1))
+    ]
 
 
 def _measure(name: str, pictures: list[np.ndarray], fast: Detector, stock: Detector) -> list[Row]:
@@ -49,11 +55,14 @@ def _measure(name: str, pictures: list[np.ndarray], fast: Detector, stock: Detec
         kept[who] = [detector.detect(picture) for picture in pictures]
 
     fast.detect(pictures[0])
-    seconds = alternate({"fast": lambda: look("fast", fast), "stock": lambda: look("stock", stock)}, 2)
+    seconds = alternate(
+        {"fast": lambda: look("fast", fast), "stock": lambda: look("stock", stock)}, 2
+    )
     height, width = pictures[0].shape[:2]
     move = np.float32([[1, 0, SHIFT], [0, 1, SHIFT]])
     moved = [
-        stock.detect(cv2.warpAffine(p, move, (width, height), borderMode=cv2.BORDER_REPLICATE)) for p in pictures
+        stock.detect(cv2.warpAffine(p, move, (width, height), borderMode=cv2.BORDER_REPLICATE))
+        for p in pictures
     ]
     iou, error, missed = agreement(kept["stock"], kept["fast"], 0)
     floor_iou, floor_error, floor_missed = agreement(kept["stock"], moved, SHIFT)
@@ -79,8 +88,12 @@ def _measure(name: str, pictures: list[np.ndarray], fast: Detector, stock: Detec
     ]
 
 
-def agreement(reference: list[Detections], found: list[Detections], shift: int) -> tuple[float, float, int]:
-    """Median IoU and landmark error of the find nearest to the reference's largest face; how often none is near."""
+def agreement(
+    reference: list[Detections], found: list[Detections], shift: int
+) -> tuple[float, float, int]:
+    """Median IoU and landmark error of the find nearest to the reference's largest face; how often
+    none is near.
+    """
     ious, errors, missed = [], [], 0
     for known, faces in zip(reference, found, strict=True):
         if not len(known):

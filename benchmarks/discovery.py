@@ -1,4 +1,6 @@
-"""How fast a dataset is found on disk, and how much memory one video of it takes; no file is opened."""
+"""How fast a dataset is found on disk, and how much memory one video of it takes; no file is
+opened.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +22,9 @@ PER_FOLDER = 1000
 def plant(root: Path, files: int) -> None:
     """A labelled tree of empty files, a thousand per folder, half of them fake."""
     for start in range(0, files, PER_FOLDER):
-        folder = root / ("real" if start // PER_FOLDER % 2 else "fake") / f"part{start // PER_FOLDER}"
+        folder = (
+            root / ("real" if start // PER_FOLDER % 2 else "fake") / f"part{start // PER_FOLDER}"
+        )
         folder.mkdir(parents=True)
         for number in range(start, min(start + PER_FOLDER, files)):
             os.close(os.open(folder / f"video_{number}.mp4", os.O_CREAT | os.O_WRONLY))
@@ -56,7 +60,13 @@ def rows(full: bool = False) -> list[Row]:
         each = peak_bytes(small) / (files // 4), peak_bytes(large) / files
     note = f"{files:,} files in {took:.1f} s with splits and safe ids"
     return [
-        ("discover: 1,000 files per second", "seconds for 200,000 files", files / took / 1000, 20.0, note),
+        (
+            "discover: 1,000 files per second",
+            "seconds for 200,000 files",
+            files / took / 1000,
+            20.0,
+            note,
+        ),
         (
             "discover: memory per file at 4x the files",
             "constant memory per file",

@@ -1,4 +1,6 @@
-"""One worker, from a video file to its committed folder, against decoding that file and against the usual way."""
+"""One worker, from a video file to its committed folder, against decoding that file and against
+the usual way.
+"""
 
 from __future__ import annotations
 
@@ -32,16 +34,22 @@ def decode_all(path: Path) -> int:
 
 
 def extract(path: Path, parent: Path, config: ExtractConfig) -> Outcome:
-    """The task of a worker, into an empty cache below `parent`, which stays: to delete is no part of it."""
+    """The task of a worker, into an empty cache below `parent`, which stays: to delete is no part
+    of it.
+    """
     parent.mkdir(parents=True, exist_ok=True)
-    outcome = extract_video(Video("bench", "v", "v", path, 0), config, Path(tempfile.mkdtemp(dir=parent)))
+    outcome = extract_video(
+        Video("bench", "v", "v", path, 0), config, Path(tempfile.mkdtemp(dir=parent))
+    )
     if outcome.status != "ok":
         raise RuntimeError(f"{path.name}: {outcome.reason} {outcome.detail}")
     return outcome
 
 
 class UsualWay:
-    """OpenCV decodes everything, facenet-pytorch looks at 80 whole frames, the largest face becomes a PNG."""
+    """OpenCV decodes everything, facenet-pytorch looks at 80 whole frames, the largest face
+    becomes a PNG.
+    """
 
     def __init__(self) -> None:
         from facenet_pytorch import MTCNN
@@ -60,7 +68,9 @@ class UsualWay:
             if not found:
                 break
             if number in wanted:
-                written += self._keep(cv2.cvtColor(picture, cv2.COLOR_BGR2RGB), folder / f"{number:06}.png")
+                written += self._keep(
+                    cv2.cvtColor(picture, cv2.COLOR_BGR2RGB), folder / f"{number:06}.png"
+                )
         capture.release()
         return written
 
@@ -73,7 +83,9 @@ class UsualWay:
         half, x, y = 0.65 * max(x2 - x1, y2 - y1), (x1 + x2) / 2, (y1 + y2) / 2
         left, top = max(0, int(x - half)), max(0, int(y - half))
         face = cv2.resize(
-            picture[top : int(y + half), left : int(x + half)], (240, 240), interpolation=cv2.INTER_AREA
+            picture[top : int(y + half), left : int(x + half)],
+            (240, 240),
+            interpolation=cv2.INTER_AREA,
         )
         return cv2.imwrite(str(path), face[..., ::-1])
 
@@ -85,14 +97,18 @@ def rows(scratch: Path, full: bool) -> list[Row]:
     for size in media.SIZES:
         for chroma in media.FORMATS:
             clip = media.make(scratch, size, chroma)
-            found += _measure(clip, size, scratch, full, usual if full or chroma == "4:2:0" else None)
+            found += _measure(
+                clip, size, scratch, full, usual if full or chroma == "4:2:0" else None
+            )
         if full and media.real_folder():
             clip = media.make(scratch, size, "4:2:0", source=media.CROWD)
             found += [row._replace(target=0) for row in _measure(clip, size, scratch, full, usual)]
     return found
 
 
-def _measure(clip: media.Clip, size: str, scratch: Path, full: bool, usual: UsualWay | None) -> list[Row]:
+def _measure(
+    clip: media.Clip, size: str, scratch: Path, full: bool, usual: UsualWay | None
+) -> list[Row]:
     with_bands, without = ExtractConfig(), ExtractConfig(crop=CropConfig(bands=False))
     parent = scratch / "extracted"
     runs: dict[str, Callable[[], object]] = {
@@ -106,17 +122,35 @@ def _measure(clip: media.Clip, size: str, scratch: Path, full: bool, usual: Usua
     seconds = alternate(runs, 7 if full else 5)
     shutil.rmtree(parent)
     near, far = TARGETS[size]
-    found = [_row(clip, f"extract {clip.name}", "sequential decode", seconds["decode"], seconds["extract"], near)]
+    found = [
+        _row(
+            clip,
+            f"extract {clip.name}",
+            "sequential decode",
+            seconds["decode"],
+            seconds["extract"],
+            near,
+        )
+    ]
     if full:
         bare = seconds["bare"]
-        found.append(_row(clip, f"extract {clip.name}, no bands", "the same", seconds["decode"], bare, near))
+        found.append(
+            _row(clip, f"extract {clip.name}, no bands", "the same", seconds["decode"], bare, near)
+        )
     if usual:
         pngs = scratch / "usual"
         slow = alternate({"usual": lambda: usual(clip.path, pngs)}, 1)["usual"]
-        found.append(_row(clip, f"extract {clip.name}", "the usual way", slow, seconds["extract"], far))
+        found.append(
+            _row(clip, f"extract {clip.name}", "the usual way", slow, seconds["extract"], far)
+        )
     return found
 
 
-def _row(clip: media.Clip, what: str, against: str, other: Seconds, ours: Seconds, target: float) -> Row:
-    note = f"{clip.about}: {ours.wall:.2f} s against {other.wall:.2f} s; CPU alone {other.cpu / ours.cpu:.2f}x"
+def _row(
+    clip: media.Clip, what: str, against: str, other: Seconds, ours: Seconds, target: float
+) -> Row:
+    note = (
+        f"{clip.about}: {ours.wall:.2f} s against {other.wall:.2f} s; CPU alone "
+        f"{other.cpu / ours.cpu:.2f}x"
+    )
     return Row(what, against, other.wall / ours.wall, target, note)

@@ -1,4 +1,6 @@
-"""Batches ready for the device: the loader's threads against np.memmap, and against what the smallest model eats."""
+"""Batches ready for the device: the loader's threads against np.memmap, and against what the
+smallest model eats.
+"""
 
 from __future__ import annotations
 
@@ -30,7 +32,10 @@ def rows(scratch: Path, full: bool) -> list[Row]:
     plan = shuffled(caches["none"], 48)
     plan = plan[: len(plan) // BATCH * BATCH]
     every = _memmap(scratch / "raw.u8", caches["none"])
-    runs = {codec: _loader(scratch / f"cache-{codec}", plan, caches["none"][0].shape) for codec in caches}
+    runs = {
+        codec: _loader(scratch / f"cache-{codec}", plan, caches["none"][0].shape)
+        for codec in caches
+    }
     runs["memmap"] = _memmap_batches(every, plan, caches["none"])
     for run in runs.values():
         run()
@@ -43,7 +48,8 @@ def rows(scratch: Path, full: bool) -> list[Row]:
             against,
             rate[codec] / rate["memmap"],
             0.8 if codec == "none" else 0,
-            f"{rate[codec]:,.0f} against {rate['memmap']:,.0f} clips/s, {THREADS} threads against 1",
+            f"{rate[codec]:,.0f} against {rate['memmap']:,.0f} clips/s, {THREADS} threads "
+            "against 1",
         )
         for codec in ("none", "zstd", "compact")
     ]
@@ -83,7 +89,9 @@ def _loader(root: Path, plan: list[tuple[int, int]], shape: tuple[int, ...]):
 
 
 def _consumption(clips: float) -> Row:
-    """Against a training step of the model with the fewest operations, all cores of this machine."""
+    """Against a training step of the model with the fewest operations, all cores of this
+    machine.
+    """
     name = min(list_models(), key=lambda name: measure_cost(name).total.macs)
     model = create_model(name)
     spec = model.spec
@@ -102,5 +110,8 @@ def _consumption(clips: float) -> Row:
     torch.set_num_threads(threads)
     # A sample of T frames needs T / 5 clips of the cache.
     ratio = clips * 5 / spec.frames / each
-    note = f"{clips:,.0f} clips/s of 5 frames; {name} trains on {each:.1f} samples/s of {spec.frames} frames"
+    note = (
+        f"{clips:,.0f} clips/s of 5 frames; {name} trains on {each:.1f} samples/s of "
+        f"{spec.frames} frames"
+    )
     return Row("loader, default codec", f"training {name} on this CPU", ratio, 10.0, note)

@@ -1,6 +1,8 @@
-"""The videos that the benchmarks read: real ones of UNMASK_TEST_DATA played to and fro, else drawn ones.
+"""The videos that the benchmarks read: real ones of UNMASK_TEST_DATA played to and fro, else drawn
+ones.
 
-Encoded by x264 with its own defaults at crf 23 (a keyframe every 250 frames, three B frames), as FaceForensics++ was.
+Encoded by x264 with its own defaults at crf 23 (a keyframe every 250 frames, three B frames), as
+FaceForensics++ was.
 """
 
 from __future__ import annotations
@@ -39,7 +41,9 @@ def real_folder() -> Path | None:
     return folder if root and folder.is_dir() else None
 
 
-def make(scratch: Path, size: str, chroma: str, *, source: str = TALKING, keyint: int = 250) -> Clip:
+def make(
+    scratch: Path, size: str, chroma: str, *, source: str = TALKING, keyint: int = 250
+) -> Clip:
     """A video of FRAMES frames; made once per scratch folder."""
     real = real_folder()
     kind = source.split("_")[1] if real else "drawn"
@@ -88,7 +92,9 @@ def _drawn(size: tuple[int, int]) -> Iterator[av.VideoFrame]:
     return (av.VideoFrame.from_ndarray(picture, format="rgb24") for picture, _ in pictures)
 
 
-def _encode(path: Path, frames: Iterator[av.VideoFrame], size: tuple[int, int], pixels: str, keyint: int) -> None:
+def _encode(
+    path: Path, frames: Iterator[av.VideoFrame], size: tuple[int, int], pixels: str, keyint: int
+) -> None:
     partial = path.with_suffix(".partial.mp4")
     reformat = av.video.reformatter.VideoReformatter().reformat
     with av.open(str(partial), "w") as container:

@@ -1,6 +1,7 @@
 """How much faster CLRNet trains than its plain transcription: forward and backward on this CPU.
 
-Quick: width 16, two clips of 5 x 120 px. `rows(full=True)`: the published network on one clip of 5 x 240 px.
+Quick: width 16, two clips of 5 x 120 px. `rows(full=True)`: the published network on one clip of 5
+x 240 px.
 """
 
 from __future__ import annotations
@@ -27,7 +28,11 @@ def rows(full: bool = False) -> list[Row]:
     plain = PlainCLRNet(width=width).to(memory_format=torch.contiguous_format)
     plain.load_state_dict(ours.state_dict())
     clip = torch.rand(batch, 5, 3, size, size)
-    runs = {"plain": step(plain, clip), "float32": step(ours, clip), "bf16": step(ours, clip, half=True)}
+    runs = {
+        "plain": step(plain, clip),
+        "float32": step(ours, clip),
+        "bf16": step(ours, clip, half=True),
+    }
     seconds = best_seconds(runs, rounds=2 if full else 5)
     against = f"plain NCHW float32, width {width}, {batch} x 5 x {size} px"
     note = f"plain {seconds['plain']:.2f} s, " + "{:.2f} s, " + f"{torch.get_num_threads()} threads"

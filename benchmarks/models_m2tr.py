@@ -1,4 +1,6 @@
-"""What M2TR gains by never building the 6400 x 6400 attention matrix: time and peak memory at a side of 320."""
+"""What M2TR gains by never building the 6400 x 6400 attention matrix: time and peak memory at a
+side of 320.
+"""
 
 from __future__ import annotations
 
@@ -32,24 +34,32 @@ def blocks(plain: bool) -> tuple[Blocks, Tensor]:
     ours = Blocks(PatchAttention(CHANNELS), CrossAttention(CHANNELS))
     x = torch.randn(1, CHANNELS, MAP, MAP)
     if not plain:
-        return ours.to(memory_format=torch.channels_last), x.contiguous(memory_format=torch.channels_last)
+        return ours.to(memory_format=torch.channels_last), x.contiguous(
+            memory_format=torch.channels_last
+        )
     twin = Blocks(PlainPatchAttention(CHANNELS), PlainCross(CHANNELS))
     twin.load_state_dict(ours.state_dict())
     return twin, x
 
 
 def resident_mib(field: str) -> float:
-    """VmRSS (now) or VmHWM (highest since the last reset) of this process, from Linux's /proc, in MiB."""
+    """VmRSS (now) or VmHWM (highest since the last reset) of this process, from Linux's /proc, in
+    MiB.
+    """
     lines = Path("/proc/self/status").read_text().splitlines()
     return next(int(line.split()[1]) for line in lines if line.startswith(f"{field}:")) / 1024
 
 
 def peak_mib(plain: bool) -> float:
-    """How far one forward and backward pass raises the resident memory, kernels' scratch included, MiB."""
+    """How far one forward and backward pass raises the resident memory, kernels' scratch included,
+    MiB.
+    """
     model, x = blocks(plain)
     run = step(model, x)
     run()
-    ctypes.CDLL(None).malloc_trim(0)  # what the first pass left free would hide what the second one takes
+    ctypes.CDLL(None).malloc_trim(
+        0
+    )  # what the first pass left free would hide what the second one takes
     Path("/proc/self/clear_refs").write_text("5")  # the highest mark starts again from now
     before = resident_mib("VmRSS")
     run()
@@ -60,7 +70,11 @@ def rows() -> list[Row]:
     """Ratios plain / ours of forward and backward, float32 and bf16, and of the peak memory."""
     (plain, x), (ours, x_last) = blocks(plain=True), blocks(plain=False)
     seconds = best_seconds(
-        {"plain": step(plain, x), "float32": step(ours, x_last), "bf16": step(ours, x_last, half=True)}
+        {
+            "plain": step(plain, x),
+            "float32": step(ours, x_last),
+            "bf16": step(ours, x_last, half=True),
+        }
     )
     memory = {"plain": peak_mib(plain=True), "ours": peak_mib(plain=False)}
     against = "softmax(QK^T)V"
@@ -72,7 +86,13 @@ def rows() -> list[Row]:
     note = f"{memory['plain']:.0f} MiB, {memory['ours']:.0f} MiB"
     return [
         *timed,
-        ("M2TR attention blocks at 320, peak memory", against, memory["plain"] / memory["ours"], 3.0, note),
+        (
+            "M2TR attention blocks at 320, peak memory",
+            against,
+            memory["plain"] / memory["ours"],
+            3.0,
+            note,
+        ),
     ]
 
 

@@ -1,4 +1,6 @@
-"""How much faster STIL trains than its plain transcription: forward and backward of 8 frames of 224 px."""
+"""How much faster STIL trains than its plain transcription: forward and backward of 8 frames of
+224 px.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +30,9 @@ def step(model: nn.Module, *inputs: torch.Tensor, half: bool = False) -> Callabl
 
 
 def best_seconds(runs: dict[str, Callable[[], None]], rounds: int = 7) -> dict[str, float]:
-    """Shortest wall time of each run. They take turns, so that a slow minute of the machine meets all of them."""
+    """Shortest wall time of each run. They take turns, so that a slow minute of the machine meets
+    all of them.
+    """
     best = dict.fromkeys(runs, float("inf"))
     for _ in range(rounds):
         for name, run in runs.items():
@@ -45,13 +49,29 @@ def rows() -> list[Row]:
     load(plain, ours.state_dict())
     clip = torch.randn(1, 8, 3, 224, 224)
     seconds = best_seconds(
-        {"plain": step(plain, clip), "float32": step(ours, clip), "bf16": step(ours, clip, half=True)}
+        {
+            "plain": step(plain, clip),
+            "float32": step(ours, clip),
+            "bf16": step(ours, clip, half=True),
+        }
     )
     against = "plain NCHW float32"
     note = f"plain {seconds['plain']:.2f} s, " + "{:.2f} s, " + f"{torch.get_num_threads()} threads"
     return [
-        ("STIL step, float32", against, seconds["plain"] / seconds["float32"], 1.2, note.format(seconds["float32"])),
-        ("STIL step, bf16 autocast", against, seconds["plain"] / seconds["bf16"], 2.0, note.format(seconds["bf16"])),
+        (
+            "STIL step, float32",
+            against,
+            seconds["plain"] / seconds["float32"],
+            1.2,
+            note.format(seconds["float32"]),
+        ),
+        (
+            "STIL step, bf16 autocast",
+            against,
+            seconds["plain"] / seconds["bf16"],
+            2.0,
+            note.format(seconds["bf16"]),
+        ),
     ]
 
 

@@ -1,4 +1,6 @@
-"""One worker's life in a process of its own: `python -m benchmarks.one_video FILE WARM_UP SCRATCH` prints JSON."""
+"""One worker's life in a process of its own: `python -m benchmarks.one_video FILE WARM_UP SCRATCH`
+prints JSON.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +28,9 @@ def main() -> None:
 
 
 def _peak_kib() -> int:
-    """Largest resident size of this very program; getrusage also counts the parent's, as it was at the fork."""
+    """Largest resident size of this very program; getrusage also counts the parent's, as it was at
+    the fork.
+    """
     for line in Path("/proc/self/status").read_text().splitlines():
         if line.startswith("VmHWM:"):
             return int(line.split()[1])

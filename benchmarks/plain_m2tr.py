@@ -1,7 +1,8 @@
 """M2TR's fft variant written plainly after its specification, every attention as softmax(Q K^T) V.
 
-The backbone is timm's in both; what is transcribed is everything the paper invented. Parameters carry the names of
-unmask.models.m2tr, so `load_state_dict` of an M2TR(variant="fft") is strict and needs no renaming.
+The backbone is timm's in both; what is transcribed is everything the paper invented. Parameters
+carry the names of unmask.models.m2tr, so `load_state_dict` of an M2TR(variant="fft") is strict and
+needs no renaming.
 """
 
 from __future__ import annotations
@@ -30,7 +31,9 @@ def plain_out(channels: int, kernel: int) -> nn.Sequential:
 
 
 class PlainPatchAttention(nn.Module):
-    """Four heads over patches of side H, H/2, H/4, H/8, features in (channel, row, column) order."""
+    """Four heads over patches of side H, H/2, H/4, H/8, features in (channel, row, column)
+    order.
+    """
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -47,8 +50,12 @@ class PlainPatchAttention(nn.Module):
             tokens = []
             for part in (q, k, v):
                 patches = part[:, i * c : (i + 1) * c].reshape(n, c, grid, ph, grid, pw)
-                tokens.append(patches.permute(0, 2, 4, 1, 3, 5).reshape(n, grid * grid, c * ph * pw))
-            weights = torch.softmax(tokens[0] @ tokens[1].transpose(1, 2) / (c * ph * pw) ** 0.5, -1)
+                tokens.append(
+                    patches.permute(0, 2, 4, 1, 3, 5).reshape(n, grid * grid, c * ph * pw)
+                )
+            weights = torch.softmax(
+                tokens[0] @ tokens[1].transpose(1, 2) / (c * ph * pw) ** 0.5, -1
+            )
             mixed = (weights @ tokens[2]).reshape(n, grid, grid, c, ph, pw)
             heads.append(mixed.permute(0, 3, 1, 4, 2, 5).reshape(n, c, h, w))
         return self.out(torch.cat(heads, 1))
@@ -115,9 +122,13 @@ class PlainStage(nn.Module):
 class PlainM2TR(nn.Module):
     """The released network on (B, 3, S, S) pictures: logits (B, 2)."""
 
-    def __init__(self, side: int = 320, depth: int = 4, backbone: str = "tf_efficientnet_b4") -> None:
+    def __init__(
+        self, side: int = 320, depth: int = 4, backbone: str = "tf_efficientnet_b4"
+    ) -> None:
         super().__init__()
-        self.backbone = timm.create_model(backbone, num_classes=0, drop_path_rate=0.2, bn_momentum=0.01)
+        self.backbone = timm.create_model(
+            backbone, num_classes=0, drop_path_rate=0.2, bn_momentum=0.01
+        )
         channels = self.backbone.feature_info[1]["num_chs"]
         self.stages = nn.Sequential(*(PlainStage(channels, side // 4) for _ in range(depth)))
         self.dropout = nn.Dropout(0.5)

@@ -1,8 +1,10 @@
-"""Plain transcriptions of CLRNet and Xception-LSTM: float32, NCHW, step by step, nothing fused, nothing skipped.
+"""Plain transcriptions of CLRNet and Xception-LSTM: float32, NCHW, step by step, nothing fused,
+nothing skipped.
 
-The baselines of the model benchmarks and the independent truth of tests/models. Each function reads the weights of
-our model by name, so that both compute from the same numbers; only the way of computing differs: both convolutions
-of a ConvLSTM at every step (the first on zeros too), gates by their formulas, attention as softmax(q k')v.
+The baselines of the model benchmarks and the independent truth of tests/models. Each function reads
+the weights of our model by name, so that both compute from the same numbers; only the way of
+computing differs: both convolutions of a ConvLSTM at every step (the first on zeros too), gates by
+their formulas, attention as softmax(q k')v.
 """
 
 from __future__ import annotations
@@ -15,7 +17,9 @@ from torch import Tensor, nn
 
 
 def pad_same(x: Tensor, kernel: int, stride: int) -> Tensor:
-    """Zero padding of Keras' 'same': (..., H, W) -> padded, the odd pixel at the bottom and right."""
+    """Zero padding of Keras' 'same': (..., H, W) -> padded, the odd pixel at the bottom and
+    right.
+    """
     pads = []
     for size in (x.shape[-1], x.shape[-2]):
         total = max((math.ceil(size / stride) - 1) * stride + kernel - size, 0)
@@ -63,7 +67,9 @@ def plain_convlstm(layer: nn.Module, clip: Tensor) -> Tensor:
 
 
 def per_frame(layer: nn.Module, clip: Tensor) -> Tensor:
-    """Apply a 4-D layer to all frames at once, batch and time together: (B, T, C, H, W) -> (B, T, C', H', W')."""
+    """Apply a 4-D layer to all frames at once, batch and time together: (B, T, C, H, W) -> (B, T,
+    C', H', W').
+    """
     return layer(clip.flatten(0, 1)).unflatten(0, clip.shape[:2])
 
 
@@ -83,7 +89,9 @@ def plain_bottleneck(block: nn.Module, x: Tensor) -> Tensor:
 def plain_clrnet(model: nn.Module, clip: Tensor) -> Tensor:
     """CLRNet with the weights of `model`: (B, T, 3, H, W) -> logits (B, 2)."""
     x = torch.relu(per_frame(model.stem.norm, plain_convlstm(model.stem.conv, clip)))
-    x = per_frame(lambda maps: F.max_pool2d(pad_same(maps, 3, model.stem.stride), 3, model.stem.stride), x)
+    x = per_frame(
+        lambda maps: F.max_pool2d(pad_same(maps, 3, model.stem.stride), 3, model.stem.stride), x
+    )
     for stage in (model.stage0, model.stage1, model.stage2, model.stage3):
         for block in stage:
             x = plain_bottleneck(block, x)
@@ -92,14 +100,20 @@ def plain_clrnet(model: nn.Module, clip: Tensor) -> Tensor:
 
 
 def plain_attention(layer: nn.Module, clip: Tensor) -> Tensor:
-    """Spatial and temporal attention of Xception-LSTM, frame by frame: (B, T, 3, H, W) -> the same."""
+    """Spatial and temporal attention of Xception-LSTM, frame by frame: (B, T, 3, H, W) -> the
+    same.
+    """
     spatial, temporal = layer.spatial, layer.temporal
     vectors = []
     for t in range(clip.shape[1]):
         x = clip[:, t]
-        m = torch.sigmoid((x * spatial.mask.weight.view(1, 3, 1, 1)).sum(1, keepdim=True) + spatial.mask.bias)
+        m = torch.sigmoid(
+            (x * spatial.mask.weight.view(1, 3, 1, 1)).sum(1, keepdim=True) + spatial.mask.bias
+        )
         s = spatial.enter((m * x).sum((2, 3)))
-        s = (s - s.mean(1, keepdim=True)) / torch.sqrt(s.var(1, unbiased=False, keepdim=True) + 1e-3)
+        s = (s - s.mean(1, keepdim=True)) / torch.sqrt(
+            s.var(1, unbiased=False, keepdim=True) + 1e-3
+        )
         vectors.append(spatial.leave(torch.relu(s * spatial.norm.weight + spatial.norm.bias)))
     if temporal is None:
         return torch.stack([clip[:, t] + w[:, :, None, None] for t, w in enumerate(vectors)], dim=1)
@@ -109,7 +123,9 @@ def plain_attention(layer: nn.Module, clip: Tensor) -> Tensor:
         k = k.reshape(len(k), 3, -1).transpose(1, 2)
     frames = []
     for t in range(clip.shape[1]):
-        scores = torch.stack([(q[:, t] * k[:, other]).sum(1) for other in range(clip.shape[1])], dim=1)  # (B, T)
+        scores = torch.stack(
+            [(q[:, t] * k[:, other]).sum(1) for other in range(clip.shape[1])], dim=1
+        )  # (B, T)
         y = (torch.softmax(scores, dim=1)[:, :, None] * v).sum(1)  # (B, 3)
         z = temporal.leave(y)  # (B, 1)
         x, vector = clip[:, t], w[:, t, :, None, None]

@@ -1,6 +1,8 @@
-"""STIL written plainly after its specification: NCHW, every rearrangement spelled out: truth and baseline.
+"""STIL written plainly after its specification: NCHW, every rearrangement spelled out: truth and
+baseline.
 
-Input (B, T, 3, H, W) normalised; output logits (B, 2). `load(plain, ours)` copies the weights of a unmask.models.stil.STIL.
+Input (B, T, 3, H, W) normalised; output logits (B, 2). `load(plain, ours)` copies the weights of a
+unmask.models.stil.STIL.
 """
 
 from __future__ import annotations
@@ -10,11 +12,15 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 
-def conv_bn(inputs: int, outputs: int, kernel: int | tuple[int, int], stride: int = 1) -> nn.Sequential:
+def conv_bn(
+    inputs: int, outputs: int, kernel: int | tuple[int, int], stride: int = 1
+) -> nn.Sequential:
     """Convolution that keeps the size at stride 1, without bias, then BatchNorm."""
     sides = (kernel, kernel) if isinstance(kernel, int) else kernel
     padding = (sides[0] // 2, sides[1] // 2)
-    return nn.Sequential(nn.Conv2d(inputs, outputs, sides, stride, padding, bias=False), nn.BatchNorm2d(outputs))
+    return nn.Sequential(
+        nn.Conv2d(inputs, outputs, sides, stride, padding, bias=False), nn.BatchNorm2d(outputs)
+    )
 
 
 class PlainSIM(nn.Module):
@@ -41,7 +47,9 @@ class PlainPlane(nn.Module):
     def __init__(self, width: int) -> None:
         super().__init__()
         reduced = max(width // 16, 1)
-        self.motion = nn.Conv2d(reduced, reduced, (3, 1), padding=(1, 0), groups=reduced, bias=False)
+        self.motion = nn.Conv2d(
+            reduced, reduced, (3, 1), padding=(1, 0), groups=reduced, bias=False
+        )
         self.coarse = conv_bn(reduced, reduced, (3, 1))
         self.fine = conv_bn(reduced, reduced, (3, 1))
         self.expand = conv_bn(reduced, width, 1)
@@ -69,8 +77,12 @@ class PlainTIM(nn.Module):
         f = f.reshape(n // frames, frames, c, h, w)
         ht = f.permute(0, 4, 2, 3, 1).reshape(-1, c, h, frames)  # (B*W, w/16, H, T)
         wt = f.permute(0, 3, 2, 4, 1).reshape(-1, c, w, frames)  # (B*H, w/16, W, T)
-        ht = self.rows(ht).reshape(n // frames, w, -1, h, frames).permute(0, 4, 2, 3, 1)  # (B, T, w, H, W)
-        wt = self.columns(wt).reshape(n // frames, h, -1, w, frames).permute(0, 4, 2, 1, 3)  # (B, T, w, H, W)
+        ht = (
+            self.rows(ht).reshape(n // frames, w, -1, h, frames).permute(0, 4, 2, 3, 1)
+        )  # (B, T, w, H, W)
+        wt = (
+            self.columns(wt).reshape(n // frames, h, -1, w, frames).permute(0, 4, 2, 1, 3)
+        )  # (B, T, w, H, W)
         attention = ((ht + wt) / 2).reshape(a.shape)
         return a + a * attention
 
@@ -98,7 +110,9 @@ class PlainBlock(nn.Module):
         channel = torch.sigmoid(self.ism(s.mean((2, 3))[:, None]))[:, 0]
         joined = self.tim(a, frames) + s * channel[:, :, None, None]
         n, c, h, w = joined.shape
-        pixels = joined.reshape(n // frames, frames, c, h, w).permute(0, 3, 4, 2, 1)  # (B, H, W, w, T)
+        pixels = joined.reshape(n // frames, frames, c, h, w).permute(
+            0, 3, 4, 2, 1
+        )  # (B, H, W, w, T)
         shifted = self.shift(pixels.reshape(-1, c, frames)).reshape(pixels.shape)
         out_a = torch.relu(self.conv(shifted.permute(0, 4, 3, 1, 2).reshape(n, c, h, w)))
         if self.stride == 2:
@@ -113,7 +127,9 @@ class PlainBlock(nn.Module):
 class PlainSTIL(nn.Module):
     """The whole network, widths as the published one with width = 64."""
 
-    def __init__(self, width: int = 64, layers: tuple[int, ...] = (3, 4, 6, 3), pool: int = 4) -> None:
+    def __init__(
+        self, width: int = 64, layers: tuple[int, ...] = (3, 4, 6, 3), pool: int = 4
+    ) -> None:
         super().__init__()
         half = width // 2
         self.stem = nn.Sequential(
@@ -143,7 +159,9 @@ class PlainSTIL(nn.Module):
 
 
 def load(plain: PlainSTIL, state: dict[str, Tensor]) -> None:
-    """Copy the weights of a unmask.models.stil.STIL into its plain twin; strict, so a missing tensor is an error."""
+    """Copy the weights of a unmask.models.stil.STIL into its plain twin; strict, so a missing
+    tensor is an error.
+    """
     renamed: dict[str, Tensor] = {}
     stages = sorted({name.rsplit(".", 1)[0] for name in block_prefixes(state)})
     places = {prefix: index for index, prefix in enumerate(stages)}
@@ -162,7 +180,9 @@ def load(plain: PlainSTIL, state: dict[str, Tensor]) -> None:
         elif rest == "ism.conv.weight":
             renamed[prefix + "ism.weight"] = value
         elif rest.startswith("tim.columns.") and value.ndim == 4:
-            renamed[prefix + rest] = value.transpose(2, 3)  # width lies in the rows of the W-T picture
+            renamed[prefix + rest] = value.transpose(
+                2, 3
+            )  # width lies in the rows of the W-T picture
         elif rest.startswith("shortcut."):
             _, place, leaf = rest.split(".")
             renamed[f"{prefix}shortcut.{int(place) - 1}.{leaf}"] = value

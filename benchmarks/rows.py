@@ -10,7 +10,10 @@ from typing import NamedTuple
 
 
 class Row(NamedTuple):
-    """measured: a ratio of best times unless `what` says otherwise.   target: at least, or `most`; 0 states only."""
+    """measured: a ratio of best times unless `what` says otherwise.
+
+    target: at least, or `most`; 0 states only.
+    """
 
     what: str
     against: str
@@ -21,7 +24,9 @@ class Row(NamedTuple):
 
     @property
     def met(self) -> bool:
-        return not self.target or (self.measured <= self.target if self.most else self.measured >= self.target)
+        return not self.target or (
+            self.measured <= self.target if self.most else self.measured >= self.target
+        )
 
 
 @dataclass(frozen=True)
@@ -33,9 +38,11 @@ class Seconds:
 
 
 def alternate(runs: Mapping[str, Callable[[], object]], rounds: int) -> dict[str, Seconds]:
-    """Time the runs in turn, so that a slow minute of the machine meets all of them, and keep the best of each.
+    """Time the runs in turn, so that a slow minute of the machine meets all of them, and keep the
+    best of each.
 
-    On a shared machine others only ever add time: medians of three rounds moved by 15 % from call to call.
+    On a shared machine others only ever add time: medians of three rounds moved by 15 % from call
+    to call.
     """
     wall: dict[str, list[float]] = {name: [] for name in runs}
     cpu: dict[str, list[float]] = {name: [] for name in runs}
@@ -52,7 +59,10 @@ def text_table(rows: Iterable[tuple[str, ...]]) -> str:
     """Columns as wide as their widest cell."""
     rows = list(rows)
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    lines = ("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows)
+    lines = (
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in rows
+    )
     return "\n".join(lines)
 
 

@@ -1,4 +1,6 @@
-"""Does a large dataset cost more per video than a small one, and does the parent process grow with it?"""
+"""Does a large dataset cost more per video than a small one, and does the parent process grow with
+it?
+"""
 
 from __future__ import annotations
 
@@ -21,13 +23,39 @@ TINY = ExtractConfig(crop=CropConfig(clips=2, frames=3, size=64, bands=False), j
 def rows(scratch: Path, full: bool) -> list[Row]:
     """100 tiny videos against 2,000 (400 in the quick form), in one process with two workers."""
     few, many = 100, 2000 if full else 400
-    command = [sys.executable, "-m", "benchmarks.scaling", str(scratch / "tiny"), str(few), str(many)]
-    found = json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout)
+    command = [
+        sys.executable,
+        "-m",
+        "benchmarks.scaling",
+        str(scratch / "tiny"),
+        str(few),
+        str(many),
+    ]
+    found = json.loads(
+        subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
+    )
     each, grown = found["each_ms"], found["grown_mb"]
-    note = f"{each[0]:.1f} ms a video at {few:,}, {each[1]:.1f} ms at {many:,}, medians of 3 runs of each size"
+    note = (
+        f"{each[0]:.1f} ms a video at {few:,}, {each[1]:.1f} ms at {many:,}, medians of 3 "
+        "runs of each size"
+    )
     return [
-        Row(f"time per video, {many:,} tiny videos", f"{few} tiny videos", each[1] / each[0], 1.1, note, most=True),
-        Row("growth of the parent, MB", "50 MB", grown, 50.0, f"from {few:,} to {many:,} videos", most=True),
+        Row(
+            f"time per video, {many:,} tiny videos",
+            f"{few} tiny videos",
+            each[1] / each[0],
+            1.1,
+            note,
+            most=True,
+        ),
+        Row(
+            "growth of the parent, MB",
+            "50 MB",
+            grown,
+            50.0,
+            f"from {few:,} to {many:,} videos",
+            most=True,
+        ),
     ]
 
 
@@ -63,7 +91,10 @@ def main() -> None:
 def plant(folder: Path, count: int) -> list[Video]:
     """So many names of one small drawn video."""
     first = folder / "v00000.mp4"
-    encode_video(first, (picture for picture, _ in draw_frames(draw_identity(3), 12, (160, 120), seed=3, face=0.7)))
+    encode_video(
+        first,
+        (picture for picture, _ in draw_frames(draw_identity(3), 12, (160, 120), seed=3, face=0.7)),
+    )
     paths = [first, *(folder / f"v{number:05}.mp4" for number in range(1, count))]
     for path in paths[1:]:
         path.hardlink_to(first)

@@ -1,4 +1,6 @@
-"""Reading shuffled clips of real faces: the cache against zarr-python, PNG folders and an HDF5 export."""
+"""Reading shuffled clips of real faces: the cache against zarr-python, PNG folders and an HDF5
+export.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +31,11 @@ KEY = "bench-key"
 def faces(scratch: Path) -> list[Crops]:
     """16 clips of 5 crops of every real video that shows a face, or of drawn ones."""
     real = media.real_folder()
-    paths = sorted(real.glob("*.mp4")) if real else [media.make(scratch, size, "4:2:0").path for size in media.SIZES]
+    paths = (
+        sorted(real.glob("*.mp4"))
+        if real
+        else [media.make(scratch, size, "4:2:0").path for size in media.SIZES]
+    )
     found = []
     for path in paths:
         try:
@@ -48,7 +54,12 @@ def write_caches(scratch: Path, people: list[Crops]) -> dict[str, list[CachedVid
         parent.mkdir(parents=True)
         names = [f"v{number:03}" for number in range(len(people))]
         for name, crops in zip(names, people, strict=True):
-            attributes = {"dataset": "bench", "key": name, "video_id": name, "label": int(name[-1]) % 2}
+            attributes = {
+                "dataset": "bench",
+                "key": name,
+                "video_id": name,
+                "label": int(name[-1]) % 2,
+            }
             write_video(parent, name, crops, None, None, attributes, codec)
         caches[codec] = [open_video(parent / name) for name in names]
         write_manifest(
@@ -94,7 +105,10 @@ def rows(scratch: Path, full: bool) -> list[Row]:
 def _speeds(seconds: dict[str, Seconds], rate: dict[str, float], clips: int) -> list[Row]:
     found = []
     for codec, target in (("zstd", 2.0), ("compact", 2.0), ("none", 10.0)):
-        note = f"{rate[f'own {codec}']:,.0f} against {rate[f'zarr {codec}']:,.0f} clips/s, {clips} clips"
+        note = (
+            f"{rate[f'own {codec}']:,.0f} against {rate[f'zarr {codec}']:,.0f} clips/s, "
+            f"{clips} clips"
+        )
         ratio = seconds[f"zarr {codec}"].wall / seconds[f"own {codec}"].wall
         name = f"{codec} (default)" if codec == "zstd" else codec
         found.append(Row(f"shuffled clips, {name}", "zarr-python", ratio, target, note))
@@ -105,12 +119,17 @@ def _speeds(seconds: dict[str, Seconds], rate: dict[str, float], clips: int) -> 
     return found
 
 
-def _sizes(caches: dict[str, list[CachedVideo]], pngs: list[list[Path]], people: list[Crops]) -> list[Row]:
+def _sizes(
+    caches: dict[str, list[CachedVideo]], pngs: list[list[Path]], people: list[Crops]
+) -> list[Row]:
     raw = sum(crops.pixels.nbytes for crops in people)
     png = sum(path.stat().st_size for paths in pngs for path in paths) / raw
     found = []
     for codec, target in (("zstd", 0.0), ("compact", 0.30)):
-        size = sum((video.folder / "crops" / "c.0.0.0.0.0").stat().st_size for video in caches[codec]) / raw
+        size = (
+            sum((video.folder / "crops" / "c.0.0.0.0.0").stat().st_size for video in caches[codec])
+            / raw
+        )
         note = f"{len(people)} videos, {raw / 1e6:.0f} MB raw; PNG folders {png:.2f} of raw"
         found.append(Row(f"cache size, {codec}", "raw crops", size, target, note, most=True))
     return found
@@ -144,12 +163,16 @@ def _write_pngs(folder: Path, people: list[Crops]) -> list[list[Path]]:
     return found
 
 
-def _png(pngs: list[list[Path]], plan: list[tuple[int, int]], people: list[Crops]) -> Callable[[], object]:
+def _png(
+    pngs: list[list[Path]], plan: list[tuple[int, int]], people: list[Crops]
+) -> Callable[[], object]:
     length = people[0].pixels.shape[1]
 
     def run() -> None:
         for video, clip in plan:
-            np.stack([cv2.imread(str(path)) for path in pngs[video][clip * length : (clip + 1) * length]])
+            np.stack(
+                [cv2.imread(str(path)) for path in pngs[video][clip * length : (clip + 1) * length]]
+            )
 
     return run
 

@@ -1,7 +1,9 @@
-"""How fast the published networks train and score here, and in what memory: `python -m benchmarks.throughput`.
+"""How fast the published networks train and score here, and in what memory: `python -m
+benchmarks.throughput`.
 
-Each model in a process of its own, so that peaks do not mix. From uint8 clips in memory through `prepare` on the
-device, as train and evaluate do; reading from the cache is measured elsewhere. Full sizes, no small options.
+Each model in a process of its own, so that peaks do not mix. From uint8 clips in memory through
+`prepare` on the device, as train and evaluate do; reading from the cache is measured elsewhere.
+Full sizes, no small options.
 """
 
 from __future__ import annotations
@@ -28,7 +30,9 @@ CACHED_SIDE = 240
 
 
 def measure(name: str, batch: int = 1, keep: bool = True, steps: int = 2) -> dict[str, float | str]:
-    """Clips per second of a training step and of scoring, after one of each to warm up, and peak memory."""
+    """Clips per second of a training step and of scoring, after one of each to warm up, and peak
+    memory.
+    """
     device = "cuda" if torch.cuda.is_available() else "cpu"
     if keep:
         keep_freed_memory(device)
@@ -36,13 +40,17 @@ def measure(name: str, batch: int = 1, keep: bool = True, steps: int = 2) -> dic
     model = create_model(name).to(device)
     spec, recipe = model.spec, get_recipe(name, "")
     optimizer = build_optimizer(model, recipe)
-    pixels = torch.randint(0, 256, (batch, spec.frames, CACHED_SIDE, CACHED_SIDE, 3), dtype=torch.uint8)
+    pixels = torch.randint(
+        0, 256, (batch, spec.frames, CACHED_SIDE, CACHED_SIDE, 3), dtype=torch.uint8
+    )
     samples = [Sample(k, ((0, 0),), k) for k in range(batch)]
     raw = RawBatch(samples, pixels, None, torch.arange(batch) % 2)
 
     def train() -> None:
         ready = prepare(raw, spec, device)
-        loss = torch.nn.functional.cross_entropy(model.outputs(ready.pixels, ready.bands)["logits"], ready.label)
+        loss = torch.nn.functional.cross_entropy(
+            model.outputs(ready.pixels, ready.bands)["logits"], ready.label
+        )
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         optimizer.step()
@@ -80,13 +88,20 @@ def _wait(device: str) -> None:
 def main() -> None:
     """One line per model to the terminal and to the table beside this file."""
     lines = [
-        "| model | train, clips/s | evaluate, clips/s | peak memory, GiB | batch | given back: train, evaluate |",
+        "| model | train, clips/s | evaluate, clips/s | peak memory, GiB | batch | given back: "
+        "train, evaluate |",
         "|---|---|---|---|---|---|",
     ]
     for name in list_models():
         batch = min(2, get_recipe(name).batch)
         kept, given = (_alone(name, batch, keep) for keep in (True, False))
-        cells = (name, f"{kept['train']:.3f}", f"{kept['evaluate']:.3f}", f"{kept['gib']:.1f}", str(batch))
+        cells = (
+            name,
+            f"{kept['train']:.3f}",
+            f"{kept['evaluate']:.3f}",
+            f"{kept['gib']:.1f}",
+            str(batch),
+        )
         lines.append(f"| {' | '.join(cells)} | {given['train']:.3f}, {given['evaluate']:.3f} |")
         sys.stdout.write(lines[-1] + "\n")
     where = (
@@ -95,20 +110,33 @@ def main() -> None:
         else f"{torch.get_num_threads()} CPU threads"
     )
     about = (
-        f"torch {torch.__version__}, {where}. Published sizes, random clips; `python -m benchmarks.throughput`.\n"
-        "The last column is without `keep_freed_memory` (pipeline/machine/memory.py), which train and evaluate use on a CPU."
+        f"torch {torch.__version__}, {where}. Published sizes, random clips; `python -m "
+        "benchmarks.throughput`.\n"
+        "The last column is without `keep_freed_memory` (pipeline/machine/memory.py), which "
+        "train and evaluate use on a CPU."
     )
     text = f"{about}\n\n" + "\n".join(lines) + "\n"
     TABLE.write_text(text)
 
 
 def _alone(name: str, batch: int, keep: bool) -> dict[str, float]:
-    command = [sys.executable, "-m", "benchmarks.throughput", name, str(batch), "keep" if keep else "give"]
-    return json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()[-1])
+    command = [
+        sys.executable,
+        "-m",
+        "benchmarks.throughput",
+        name,
+        str(batch),
+        "keep" if keep else "give",
+    ]
+    return json.loads(
+        subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()[-1]
+    )
 
 
 if __name__ == "__main__":
     if len(sys.argv) > 1:
-        sys.stdout.write(json.dumps(measure(sys.argv[1], int(sys.argv[2]), sys.argv[3] == "keep")) + "\n")
+        sys.stdout.write(
+            json.dumps(measure(sys.argv[1], int(sys.argv[2]), sys.argv[3] == "keep")) + "\n"
+        )
     else:
         main()

@@ -15,9 +15,14 @@ from unmask.pipeline.errors import EXIT_OK, UsageError
 @click.command(name="compare")
 @click.argument("first", type=click.Path(path_type=Path))
 @click.argument("second", type=click.Path(path_type=Path))
-@click.option("--on", metavar="NAME", help="Which evaluation of the two runs.  [default: the one both have]")
 @click.option(
-    "--video-rule", type=click.Choice(["mean", "max", "median", "mean-logit"]), default="mean", show_default=True
+    "--on", metavar="NAME", help="Which evaluation of the two runs.  [default: the one both have]"
+)
+@click.option(
+    "--video-rule",
+    type=click.Choice(["mean", "max", "median", "mean-logit"]),
+    default="mean",
+    show_default=True,
 )
 @click.option("--threshold", type=click.FloatRange(0, 1), default=0.5, show_default=True)
 @click.option("--resamples", type=click.IntRange(1, 100_000), default=1000, show_default=True)
@@ -26,8 +31,8 @@ from unmask.pipeline.errors import EXIT_OK, UsageError
 def command(first: Path, second: Path, on: str | None, **options: Any) -> int:
     """DeLong's test and paired bootstrap intervals for two detectors on the same videos.
 
-    FIRST and SECOND are runs that were evaluated, evaluation folders, or scores files of anybody. Only videos that
-    both have are compared; the difference is second minus first.
+    FIRST and SECOND are runs that were evaluated, evaluation folders, or scores files of anybody.
+    Only videos that both have are compared; the difference is second minus first.
     """
     from unmask.pipeline.evaluation.comparison import compare
     from unmask.pipeline.reports.tables import terminal
@@ -45,14 +50,25 @@ def command(first: Path, second: Path, on: str | None, **options: Any) -> int:
     )
     if options["as_json"]:
         rows = {row[0]: [cell.as_json() for cell in row[1:]] for row in found.table.rows}
-        document = {"files": [str(file) for file in files], "delong": asdict(found.auc), "metrics": rows}
+        document = {
+            "files": [str(file) for file in files],
+            "delong": asdict(found.auc),
+            "metrics": rows,
+        }
         click.echo(
-            json.dumps({**document, "left_out": found.left_out, "sizes": found.sizes}, indent=1, allow_nan=False)
+            json.dumps(
+                {**document, "left_out": found.left_out, "sizes": found.sizes},
+                indent=1,
+                allow_nan=False,
+            )
         )
         return EXIT_OK
     for letter, file in zip("AB", files, strict=True):
         click.echo(f"{letter}: {str(file)!r}")
-    click.echo(f"{found.sizes['n']} videos in both ({found.sizes['real']} real, {found.sizes['fake']} fake)")
+    click.echo(
+        f"{found.sizes['n']} videos in both ({found.sizes['real']} real, {found.sizes['fake']} "
+        "fake)"
+    )
     if any(found.left_out):
         click.echo(f"left out: {found.left_out[0]} only in A, {found.left_out[1]} only in B")
     click.echo("\n" + terminal(found.table) + "\n\n" + found.verdict)
@@ -75,7 +91,9 @@ def scores_files(first: Path, second: Path, on: str | None) -> tuple[Path, Path]
     if on is None and len(common) == 1:
         on = common.pop()
     if on is None or on not in set.intersection(*names):
-        each = "; ".join(f"{run} has {', '.join(sorted(held))}" for run, held in zip(runs, names, strict=True))
+        each = "; ".join(
+            f"{run} has {', '.join(sorted(held))}" for run, held in zip(runs, names, strict=True)
+        )
         raise UsageError(f"name the evaluation to compare with --on: {each}")
     files = [path / FOLDER / on / SCORES if path.is_dir() else path for path in plain]
     return files[0], files[1]

@@ -1,4 +1,6 @@
-"""datasets: what is known, what a dataset should look like, and whether the one on this disk does."""
+"""datasets: what is known, what a dataset should look like, and whether the one on this disk
+does.
+"""
 
 from __future__ import annotations
 
@@ -27,16 +29,34 @@ SHOWN = 10
 @click.command(name="datasets")
 @click.argument("name", required=False)
 @click.option(
-    "--root", type=click.Path(path_type=Path), help="Where it lies.  [default: $UNMASK_DATA/NAME or data/NAME]"
+    "--root",
+    type=click.Path(path_type=Path),
+    help="Where it lies.  [default: $UNMASK_DATA/NAME or data/NAME]",
 )
 @click.option(
-    "--verify", "check", is_flag=True, help="Compare the disk with what the owners ship; exit 3 if it differs."
+    "--verify",
+    "check",
+    is_flag=True,
+    help="Compare the disk with what the owners ship; exit 3 if it differs.",
 )
-@click.option("--probe", is_flag=True, help="With --verify: open every file and report codec, size, fps and damage.")
-@click.option("--json", "as_json", is_flag=True, help="With --verify: print one JSON object with every path.")
-@click.option("--compression", default=DEFAULTS.compression, show_default=True, help="FF++ trees: raw, c23 or c40.")
+@click.option(
+    "--probe",
+    is_flag=True,
+    help="With --verify: open every file and report codec, size, fps and damage.",
+)
+@click.option(
+    "--json", "as_json", is_flag=True, help="With --verify: print one JSON object with every path."
+)
+@click.option(
+    "--compression",
+    default=DEFAULTS.compression,
+    show_default=True,
+    help="FF++ trees: raw, c23 or c40.",
+)
 @click.option("--methods", default="", help="Only these manipulation methods, separated by commas.")
-@click.option("--splits", type=click.Path(path_type=Path), help="Folder (or file) of the official lists.")
+@click.option(
+    "--splits", type=click.Path(path_type=Path), help="Folder (or file) of the official lists."
+)
 @click.option("--split-ratio", help="Own split, e.g. 0.7,0.15,0.15, in place of the official one.")
 @click.option("--seed", default=DEFAULTS.seed, show_default=True, help="Of derived splits.")
 @click.option("--strict", is_flag=True, help="Drop what is known to leak between official splits.")
@@ -48,9 +68,13 @@ SHOWN = 10
     help="Which modality makes a video fake.",
 )
 @click.option(
-    "--reals", type=click.Path(path_type=Path), help="Root of the dataset that holds the reals, if another."
+    "--reals",
+    type=click.Path(path_type=Path),
+    help="Root of the dataset that holds the reals, if another.",
 )
-def command(name: str | None, root: Path | None, check: bool, probe: bool, as_json: bool, **words: Any) -> int:
+def command(
+    name: str | None, root: Path | None, check: bool, probe: bool, as_json: bool, **words: Any
+) -> int:
     """List the known datasets; with NAME the tree it should have; with --verify whether it has it.
 
     \b
@@ -89,7 +113,7 @@ def _print_source(source: Source) -> None:
     if source.aliases:
         click.echo(f"also called: {', '.join(source.aliases)}")
     for title, text in (
-        ("kind", source.kind), ("size", source.size), ("access", source.access), ("licence", source.licence),
+        ("kind", source.kind), ("size", source.size), ("access", source.access), ("licence", source.licence),  # noqa: E501
         ("tasks", source.tasks),
     ):  # fmt: skip
         click.echo(f"{title + ':':<9}{text}")
@@ -119,7 +143,9 @@ def _verify(source: Source, root: Path, options: SourceOptions, probe: bool, as_
 
 def _print_report(report: Report) -> None:
     click.echo(f"{report.dataset} in {report.root}\n")
-    click.echo(f"{'split':<7}{'method':<26}{'label':<7}{'expected':>9}{'found':>9}{'missing':>9}{'unreadable':>12}")
+    click.echo(
+        f"{'split':<7}{'method':<26}{'label':<7}{'expected':>9}{'found':>9}{'missing':>9}{'unreadable':>12}"
+    )
     for row in report.rows:
         word = "fake" if row.label else "real"
         click.echo(
@@ -131,12 +157,20 @@ def _print_report(report: Report) -> None:
     _print_some("unlisted", report.unlisted)
     if report.ignored:
         reasons = Counter(why for _, why in report.ignored)
-        click.echo(f"\nignored: {', '.join(f'{why} {count:,}' for why, count in reasons.most_common())}")
+        click.echo(
+            f"\nignored: {', '.join(f'{why} {count:,}' for why, count in reasons.most_common())}"
+        )
     _print_probes(report)
-    for title, lines in (("note", report.notes), ("warning", report.warnings), ("fault", report.faults)):
+    for title, lines in (
+        ("note", report.notes),
+        ("warning", report.warnings),
+        ("fault", report.faults),
+    ):
         for line in lines:
             click.echo(f"{title}: {printable(line)}")
-    click.echo("\nall is well" if report.ok else "\nsomething is off (exit 3); --json lists every path")
+    click.echo(
+        "\nall is well" if report.ok else "\nsomething is off (exit 3); --json lists every path"
+    )
 
 
 def _print_some(title: str, names: list[str]) -> None:
@@ -153,7 +187,9 @@ def _print_probes(report: Report) -> None:
     good = [p for p in report.probes if not p.reason]
     if not report.probes:
         return
-    kinds = Counter((p.codec, p.pixel_format, f"{p.width}x{p.height}", f"{p.fps:g} fps") for p in good)
+    kinds = Counter(
+        (p.codec, p.pixel_format, f"{p.width}x{p.height}", f"{p.fps:g} fps") for p in good
+    )
     click.echo(f"\nopened: {len(good):,} of {len(report.probes):,}")
     for kind, count in kinds.most_common(SHOWN):
         click.echo(f"  {count:>8,}  {' '.join(kind)}")
@@ -162,5 +198,9 @@ def _print_probes(report: Report) -> None:
         click.echo(f"  frames {frames[0]:,} to {frames[-1]:,}, median {frames[len(frames) // 2]:,}")
     flags = Counter(flag for p in good for flag in p.flags)
     if flags:
-        click.echo(f"  flags: {', '.join(f'{flag} {count:,}' for flag, count in flags.most_common())}")
-    _print_some("cannot be used", [f"{p.key}: {p.reason} {p.detail}" for p in report.probes if p.reason])
+        click.echo(
+            f"  flags: {', '.join(f'{flag} {count:,}' for flag, count in flags.most_common())}"
+        )
+    _print_some(
+        "cannot be used", [f"{p.key}: {p.reason} {p.detail}" for p in report.probes if p.reason]
+    )

@@ -24,12 +24,33 @@ E = EvaluateConfig()
     metavar="FILE",
     help="Repeat for a cross-dataset table.  [default: test.txt beside the training manifest]",
 )
-@click.option("--run", default=E.run, metavar="DIR", help="The trained run.  [default: the newest under --runs]")
-@click.option("--runs", type=click.Path(path_type=Path), default="runs", show_default=True, help="Where runs lie.")
-@click.option("--which", type=click.Choice(["best", "last"]), default=E.which, show_default=True, help="Checkpoint.")
+@click.option(
+    "--run",
+    default=E.run,
+    metavar="DIR",
+    help="The trained run.  [default: the newest under --runs]",
+)
+@click.option(
+    "--runs",
+    type=click.Path(path_type=Path),
+    default="runs",
+    show_default=True,
+    help="Where runs lie.",
+)
+@click.option(
+    "--which",
+    type=click.Choice(["best", "last"]),
+    default=E.which,
+    show_default=True,
+    help="Checkpoint.",
+)
 @click.option("--cache", default=E.cache, show_default=True, help="Where the crops lie.")
-@click.option("--out", default=E.out, metavar="DIR", help="Where to write.  [default: RUN/evaluations]")
-@click.option("--video-level", is_flag=True, help="Print the video level only; both are always computed.")
+@click.option(
+    "--out", default=E.out, metavar="DIR", help="Where to write.  [default: RUN/evaluations]"
+)
+@click.option(
+    "--video-level", is_flag=True, help="Print the video level only; both are always computed."
+)
 @click.option(
     "--video-rule",
     "rule",
@@ -47,15 +68,25 @@ E = EvaluateConfig()
     help="How several persons do.",
 )
 @click.option(
-    "--threshold", type=click.FloatRange(0, 1), default=E.threshold, show_default=True, help="Fake from here on."
+    "--threshold",
+    type=click.FloatRange(0, 1),
+    default=E.threshold,
+    show_default=True,
+    help="Fake from here on.",
 )
 @click.option(
     "--threshold-from",
     default=E.threshold_from,
     metavar="PATH",
-    help="Validation manifest, scores.csv or evaluation folder that chooses threshold, temperature and unsure zone.",
+    help="Validation manifest, scores.csv or evaluation folder that chooses threshold, "
+    "temperature and unsure zone.",
 )
-@click.option("--threshold-rule", type=click.Choice(["balanced", "eer"]), default=E.threshold_rule, show_default=True)
+@click.option(
+    "--threshold-rule",
+    type=click.Choice(["balanced", "eer"]),
+    default=E.threshold_rule,
+    show_default=True,
+)
 @click.option(
     "--unsure-error",
     "error",
@@ -73,18 +104,42 @@ E = EvaluateConfig()
 )
 @click.option("--seed", type=int, default=E.seed, show_default=True, help="Of the bootstrap.")
 @click.option(
-    "--clips", type=click.IntRange(0), default=E.clips, show_default=True, help="Samples per video; 0: all."
+    "--clips",
+    type=click.IntRange(0),
+    default=E.clips,
+    show_default=True,
+    help="Samples per video; 0: all.",
 )
 @click.option("--batch", type=click.IntRange(1), default=E.batch, show_default=True)
-@click.option("--threads", type=click.IntRange(1), default=E.threads, show_default=True, help="That read the cache.")
-@click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default=E.device, show_default=True)
-@click.option("--half", is_flag=True, help="bfloat16; quicker on a GPU, scores differ in the third digit.")
-@click.option("--robustness", is_flag=True, help="Seven distortions at five levels and an H.264 ladder.")
 @click.option(
-    "--robust-videos", type=click.IntRange(0), default=E.robust_videos, show_default=True, help="Per class; 0: all."
+    "--threads",
+    type=click.IntRange(1),
+    default=E.threads,
+    show_default=True,
+    help="That read the cache.",
 )
 @click.option(
-    "--robust-clips", type=click.IntRange(0), default=E.robust_clips, show_default=True, help="Per video; 0: all."
+    "--device", type=click.Choice(["auto", "cpu", "cuda"]), default=E.device, show_default=True
+)
+@click.option(
+    "--half", is_flag=True, help="bfloat16; quicker on a GPU, scores differ in the third digit."
+)
+@click.option(
+    "--robustness", is_flag=True, help="Seven distortions at five levels and an H.264 ladder."
+)
+@click.option(
+    "--robust-videos",
+    type=click.IntRange(0),
+    default=E.robust_videos,
+    show_default=True,
+    help="Per class; 0: all.",
+)
+@click.option(
+    "--robust-clips",
+    type=click.IntRange(0),
+    default=E.robust_clips,
+    show_default=True,
+    help="Per video; 0: all.",
 )
 @click.option(
     "--protocol",
@@ -98,12 +153,25 @@ E = EvaluateConfig()
     show_default=True,
     help="Most wrong videos per class that are shown.",
 )
-@click.option("--pictures/--no-pictures", default=E.pictures, help="Curves and the map of features.")
-@click.option("--allow-missing", is_flag=True, help="Score what is in the cache and count the rest as missing.")
-@click.option("--allow-leakage", is_flag=True, help="Score videos that training has seen, and say so.")
-@click.option("--other-pixels", is_flag=True, help="Score crops of other settings than in training, and say so.")
+@click.option(
+    "--pictures/--no-pictures", default=E.pictures, help="Curves and the map of features."
+)
+@click.option(
+    "--allow-missing",
+    is_flag=True,
+    help="Score what is in the cache and count the rest as missing.",
+)
+@click.option(
+    "--allow-leakage", is_flag=True, help="Score videos that training has seen, and say so."
+)
+@click.option(
+    "--other-pixels",
+    is_flag=True,
+    help="Score crops of other settings than in training, and say so.",
+)
 def command(runs: Path, video_level: bool, protocol: str | None, **options: Any) -> int:
-    """Score manifests with a trained run: ACC, AUC, EER and more with intervals, per method, on one page.
+    """Score manifests with a trained run: ACC, AUC, EER and more with intervals, per method, on one
+    page.
 
     \b
     unmask evaluate --video-level                      the newest run on its test.txt
@@ -143,7 +211,10 @@ class Bar:
     def __call__(self, what: str, done: int, total: int) -> None:
         if what != self.what:
             self.close()
-            self.what, self.bar = what, tqdm(total=total, desc=what, unit="clip", disable=None, leave=False)
+            self.what, self.bar = (
+                what,
+                tqdm(total=total, desc=what, unit="clip", disable=None, leave=False),
+            )
         self.bar.update(done - self.bar.n)
 
     def close(self) -> None:
@@ -164,7 +235,8 @@ def _show(result: Any, video_level: bool) -> None:
     coverage = result.document["coverage"]
     unknown = "" if coverage["failed"]["known"] else " (no list of outcomes beside the manifest)"
     click.echo(
-        f"\nscored {coverage['scored']['n']}, refused by extraction {coverage['failed']['n']}{unknown}, "
+        f"\nscored {coverage['scored']['n']}, refused by extraction "
+        f"{coverage['failed']['n']}{unknown}, "
         f"missing {coverage['missing']['n']} videos"
     )
 
@@ -179,7 +251,8 @@ def _tables(tables: Any, several: bool) -> None:
 
 
 def defaults(config: EvaluateConfig, runs: Path) -> tuple[EvaluateConfig, list[str]]:
-    """The short form: newest run under `runs`, and the test.txt beside its training manifest; and what was taken.
+    """The short form: newest run under `runs`, and the test.txt beside its training manifest; and
+    what was taken.
 
     Raises UsageError when there is no run or no such manifest.
     """
@@ -191,10 +264,17 @@ def defaults(config: EvaluateConfig, runs: Path) -> tuple[EvaluateConfig, list[s
     if not config.manifests:
         path = run.manifest.with_name("test.txt")
         if not path.is_file():
-            raise UsageError(f"{path}: no such manifest beside the run's training manifest; name one with --manifest")
+            raise UsageError(
+                f"{path}: no such manifest beside the run's training manifest; name one with "
+                "--manifest"
+            )
         config = replace(config, manifests=(str(path),))
         taken.append(f"manifest: {path} (beside the training manifest; another with --manifest)")
-    if config.cache == EvaluateConfig.cache and run.config.cache != config.cache and not Path(config.cache).is_dir():
+    if (
+        config.cache == EvaluateConfig.cache
+        and run.config.cache != config.cache
+        and not Path(config.cache).is_dir()
+    ):
         config = replace(config, cache=run.config.cache)
         taken.append(f"cache: {config.cache} (as in training)")
     return config, taken

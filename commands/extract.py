@@ -31,32 +31,86 @@ def shard_of(text: str) -> tuple[int, int]:
 
 
 @click.command(name="extract")
-@click.option("--dataset", required=True, metavar="NAME", help="ffpp, folder, celebdf2, ... (see: unmask datasets).")
 @click.option(
-    "--root", type=click.Path(path_type=Path), help="Where it lies.  [default: $UNMASK_DATA/NAME or data/NAME]"
+    "--dataset",
+    required=True,
+    metavar="NAME",
+    help="ffpp, folder, celebdf2, ... (see: unmask datasets).",
 )
-@click.option("--cache", type=click.Path(path_type=Path), default="cache", show_default=True, help="Crops go here.")
-@click.option("--manifests", type=click.Path(path_type=Path), default="manifests", show_default=True)
+@click.option(
+    "--root",
+    type=click.Path(path_type=Path),
+    help="Where it lies.  [default: $UNMASK_DATA/NAME or data/NAME]",
+)
+@click.option(
+    "--cache",
+    type=click.Path(path_type=Path),
+    default="cache",
+    show_default=True,
+    help="Crops go here.",
+)
+@click.option(
+    "--manifests", type=click.Path(path_type=Path), default="manifests", show_default=True
+)
 @click.option("--name", help="Call the dataset so in cache and manifests (folder and csv).")
 @click.option("--compression", default="c23", show_default=True, help="FF++: raw, c23 or c40.")
-@click.option("--methods", help="Only these manipulation methods, comma-separated; reals always come along.")
-@click.option("--splits", type=click.Path(path_type=Path), help="Folder with the official split lists.")
 @click.option(
-    "--reals", type=click.Path(path_type=Path), help="Root of the dataset that holds the reals, if another."
+    "--methods", help="Only these manipulation methods, comma-separated; reals always come along."
+)
+@click.option(
+    "--splits", type=click.Path(path_type=Path), help="Folder with the official split lists."
+)
+@click.option(
+    "--reals",
+    type=click.Path(path_type=Path),
+    help="Root of the dataset that holds the reals, if another.",
 )
 @click.option("--split-ratio", help="Make train,val,test by leakage group, e.g. 0.7,0.15,0.15.")
-@click.option("--seed", type=int, default=1, show_default=True, help="Of splits that are not official.")
-@click.option("--strict", is_flag=True, help="Drop known leaks of official splits; refuse an incomplete dataset.")
-@click.option("--label-mode", type=click.Choice(["visual", "audio", "any"]), default="visual", show_default=True)
-@click.option("--clips", type=click.IntRange(1, 4096), default=CROP.clips, show_default=True, help="Clips per video.")
 @click.option(
-    "--frames", type=click.IntRange(1, 256), default=CROP.frames, show_default=True, help="Consecutive frames."
+    "--seed", type=int, default=1, show_default=True, help="Of splits that are not official."
 )
-@click.option("--size", type=click.IntRange(16, 2048), default=CROP.size, show_default=True, help="Crop side, px.")
 @click.option(
-    "--margin", type=click.FloatRange(0.5, 4.0), default=CROP.margin, show_default=True, help="Crop over face."
+    "--strict",
+    is_flag=True,
+    help="Drop known leaks of official splits; refuse an incomplete dataset.",
 )
-@click.option("--detector", type=click.Choice(["fast", "stock"]), default=CROP.detector, show_default=True)
+@click.option(
+    "--label-mode",
+    type=click.Choice(["visual", "audio", "any"]),
+    default="visual",
+    show_default=True,
+)
+@click.option(
+    "--clips",
+    type=click.IntRange(1, 4096),
+    default=CROP.clips,
+    show_default=True,
+    help="Clips per video.",
+)
+@click.option(
+    "--frames",
+    type=click.IntRange(1, 256),
+    default=CROP.frames,
+    show_default=True,
+    help="Consecutive frames.",
+)
+@click.option(
+    "--size",
+    type=click.IntRange(16, 2048),
+    default=CROP.size,
+    show_default=True,
+    help="Crop side, px.",
+)
+@click.option(
+    "--margin",
+    type=click.FloatRange(0.5, 4.0),
+    default=CROP.margin,
+    show_default=True,
+    help="Crop over face.",
+)
+@click.option(
+    "--detector", type=click.Choice(["fast", "stock"]), default=CROP.detector, show_default=True
+)
 @click.option(
     "--detect-size",
     type=click.IntRange(0, 16384),
@@ -74,25 +128,64 @@ def shard_of(text: str) -> tuple[int, int]:
 @click.option("--faces", type=click.Choice(["main", "all"]), default=CROP.faces, show_default=True)
 @click.option("--pair-boxes", is_flag=True, help="Cut a fake exactly where its original is cut.")
 @click.option("--masks", is_flag=True, help="Store manipulation masks beside the crops.")
-@click.option("--bands/--no-bands", default=CROP.bands, show_default=True, help="Store DCT bands beside the crops.")
 @click.option(
-    "--band-definition", type=click.Choice(["area", "linear"]), default=CROP.band_definition, show_default=True
-)
-@click.option("--codec", type=click.Choice(["zstd", "compact"]), default=CROP.codec, show_default=True)
-@click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True)
-@click.option("--jobs", type=int, default=RUN.jobs, show_default=True, help="Videos at a time; -1 is one per core.")
-@click.option(
-    "--timeout", type=click.FloatRange(1), default=LIMITS.seconds, show_default=True, help="Seconds per video."
+    "--bands/--no-bands",
+    default=CROP.bands,
+    show_default=True,
+    help="Store DCT bands beside the crops.",
 )
 @click.option(
-    "--memory-limit", type=click.IntRange(0), default=LIMITS.memory_mib, help="MiB per CPU worker; 0 is none."
+    "--band-definition",
+    type=click.Choice(["area", "linear"]),
+    default=CROP.band_definition,
+    show_default=True,
 )
-@click.option("--limit", type=click.IntRange(0), default=RUN.limit, help="Only the first N videos; 0 is all.")
-@click.option("--shard", default="1/1", show_default=True, help="K/N: this machine's part of the videos.")
-@click.option("--scheduler", metavar="tcp://HOST:PORT", help="Run on a Dask cluster (pip install 'unmask[dask]').")
+@click.option(
+    "--codec", type=click.Choice(["zstd", "compact"]), default=CROP.codec, show_default=True
+)
+@click.option(
+    "--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True
+)
+@click.option(
+    "--jobs",
+    type=int,
+    default=RUN.jobs,
+    show_default=True,
+    help="Videos at a time; -1 is one per core.",
+)
+@click.option(
+    "--timeout",
+    type=click.FloatRange(1),
+    default=LIMITS.seconds,
+    show_default=True,
+    help="Seconds per video.",
+)
+@click.option(
+    "--memory-limit",
+    type=click.IntRange(0),
+    default=LIMITS.memory_mib,
+    help="MiB per CPU worker; 0 is none.",
+)
+@click.option(
+    "--limit", type=click.IntRange(0), default=RUN.limit, help="Only the first N videos; 0 is all."
+)
+@click.option(
+    "--shard", default="1/1", show_default=True, help="K/N: this machine's part of the videos."
+)
+@click.option(
+    "--scheduler",
+    metavar="tcp://HOST:PORT",
+    help="Run on a Dask cluster (pip install 'unmask[dask]').",
+)
 @click.option("--retry", is_flag=True, help="Try videos again that an earlier run refused.")
-@click.option("--lock/--no-lock", default=RUN.lock, help="Keep a second extract out of the same cache.")
-@click.option("--dry-run", is_flag=True, help="Say what would be done, per split, method and label; write nothing.")
+@click.option(
+    "--lock/--no-lock", default=RUN.lock, help="Keep a second extract out of the same cache."
+)
+@click.option(
+    "--dry-run",
+    is_flag=True,
+    help="Say what would be done, per split, method and label; write nothing.",
+)
 def command(dataset: str, root: Path | None, cache: Path, manifests: Path, **options: Any) -> int:
     """Videos to aligned face crops in the cache, and manifests for training.
 
@@ -116,7 +209,9 @@ def command(dataset: str, root: Path | None, cache: Path, manifests: Path, **opt
         root,
         SourceOptions(
             compression=options["compression"],
-            methods=tuple(word.strip() for word in (options["methods"] or "").split(",") if word.strip()),
+            methods=tuple(
+                word.strip() for word in (options["methods"] or "").split(",") if word.strip()
+            ),
             splits=options["splits"],
             reals=options["reals"],
             seed=options["seed"],
@@ -132,7 +227,8 @@ def command(dataset: str, root: Path | None, cache: Path, manifests: Path, **opt
         found = replace(found, videos=found.videos[: config.limit])
     if not found.videos:
         raise UsageError(
-            f"{root}: no videos of dataset '{found.name}' there; `unmask datasets {source.name}` shows its tree"
+            f"{root}: no videos of dataset '{found.name}' there; `unmask datasets {source.name}` "
+            "shows its tree"
         )
     if options["strict"]:
         _refuse_incomplete(found)
@@ -147,7 +243,11 @@ def _config(options: dict[str, Any]) -> ExtractConfig:
     from unmask.pipeline.machine.devices import choose_device
 
     crop = CropConfig(
-        **{name: options[name] for name in CropConfig.__dataclass_fields__ if name in options and name != "device"},
+        **{
+            name: options[name]
+            for name in CropConfig.__dataclass_fields__
+            if name in options and name != "device"
+        },
         device=choose_device(options["device"]),
     )
     limits = Limits(seconds=options["timeout"], memory_mib=options["memory_limit"])
@@ -161,12 +261,16 @@ def _extract(found: Any, config: ExtractConfig, cache: Path, manifests: Path) ->
     from unmask.pipeline.manifests import outcomes
 
     started, counts = time.monotonic(), Counter()
-    with tqdm(total=len(found.videos), unit="video", disable=not sys.stderr.isatty(), dynamic_ncols=True) as bar:
+    with tqdm(
+        total=len(found.videos), unit="video", disable=not sys.stderr.isatty(), dynamic_ncols=True
+    ) as bar:
 
         def progress(outcome: Any) -> None:
             counts[outcome.status] += 1
             bar.update()
-            bar.set_postfix(ok=counts["ok"], skipped=counts["skipped"], failed=counts["failed"], refresh=False)
+            bar.set_postfix(
+                ok=counts["ok"], skipped=counts["skipped"], failed=counts["failed"], refresh=False
+            )
 
         ended = extraction.extract(found.videos, config, cache, progress)
     written = publish.publish(found, ended, config, cache, manifests)
@@ -192,29 +296,43 @@ def _dry_run(found: Any, config: ExtractConfig, cache: Path) -> int:
     from unmask.pipeline.extraction.resume import finished
 
     parent = extraction.cache_folder(cache, found.name, config.crop)
-    done = [v.video_id for v in found.videos if finished(v, parent, config) is not None] if parent.exists() else []
+    done = (
+        [v.video_id for v in found.videos if finished(v, parent, config) is not None]
+        if parent.exists()
+        else []
+    )
     rows = Counter((v.split, v.method, v.label) for v in found.videos)
-    done_rows = Counter((v.split, v.method, v.label) for v in found.videos if v.video_id in set(done))
+    done_rows = Counter(
+        (v.split, v.method, v.label) for v in found.videos if v.video_id in set(done)
+    )
     click.echo(f"{'split':<8}{'method':<24}{'label':<8}{'videos':>8}{'done':>8}{'to do':>8}")
     order = {"train": 0, "val": 1, "test": 2, "none": 3}
     for row in sorted(rows, key=lambda row: (order[row[0]], row[2], row[1])):
         split, method, label = row
         left = rows[row] - done_rows[row]
-        click.echo(f"{split:<8}{method:<24}{('real', 'fake')[label]:<8}{rows[row]:>8,}{done_rows[row]:>8,}{left:>8,}")
-    click.echo(f"{'':<40}{rows.total():>8,}{done_rows.total():>8,}{rows.total() - done_rows.total():>8,}")
+        click.echo(
+            f"{split:<8}{method:<24}{('real', 'fake')[label]:<8}{rows[row]:>8,}{done_rows[row]:>8,}{left:>8,}"  # noqa: E501
+        )
+    click.echo(
+        f"{'':<40}{rows.total():>8,}{done_rows.total():>8,}{rows.total() - done_rows.total():>8,}"
+    )
     _tell_missing(found)
     click.echo(f"crops would go to {parent}")
     return EXIT_OK
 
 
 def _refuse_incomplete(found: Any) -> None:
-    """--strict: not a single video before the download is whole. Raises: UsageError with the counts."""
+    """--strict: not a single video before the download is whole. Raises: UsageError with the
+    counts.
+    """
     unfinished = [path for path, why in found.ignored if why == "unfinished download"]
     if found.missing or unfinished:
         example = found.missing[0].key if found.missing else unfinished[0]
         raise UsageError(
-            f"{found.root}: {len(found.missing):,} videos of the official lists are missing and {len(unfinished):,} "
-            f"downloads are unfinished, e.g. {example!r}; complete it (`datasets {found.name} --verify`), or leave "
+            f"{found.root}: {len(found.missing):,} videos of the official lists are missing and "
+            f"{len(unfinished):,} "
+            f"downloads are unfinished, e.g. {example!r}; complete it (`datasets {found.name} "
+            "--verify`), or leave "
             "--strict out"
         )
 

@@ -1,7 +1,9 @@
-"""unmask's command line: finds the command, and turns every error into one clear line and an exit code.
+"""unmask's command line: finds the command, and turns every error into one clear line and an exit
+code.
 
-Exit codes: 0 all good; 1 our bug; 2 usage; 3 finished but some inputs failed; 4 cache, manifest or checkpoint
-refused; 130 and 143 stopped by Ctrl-C or SIGTERM, and resumable. predict adds 10 (some fake) and 11 (some unsure).
+Exit codes: 0 all good; 1 our bug; 2 usage; 3 finished but some inputs failed; 4 cache, manifest or
+checkpoint refused; 130 and 143 stopped by Ctrl-C or SIGTERM, and resumable. predict adds 10 (some
+fake) and 11 (some unsure).
 """
 
 from __future__ import annotations
@@ -16,31 +18,46 @@ import click
 
 from unmask.pipeline.errors import EXIT_INTERRUPTED, EXIT_OK, PipelineError
 
-# command -> (module, one line of help). A command's module, and torch with it, is imported only when it is used.
+# command -> (module, one line of help). A command's module, and torch with it, is imported only
+# when it is used.
 COMMANDS: dict[str, tuple[str, str]] = {
     "extract": ("unmask.commands.extract", "Videos to face crops in the cache, and manifests."),
-    "verify": ("unmask.commands.verify", "Check every byte of a cache; --repair redoes what is damaged."),
+    "verify": (
+        "unmask.commands.verify",
+        "Check every byte of a cache; --repair redoes what is damaged.",
+    ),
     "datasets": (
         "unmask.commands.datasets",
         "Known datasets: expected tree, counts, and a check of what is on disk.",
     ),
     "manifest": ("unmask.commands.manifest", "Check, merge, filter, count or import manifests."),
     "train": ("unmask.commands.train", "Train a detector from a manifest."),
-    "evaluate": ("unmask.commands.evaluate", "Score a manifest with a trained run, with intervals and a report."),
+    "evaluate": (
+        "unmask.commands.evaluate",
+        "Score a manifest with a trained run, with intervals and a report.",
+    ),
     "predict": ("unmask.commands.predict", "A verdict on your own videos."),
     "metrics": ("unmask.commands.metrics", "All metrics of a scores file, whoever made it."),
-    "compare": ("unmask.commands.compare", "Is run A better than run B? DeLong's test on the same videos."),
+    "compare": (
+        "unmask.commands.compare",
+        "Is run A better than run B? DeLong's test on the same videos.",
+    ),
     "runs": ("unmask.commands.runs", "A table of all training runs."),
     "models": ("unmask.commands.models", "The detectors: paper, parameters, cost, input."),
     "export": ("unmask.commands.export", "One manifest with its crops as one HDF5 file."),
     "export-model": ("unmask.commands.export_model", "A trained model as .pt2 or .onnx."),
     "demo": ("unmask.commands.demo", "Draw a small dataset and walk the whole road on it."),
-    "doctor": ("unmask.commands.doctor", "Look for the usual traps on this machine, with the remedy for each."),
+    "doctor": (
+        "unmask.commands.doctor",
+        "Look for the usual traps on this machine, with the remedy for each.",
+    ),
 }
 
 
 class LazyGroup(click.Group):
-    """Loads a command's module when it is called, so that --help is quick and imports nothing heavy."""
+    """Loads a command's module when it is called, so that --help is quick and imports nothing
+    heavy.
+    """
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(COMMANDS)
@@ -55,7 +72,9 @@ class LazyGroup(click.Group):
     ) -> tuple[str | None, click.Command | None, list[str]]:
         if args and args[0] not in COMMANDS and not args[0].startswith("-"):
             near = difflib.get_close_matches(args[0], COMMANDS, n=1)
-            hint = f"; did you mean '{near[0]}'?" if near else f"; commands are {', '.join(COMMANDS)}"
+            hint = (
+                f"; did you mean '{near[0]}'?" if near else f"; commands are {', '.join(COMMANDS)}"
+            )
             raise click.UsageError(f"no command '{args[0]}'{hint}", ctx)
         return super().resolve_command(ctx, args)
 
@@ -70,7 +89,8 @@ class LazyGroup(click.Group):
 )
 @click.version_option(package_name="unmask", prog_name="unmask")
 def unmask() -> None:
-    """From a folder of videos to a face-crop cache one can trust, and from the cache to deepfake detectors.
+    """From a folder of videos to a face-crop cache one can trust, and from the cache to deepfake
+    detectors.
 
     \b
     The road:  extract -> train -> evaluate -> predict
@@ -89,9 +109,11 @@ def main(args: list[str] | None = None) -> int:
 
 
 def _open_closed_streams() -> None:
-    """Give a job that was started with `>&-` or `2>&-` a stream to nowhere; libraries flush and fill what is there.
+    """Give a job that was started with `>&-` or `2>&-` a stream to nowhere; libraries flush and
+    fill what is there.
 
-    Left closed, its number goes to the next file that is opened, and messages end up in a video's crops.
+    Left closed, its number goes to the next file that is opened, and messages end up in a video's
+    crops.
     """
     for number, name, mode in ((0, "stdin", "r"), (1, "stdout", "w"), (2, "stderr", "w")):
         if getattr(sys, name) is None:
@@ -104,7 +126,9 @@ def _open_closed_streams() -> None:
 
 
 def _stop(number: int, frame: object) -> None:
-    """SIGTERM stops as Ctrl-C does, whatever the command is doing; train puts its own gentler way in place of it."""
+    """SIGTERM stops as Ctrl-C does, whatever the command is doing; train puts its own gentler way
+    in place of it.
+    """
     raise SystemExit(128 + number)
 
 
@@ -131,8 +155,8 @@ def _run(args: list[str] | None) -> int:
     except SystemExit:
         if sys.stdout is spoken_to:
             raise
-        # `unmask ... | head`: nobody reads on, which is no fault. click puts another stdout there, and exit code 1;
-        # keep Python's exit from complaining again.
+        # `unmask ... | head`: nobody reads on, which is no fault. click puts another stdout there,
+        # and exit code 1; keep Python's exit from complaining again.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return EXIT_OK
 

@@ -17,12 +17,20 @@ from unmask.pipeline.records import FAKE, REAL, Entry
 SHOWN = 5
 
 cache_option = click.option(
-    "--cache", type=click.Path(path_type=Path), default="cache", show_default=True, help="Where the crops lie."
+    "--cache",
+    type=click.Path(path_type=Path),
+    default="cache",
+    show_default=True,
+    help="Where the crops lie.",
 )
-missing_option = click.option("--allow-missing", is_flag=True, help="Leave absent folders out instead of refusing.")
+missing_option = click.option(
+    "--allow-missing", is_flag=True, help="Leave absent folders out instead of refusing."
+)
 paths_argument = click.argument("paths", nargs=-1, required=True, type=click.Path(path_type=Path))
 path_argument = click.argument("path", type=click.Path(path_type=Path))
-out_option = click.option("--out", type=click.Path(path_type=Path), required=True, help="The manifest to write.")
+out_option = click.option(
+    "--out", type=click.Path(path_type=Path), required=True, help="The manifest to write."
+)
 
 
 @click.group(name="manifest")
@@ -35,9 +43,11 @@ def command() -> None:
 @cache_option
 @missing_option
 def check(paths: tuple[Path, ...], cache: Path, allow_missing: bool) -> int:
-    """Bad lines, missing folders, duplicates, wrong labels, class balance, and leaks between several manifests.
+    """Bad lines, missing folders, duplicates, wrong labels, class balance, and leaks between
+    several manifests.
 
-    Exit code 4 when a manifest cannot be trusted, or when two of them share videos or leakage groups.
+    Exit code 4 when a manifest cannot be trusted, or when two of them share videos or leakage
+    groups.
     """
     from unmask.pipeline.manifests.selections import leaks, relabelled
 
@@ -49,12 +59,17 @@ def check(paths: tuple[Path, ...], cache: Path, allow_missing: bool) -> int:
             click.echo("  only one class: neither training nor an AUC is possible with it alone")
         if wrong := relabelled(manifest):
             refused = True
-            click.echo(f"  {len(wrong)} labels differ from the cache, e.g. line {wrong[0].line}: {wrong[0].folder}")
+            click.echo(
+                f"  {len(wrong)} labels differ from the cache, e.g. line {wrong[0].line}: "
+                f"{wrong[0].folder}"
+            )
     for leak in leaks(manifests):
         refused = True
         click.echo(f"leak: {leak.first} and {leak.second}")
         if leak.videos:
-            click.echo(f"  {len(leak.videos):,} videos in both, e.g. {', '.join(leak.videos[:SHOWN])}")
+            click.echo(
+                f"  {len(leak.videos):,} videos in both, e.g. {', '.join(leak.videos[:SHOWN])}"
+            )
         if leak.groups:
             names = ", ".join("/".join(group) for group in leak.groups[:SHOWN])
             click.echo(f"  {len(leak.groups):,} leakage groups in both, e.g. {names}")
@@ -73,7 +88,9 @@ def stats(paths: tuple[Path, ...], cache: Path, allow_missing: bool) -> int:
         manifest = _read(path, cache, allow_missing)
         click.echo(_summary(manifest))
         for dataset, compression, method, label, videos in count(manifest):
-            click.echo(f"  {dataset:<18}{compression:<6}{method:<26}{'fake' if label else 'real':<6}{videos:>9,}")
+            click.echo(
+                f"  {dataset:<18}{compression:<6}{method:<26}{'fake' if label else 'real':<6}{videos:>9,}"  # noqa: E501
+            )
     return EXIT_OK
 
 
@@ -96,14 +113,23 @@ def merge(paths: tuple[Path, ...], cache: Path, allow_missing: bool, out: Path) 
 @cache_option
 @missing_option
 @out_option
-@click.option("--methods", default="", help="Fakes of these methods, separated by commas; reals always stay.")
+@click.option(
+    "--methods", default="", help="Fakes of these methods, separated by commas; reals always stay."
+)
 @click.option("--compression", default="", help="Only raw, c23, c40 or none.")
 @click.option("--label", type=click.Choice(["0", "1"]), help="Only reals (0) or fakes (1).")
-@click.option("--limit", type=click.IntRange(0), default=0, help="At most so many videos of each label; 0 is all.")
+@click.option(
+    "--limit",
+    type=click.IntRange(0),
+    default=0,
+    help="At most so many videos of each label; 0 is all.",
+)
 @click.option("--balance", is_flag=True, help="As many reals as fakes.")
-@click.option("--seed", default=1, show_default=True, help="Which videos --limit and --balance keep.")
+@click.option(
+    "--seed", default=1, show_default=True, help="Which videos --limit and --balance keep."
+)
 def filter_command(
-    path: Path, cache: Path, allow_missing: bool, out: Path, methods: str, compression: str, label: str | None,
+    path: Path, cache: Path, allow_missing: bool, out: Path, methods: str, compression: str, label: str | None,  # noqa: E501
     limit: int, balance: bool, seed: int,
 ) -> int:  # fmt: skip
     """Write a manifest with the entries that fit."""
@@ -126,16 +152,28 @@ def filter_command(
 @command.command(name="import")
 @click.argument("form", type=click.Choice(list(FORMS)))
 @click.argument("source", type=click.Path(path_type=Path))
-@click.option("--root", type=click.Path(path_type=Path), help="Folder the pictures lie under.  [default: of SOURCE]")
-@click.option("--out", type=click.Path(path_type=Path), help="Folder for the manifests.  [default: the root]")
 @click.option(
-    "--fake-is", type=click.Choice(["0", "1"]), default="1", show_default=True, help="TALL: number of fake."
+    "--root",
+    type=click.Path(path_type=Path),
+    help="Folder the pictures lie under.  [default: of SOURCE]",
+)
+@click.option(
+    "--out", type=click.Path(path_type=Path), help="Folder for the manifests.  [default: the root]"
+)
+@click.option(
+    "--fake-is",
+    type=click.Choice(["0", "1"]),
+    default="1",
+    show_default=True,
+    help="TALL: number of fake.",
 )
 @click.option("--compression", default="", help="DeepfakeBench: which level, e.g. c23.")
 def import_command(
     form: str, source: Path, root: Path | None, out: Path | None, fake_is: str, compression: str
 ) -> int:
-    """Turn a list of DeepfakeBench, TALL, CLRNet or Xception-LSTM into manifests of picture folders."""
+    """Turn a list of DeepfakeBench, TALL, CLRNet or Xception-LSTM into manifests of picture
+    folders.
+    """
     imported = import_list(form, source, root=root, fake_is=int(fake_is), compression=compression)
     root = root or (source if source.is_dir() else source.parent)
     for note in imported.notes:
@@ -157,18 +195,26 @@ def _read(path: Path, cache: Path, allow_missing: bool) -> Manifest:
 def _summary(manifest: Manifest) -> str:
     labels = Counter(entry.label for entry in manifest.entries)
     return (
-        f"{manifest.path}: {len(manifest):,} videos, {labels[REAL]:,} real, {labels[FAKE]:,} fake, key {manifest.key}"
+        f"{manifest.path}: {len(manifest):,} videos, {labels[REAL]:,} real, {labels[FAKE]:,} "
+        f"fake, key {manifest.key}"
     )
 
 
 def _write(out: Path, entries: list[Entry], sources: list[Manifest]) -> None:
-    """Write a manifest; picture folders are named relative to their manifest, so they must stay in its folder."""
+    """Write a manifest; picture folders are named relative to their manifest, so they must stay in
+    its folder.
+    """
     from unmask.pipeline.manifests.checked import PICTURES_KEY
 
     homes = {manifest.path.absolute().parent for manifest in sources}
     if sources[0].key == PICTURES_KEY and homes != {out.absolute().parent}:
         here = ", ".join(sorted(map(str, homes)))
-        raise UsageError(f"--out {out}: entries name picture folders beside their manifest; write it into {here}")
+        raise UsageError(
+            f"--out {out}: entries name picture folders beside their manifest; write it into {here}"
+        )
     write_manifest(out, entries)
     labels = Counter(entry.label for entry in entries)
-    click.echo(f"{out}: {len(entries):,} videos, {labels[REAL]:,} real, {labels[FAKE]:,} fake", file=sys.stdout)
+    click.echo(
+        f"{out}: {len(entries):,} videos, {labels[REAL]:,} real, {labels[FAKE]:,} fake",
+        file=sys.stdout,
+    )

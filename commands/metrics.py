@@ -15,23 +15,44 @@ RULES = click.Choice(["mean", "max", "median", "mean-logit"])
 
 @click.command(name="metrics")
 @click.argument("scores", type=click.Path(path_type=Path))
-@click.option("--video-rule", type=RULES, default="mean", show_default=True, help="How clips make a video's score.")
-@click.option("--threshold", type=click.FloatRange(0, 1), default=0.5, show_default=True, help="Fake from here on.")
 @click.option(
-    "--threshold-from", type=click.Path(path_type=Path), help="Validation scores that choose the threshold."
+    "--video-rule",
+    type=RULES,
+    default="mean",
+    show_default=True,
+    help="How clips make a video's score.",
 )
 @click.option(
-    "--resamples", type=click.IntRange(0, 100_000), default=1000, show_default=True, help="0: no intervals."
+    "--threshold",
+    type=click.FloatRange(0, 1),
+    default=0.5,
+    show_default=True,
+    help="Fake from here on.",
+)
+@click.option(
+    "--threshold-from",
+    type=click.Path(path_type=Path),
+    help="Validation scores that choose the threshold.",
+)
+@click.option(
+    "--resamples",
+    type=click.IntRange(0, 100_000),
+    default=1000,
+    show_default=True,
+    help="0: no intervals.",
 )
 @click.option("--seed", type=int, default=0, show_default=True, help="Of the bootstrap.")
 @click.option("--json", "as_json", is_flag=True, help="Everything as JSON instead of tables.")
-@click.option("--report", type=click.Path(path_type=Path), metavar="FILE.html", help="Also write the page.")
+@click.option(
+    "--report", type=click.Path(path_type=Path), metavar="FILE.html", help="Also write the page."
+)
 def command(scores: Path, **options: Any) -> int:
     """All metrics of SCORES.csv, with 95 % intervals over videos.
 
     \b
-    The file needs the columns video_id, label (0 real, 1 fake) and score (probability of fake), or logit.
-    Several lines per video are its clips. dataset, method and compression give tables in parts.
+    The file needs the columns video_id, label (0 real, 1 fake) and score (probability of fake), or
+    logit. Several lines per video are its clips. dataset, method and compression give tables in
+    parts.
     """
     from unmask.pipeline.scores import calibration
     from unmask.pipeline.scores.csv_file import read_scores
@@ -50,7 +71,11 @@ def command(scores: Path, **options: Any) -> int:
     settings = Options(rule, "max", options["threshold"], options["resamples"], options["seed"])
     result = evaluate_scores(rows, settings, calibration=fitted)
     if options["as_json"]:
-        click.echo(json.dumps({"scores": str(scores), "sha256": sha256, **result}, indent=1, allow_nan=False))
+        click.echo(
+            json.dumps(
+                {"scores": str(scores), "sha256": sha256, **result}, indent=1, allow_nan=False
+            )
+        )
     else:
         show(result)
     if options["report"]:
@@ -69,19 +94,25 @@ def show(result: dict[str, Any], video_only: bool = False) -> None:
         click.echo(f"{level}: n {block['n']} ({block['real']} real, {block['fake']} fake)")
     click.echo()
     click.echo(terminal(levels_table(result)))
-    for reason in sorted({m["note"] for b in result["levels"].values() for m in b["metrics"].values() if m["note"]}):
+    for reason in sorted(
+        {m["note"] for b in result["levels"].values() for m in b["metrics"].values() if m["note"]}
+    ):
         click.echo(f"note: {reason}")
     for name, blocks in result["by"].items():
         if len(blocks) > 1 or (name == "method" and set(blocks) - {"", "fake"}):
             table = metrics_table(name, blocks, name, PARTS)
-            click.echo(f"\nby {name}{' (against all reals)' if name == 'method' else ''}, video level")
+            click.echo(
+                f"\nby {name}{' (against all reals)' if name == 'method' else ''}, video level"
+            )
             click.echo(terminal(table))
     if "calibrated" in result:
         block = result["calibrated"]
         click.echo(
-            f"\ncalibrated on {block['source']!r}: temperature {block['temperature']:.3f}, threshold "
-            f"{block['threshold']:.3f}, balanced ACC {number(block['metrics']['balanced_acc']['value'])}, "
-            f"ECE {number(block['metrics']['ece']['value'])}{'; ' + block['note'] if block['note'] else ''}"
+            f"\ncalibrated on {block['source']!r}: temperature {block['temperature']:.3f}, "
+            "threshold "
+            f"{block['threshold']:.3f}, balanced ACC "
+            f"{number(block['metrics']['balanced_acc']['value'])}, "
+            f"ECE {number(block['metrics']['ece']['value'])}{'; ' + block['note'] if block['note'] else ''}"  # noqa: E501
         )
 
 

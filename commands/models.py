@@ -13,7 +13,13 @@ from unmask.pipeline.errors import UsageError
 
 @click.command("models")
 @click.argument("name", required=False)
-@click.option("--option", "options", multiple=True, metavar="NAME=VALUE", help="Option of the model; repeatable.")
+@click.option(
+    "--option",
+    "options",
+    multiple=True,
+    metavar="NAME=VALUE",
+    help="Option of the model; repeatable.",
+)
 @click.option("--depth", default=2, show_default=True, help="Levels of modules to list.")
 def command(name: str | None, options: tuple[str, ...], depth: int) -> None:
     """The detectors: paper, parameters, cost, input. NAME lists one of them layer by layer."""
@@ -48,7 +54,10 @@ def show_table() -> None:
             )
         )
     click.echo(table(rows, right=(1, 2)))
-    click.echo("\nGMACs: 10^9 multiply-accumulates for one clip. `models NAME` lists stages, options and recipes.")
+    click.echo(
+        "\nGMACs: 10^9 multiply-accumulates for one clip. `models NAME` lists stages, options "
+        "and recipes."
+    )
 
 
 def show_model(name: str, texts: tuple[str, ...], depth: int) -> None:
@@ -60,7 +69,10 @@ def show_model(name: str, texts: tuple[str, ...], depth: int) -> None:
     cost = measure_cost(name, depth, **options)
     row, spec = MODELS[name], model_spec(name, **options)
     click.echo(f"{name}: {row.line}\n{row.paper}")
-    click.echo(f"input {' x '.join(map(str, cost.clip))} (B, T, C, H, W), norm {spec.norm}; cache: {needs(spec)}\n")
+    click.echo(
+        f"input {' x '.join(map(str, cost.clip))} (B, T, C, H, W), norm {spec.norm}; cache: "
+        f"{needs(spec)}\n"
+    )
     rows = [("stage", "kind", "output", "parameters", "BN statistics", "MACs")]
     for stage in (*cost.stages, cost.total):
         indent = "  " * stage.name.count(".")
@@ -74,7 +86,9 @@ def show_model(name: str, texts: tuple[str, ...], depth: int) -> None:
     click.echo("\n" + table(rows))
     rows = [("recipe", "lr", "batch", "epochs", "source")]
     for recipe, values in RECIPES.get(name, {}).items():
-        rows.append((recipe, f"{values.lr:g}", str(values.batch), str(values.epochs), values.source))
+        rows.append(
+            (recipe, f"{values.lr:g}", str(values.batch), str(values.epochs), values.source)
+        )
     click.echo("\n" + table(rows, right=(1, 2, 3)))
 
 
@@ -89,7 +103,9 @@ def model_spec(name: str, **options: object) -> ClipSpec:
 
 
 def needs(spec: ClipSpec) -> str:
-    """What a model takes from the cache: `consecutive(5), 240 px by crop`, bands and masks where it wants them."""
+    """What a model takes from the cache: `consecutive(5), 240 px by crop`, bands and masks where
+    it wants them.
+    """
     extra = [f"bands {spec.bands}"] if spec.bands else []
     extra += ["masks"] if spec.masks else []
     return ", ".join([f"{spec.mode}({spec.frames})", f"{spec.size} px by {spec.fit}", *extra])

@@ -25,9 +25,19 @@ P = PredictConfig()
     metavar="DIR",
     help="A trained run; repeat for an ensemble.  [default: the newest under runs/]",
 )
-@click.option("--model", "files", multiple=True, metavar="FILE", help="An exported .onnx or .pt2; repeatable.")
-@click.option("--which", type=click.Choice(["best", "last"]), default=P.which, show_default=True, help="Checkpoint.")
-@click.option("--cache", default=P.cache, metavar="DIR", help="Of the training crops, for their settings.")
+@click.option(
+    "--model", "files", multiple=True, metavar="FILE", help="An exported .onnx or .pt2; repeatable."
+)
+@click.option(
+    "--which",
+    type=click.Choice(["best", "last"]),
+    default=P.which,
+    show_default=True,
+    help="Checkpoint.",
+)
+@click.option(
+    "--cache", default=P.cache, metavar="DIR", help="Of the training crops, for their settings."
+)
 @click.option(
     "--video-rule",
     "rule",
@@ -44,13 +54,29 @@ P = PredictConfig()
     help="Look at every person, at the main one, or as the crops of training did.",
 )
 @click.option(
-    "--every", type=click.FloatRange(0), default=P.every, metavar="SECONDS", help="Dense timeline: a clip so often."
+    "--every",
+    type=click.FloatRange(0),
+    default=P.every,
+    metavar="SECONDS",
+    help="Dense timeline: a clip so often.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Everything as JSON on standard output.")
 @click.option("--csv", "as_csv", is_flag=True, help="One line per video as CSV on standard output.")
-@click.option("--annotate", type=click.Path(path_type=Path), metavar="OUT.mp4", help="Video with boxes and scores.")
-@click.option("--report", type=click.Path(path_type=Path), metavar="OUT.html", help="One self-contained page.")
-@click.option("--follow", type=click.Path(path_type=Path), metavar="FILE.ts", help="A recording that still grows.")
+@click.option(
+    "--annotate",
+    type=click.Path(path_type=Path),
+    metavar="OUT.mp4",
+    help="Video with boxes and scores.",
+)
+@click.option(
+    "--report", type=click.Path(path_type=Path), metavar="OUT.html", help="One self-contained page."
+)
+@click.option(
+    "--follow",
+    type=click.Path(path_type=Path),
+    metavar="FILE.ts",
+    help="A recording that still grows.",
+)
 @click.option(
     "--patience",
     type=click.FloatRange(0.1),
@@ -59,7 +85,9 @@ P = PredictConfig()
     help="--follow: seconds without growth.",
 )
 @click.option("--batch", type=click.IntRange(1), default=P.batch, show_default=True)
-@click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default=P.device, show_default=True)
+@click.option(
+    "--device", type=click.Choice(["auto", "cpu", "cuda"]), default=P.device, show_default=True
+)
 @click.option("--trust-model", "trust", is_flag=True, help="Load .pt2 files, which can run code.")
 def command(
     videos: tuple[str, ...],
@@ -81,8 +109,8 @@ def command(
     unmask predict talk.mp4 --every 0.5 --annotate seen.mp4 --report talk.html
     unmask predict --follow recording.ts
 
-    A verdict is real, fake, unsure, no face, too short or unreadable. With several videos, --annotate and --report
-    name folders.
+    A verdict is real, fake, unsure, no face, too short or unreadable. With several videos,
+    --annotate and --report name folders.
 
     \b
     Exit codes, the first that applies:
@@ -94,7 +122,10 @@ def command(
     if as_json and as_csv:
         raise UsageError("--json and --csv both want standard output; take one")
     if follow is not None and (videos or annotate or report or as_csv):
-        raise UsageError("--follow takes no VIDEO, --annotate, --report or --csv; when it is over, predict the file")
+        raise UsageError(
+            "--follow takes no VIDEO, --annotate, --report or --csv; when it is over, predict "
+            "the file"
+        )
     if follow is None and not videos:
         raise UsageError("which videos? predict VIDEO... --run DIR")
     config = PredictConfig(models=_models(runs, files), **options)
@@ -156,7 +187,9 @@ def _predict(
 
 
 def _targets(out: Path | None, paths: list[Path], suffix: str) -> dict[Path, Path]:
-    """Where each video's page or film goes: the named file for one video, files in the named folder for several."""
+    """Where each video's page or film goes: the named file for one video, files in the named
+    folder for several.
+    """
     if out is None:
         return {}
     if len(paths) == 1 and not out.is_dir():
@@ -182,7 +215,9 @@ def _apart(targets: dict[Path, Path]) -> dict[Path, Path]:
     return targets
 
 
-def _extras(looked: Any, scorers: Any, config: PredictConfig, page: Path | None, film: Path | None) -> None:
+def _extras(
+    looked: Any, scorers: Any, config: PredictConfig, page: Path | None, film: Path | None
+) -> None:
     from unmask.pipeline.errors import VideoError
 
     prediction = looked.prediction

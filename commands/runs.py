@@ -27,24 +27,39 @@ COLUMNS = {
 
 
 @click.command(name="runs")
-@click.option("--runs", type=click.Path(path_type=Path), default="runs", show_default=True, help="Folder of runs.")
+@click.option(
+    "--runs",
+    type=click.Path(path_type=Path),
+    default="runs",
+    show_default=True,
+    help="Folder of runs.",
+)
 @click.option("--json", "as_json", is_flag=True, help="The same as JSON, one object a run.")
 def command(runs: Path, as_json: bool) -> None:
-    """A table of all training runs, newest first; AUC is of the videos of the validation manifest."""
+    """A table of all training runs, newest first; AUC is of the videos of the validation
+    manifest.
+    """
     from unmask.pipeline.runs.run_folder import list_runs
     from unmask.pipeline.runs.summary import summary
 
     folders = list_runs(runs)
     if not folders:
-        raise UsageError(f"{runs}: no training run here; train first, or name the folder with --runs")
+        raise UsageError(
+            f"{runs}: no training run here; train first, or name the folder with --runs"
+        )
     rows = [summary(folder) for folder in folders]
     if as_json:
         click.echo(json.dumps(rows, indent=1))
         return
-    cells = [list(COLUMNS.values()), *([_cell(name, row[name]) for name in COLUMNS] for row in rows)]
+    cells = [
+        list(COLUMNS.values()),
+        *([_cell(name, row[name]) for name in COLUMNS] for row in rows),
+    ]
     widths = [max(len(line[place]) for line in cells) for place in range(len(COLUMNS))]
     for line in cells:
-        click.echo("  ".join(text.ljust(width) for text, width in zip(line, widths, strict=True)).rstrip())
+        click.echo(
+            "  ".join(text.ljust(width) for text, width in zip(line, widths, strict=True)).rstrip()
+        )
 
 
 def _cell(name: str, value: Any) -> str:

@@ -22,37 +22,96 @@ if TYPE_CHECKING:
 DEFAULTS = TrainConfig()
 
 # What may differ from the first part of a run without changing what it learns.
-FREE = {"resume", "run", "runs", "epochs", "device", "devices", "threads", "tensorboard", "checkpoint_steps"}
+FREE = {
+    "resume",
+    "run",
+    "runs",
+    "epochs",
+    "device",
+    "devices",
+    "threads",
+    "tensorboard",
+    "checkpoint_steps",
+}
 
 
 @click.command(name="train")
-@click.option("--manifest", type=click.Path(path_type=Path), help="Training manifest, or an exported FILE.h5.")
-@click.option("--val", type=click.Path(path_type=Path), help="Validation manifest.  [default: val beside it]")
-@click.option("--no-val", is_flag=True, help="Train without validation; the last weights count as the best.")
+@click.option(
+    "--manifest", type=click.Path(path_type=Path), help="Training manifest, or an exported FILE.h5."
+)
+@click.option(
+    "--val", type=click.Path(path_type=Path), help="Validation manifest.  [default: val beside it]"
+)
+@click.option(
+    "--no-val", is_flag=True, help="Train without validation; the last weights count as the best."
+)
 @click.option("--cache", type=click.Path(path_type=Path), default=DEFAULTS.cache, show_default=True)
 @click.option("--allow-missing", is_flag=True, help="Leave videos out that are not in the cache.")
 @click.option("--model", default=DEFAULTS.model, show_default=True, help="See: unmask models.")
-@click.option("--option", "options", multiple=True, metavar="NAME=VALUE", help="Option of the model; repeatable.")
-@click.option("--recipe", default=DEFAULTS.recipe, help="Preset of optimizer, loss, augmentation.  [default: paper]")
 @click.option(
-    "--set", "overrides", multiple=True, metavar="NAME=VALUE", help="Value of the recipe, lr=1e-4; repeatable."
+    "--option",
+    "options",
+    multiple=True,
+    metavar="NAME=VALUE",
+    help="Option of the model; repeatable.",
+)
+@click.option(
+    "--recipe",
+    default=DEFAULTS.recipe,
+    help="Preset of optimizer, loss, augmentation.  [default: paper]",
+)
+@click.option(
+    "--set",
+    "overrides",
+    multiple=True,
+    metavar="NAME=VALUE",
+    help="Value of the recipe, lr=1e-4; repeatable.",
 )
 @click.option("--epochs", type=click.IntRange(1), help="In place of the recipe's.")
-@click.option("--batch", type=click.IntRange(1), help="Clips in a step over all processes, in place of the recipe's.")
-@click.option("--steps", type=click.IntRange(0), default=DEFAULTS.steps, help="Stop after so many steps.")
-@click.option("--balance", type=click.Choice(["balanced", "paired", "none"]), help="How batches are filled.")
+@click.option(
+    "--batch",
+    type=click.IntRange(1),
+    help="Clips in a step over all processes, in place of the recipe's.",
+)
+@click.option(
+    "--steps", type=click.IntRange(0), default=DEFAULTS.steps, help="Stop after so many steps."
+)
+@click.option(
+    "--balance", type=click.Choice(["balanced", "paired", "none"]), help="How batches are filled."
+)
 @click.option("--all-clips", is_flag=True, help="Every clip in an epoch, not one of each video.")
 @click.option("--seed", type=click.IntRange(0, 2**32 - 1), default=DEFAULTS.seed, show_default=True)
-@click.option("--accumulate", type=click.IntRange(1), default=DEFAULTS.accumulate, help="Compute a batch in parts.")
 @click.option(
-    "--ema", type=click.FloatRange(0, 1, max_open=True), default=DEFAULTS.ema, help="Decay of averaged weights."
+    "--accumulate",
+    type=click.IntRange(1),
+    default=DEFAULTS.accumulate,
+    help="Compute a batch in parts.",
+)
+@click.option(
+    "--ema",
+    type=click.FloatRange(0, 1, max_open=True),
+    default=DEFAULTS.ema,
+    help="Decay of averaged weights.",
 )
 @click.option("--sync-norm", is_flag=True, help="Batch statistics over all GPUs.")
-@click.option("--compile", is_flag=True, help="torch.compile: minutes at the start, faster steps on a GPU.")
-@click.option("--channels-last/--no-channels-last", default=DEFAULTS.channels_last, show_default=True)
-@click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default=DEFAULTS.device, show_default=True)
 @click.option(
-    "--devices", type=click.IntRange(1), default=DEFAULTS.devices, show_default=True, help="Processes, GPUs."
+    "--compile", is_flag=True, help="torch.compile: minutes at the start, faster steps on a GPU."
+)
+@click.option(
+    "--channels-last/--no-channels-last", default=DEFAULTS.channels_last, show_default=True
+)
+@click.option(
+    "--device",
+    type=click.Choice(["auto", "cpu", "cuda"]),
+    default=DEFAULTS.device,
+    show_default=True,
+)
+@click.option(
+    "--devices",
+    type=click.IntRange(1),
+    default=DEFAULTS.devices,
+    show_default=True,
+    help="Processes, GPUs.",
 )
 @click.option(
     "--precision",
@@ -61,21 +120,49 @@ FREE = {"resume", "run", "runs", "epochs", "device", "devices", "threads", "tens
     show_default=True,
 )
 @click.option(
-    "--threads", type=click.IntRange(1), default=DEFAULTS.threads, show_default=True, help="That read clips."
+    "--threads",
+    type=click.IntRange(1),
+    default=DEFAULTS.threads,
+    show_default=True,
+    help="That read clips.",
 )
-@click.option("--val-clips", type=click.IntRange(0), default=DEFAULTS.val_clips, show_default=True, help="0: all.")
-@click.option("--patience", type=click.IntRange(0), default=DEFAULTS.patience, help="Epochs without a better one.")
 @click.option(
-    "--checkpoint-steps", type=click.IntRange(0), default=DEFAULTS.checkpoint_steps, help="Inside an epoch."
+    "--val-clips",
+    type=click.IntRange(0),
+    default=DEFAULTS.val_clips,
+    show_default=True,
+    help="0: all.",
+)
+@click.option(
+    "--patience",
+    type=click.IntRange(0),
+    default=DEFAULTS.patience,
+    help="Epochs without a better one.",
+)
+@click.option(
+    "--checkpoint-steps",
+    type=click.IntRange(0),
+    default=DEFAULTS.checkpoint_steps,
+    help="Inside an epoch.",
 )
 @click.option("--tensorboard/--no-tensorboard", default=DEFAULTS.tensorboard, show_default=True)
 @click.option("--pretrained", is_flag=True, help="Start from ImageNet weights.")
-@click.option("--init", default=DEFAULTS.init, metavar="FILE", help="Start from these weights (.safetensors).")
+@click.option(
+    "--init", default=DEFAULTS.init, metavar="FILE", help="Start from these weights (.safetensors)."
+)
 @click.option("--trust-checkpoint", is_flag=True, help="Also read --init FILE.pt, of tensors only.")
-@click.option("--run", type=click.Path(path_type=Path), help="The run's folder.  [default: the next in --runs]")
+@click.option(
+    "--run",
+    type=click.Path(path_type=Path),
+    help="The run's folder.  [default: the next in --runs]",
+)
 @click.option("--runs", type=click.Path(path_type=Path), default="runs", show_default=True)
-@click.option("--resume", is_flag=True, help="Go on with --run (default: the newest) where it stopped.")
-@click.option("--from-run", type=click.Path(path_type=Path), metavar="RUN.JSON", help="Repeat another run.")
+@click.option(
+    "--resume", is_flag=True, help="Go on with --run (default: the newest) where it stopped."
+)
+@click.option(
+    "--from-run", type=click.Path(path_type=Path), metavar="RUN.JSON", help="Repeat another run."
+)
 @click.pass_context
 def command(ctx: click.Context, **values: Any) -> int:
     """Train a detector from a manifest.
@@ -86,13 +173,16 @@ def command(ctx: click.Context, **values: Any) -> int:
     unmask train --resume                  the newest run goes on where it stopped
     unmask train --from-run runs/0003-clrnet-ffpp-c23/run.json
 
-    Ctrl-C and SIGTERM finish the step and save; a second one ends at once. Exit code 0: finished; 130 and 143:
-    stopped, resumable; 4: manifest, cache or checkpoint refused, or no finite loss any more.
+    Ctrl-C and SIGTERM finish the step and save; a second one ends at once. Exit code 0: finished;
+    130 and 143: stopped, resumable; 4: manifest, cache or checkpoint refused, or no finite loss any
+    more.
     """
     from unmask.models.options import ModelError
     from unmask.pipeline.training.train import train
 
-    given = {name for name in values if ctx.get_parameter_source(name) is ParameterSource.COMMANDLINE}
+    given = {
+        name for name in values if ctx.get_parameter_source(name) is ParameterSource.COMMANDLINE
+    }
     say = _Speaker()
     try:
         config, run, expected = _plan(values, given, say)
@@ -109,10 +199,17 @@ def command(ctx: click.Context, **values: Any) -> int:
             started=say.started,
         )
     at = result.progress
-    best = "" if at.auc is None else f", best validation video AUC {at.auc:.4f} after epoch {at.best_epoch}"
+    best = (
+        ""
+        if at.auc is None
+        else f", best validation video AUC {at.auc:.4f} after epoch {at.best_epoch}"
+    )
     lost = f", {at.skipped} steps skipped (loss not finite)" if at.skipped else ""
     if result.exit_code != EXIT_OK:
-        say(f"train: stopped after step {at.step} and saved; go on with: train --resume --run {result.run}")
+        say(
+            f"train: stopped after step {at.step} and saved; go on with: train --resume --run "
+            f"{result.run}"
+        )
     else:
         say(f"train: {at.step} steps, {at.epoch} epochs{best}{lost}; everything is in {result.run}")
     return result.exit_code
@@ -121,7 +218,9 @@ def command(ctx: click.Context, **values: Any) -> int:
 def _plan(
     values: dict[str, Any], given: set[str], say: _Speaker
 ) -> tuple[TrainConfig, Path | None, dict[str, str] | None]:
-    """The configuration, the run folder if named, and the manifests' hashes if they must be known ones."""
+    """The configuration, the run folder if named, and the manifests' hashes if they must be known
+    ones.
+    """
     from unmask.pipeline.runs.run_folder import newest_run, open_run, read_document
 
     run = values["run"]
@@ -130,18 +229,25 @@ def _plan(
         refused = sorted(given - FREE)
         if refused:
             raise UsageError(
-                f"--resume goes on with the settings of {run}; leave out --{refused[0].replace('_', '-')}"
+                f"--resume goes on with the settings of {run}; leave out "
+                f"--{refused[0].replace('_', '-')}"
             )
         say(f"train: going on with {run}")
         opened = open_run(run)
         return _freed(opened.config, values, given), run, _hashes(opened.document)
     if run is not None and (run / "run.json").exists():
-        raise UsageError(f"{run}: there is a run already; go on with --resume, or name another folder")
+        raise UsageError(
+            f"{run}: there is a run already; go on with --resume, or name another folder"
+        )
     if values["from_run"] is not None:
         refused = sorted(given - FREE - {"from_run", "cache"})
         if refused:
-            raise UsageError(f"--from-run repeats a run as it was; leave out --{refused[0].replace('_', '-')}")
-        path = values["from_run"] / "run.json" if values["from_run"].is_dir() else values["from_run"]
+            raise UsageError(
+                f"--from-run repeats a run as it was; leave out --{refused[0].replace('_', '-')}"
+            )
+        path = (
+            values["from_run"] / "run.json" if values["from_run"].is_dir() else values["from_run"]
+        )
         document = read_document(path)
         return _repeat(document, path, values, given), run, _hashes(document)
     return _fresh(values, given, say), run, None
@@ -157,7 +263,9 @@ def _fresh(values: dict[str, Any], given: set[str], say: _Speaker) -> TrainConfi
         say(f"train: no {val}, so no validation")
     known = values["val"] is not None or val.is_file()
     recipe = values["recipe"] or list_recipes(values["model"])[0]
-    overrides = {name: values[name] for name in ("epochs", "batch", "balance") if values[name] is not None}
+    overrides = {
+        name: values[name] for name in ("epochs", "batch", "balance") if values[name] is not None
+    }
     config = TrainConfig(
         manifest=str(manifest),
         val=str(val) if known and not values["no_val"] else "",
@@ -167,14 +275,42 @@ def _fresh(values: dict[str, Any], given: set[str], say: _Speaker) -> TrainConfi
         overrides={**parse_overrides(values["overrides"]), **overrides},
         **{name: values[name] for name in _PLAIN},
     )
-    taken = {"manifest": config.manifest, "val": config.val or "none", "model": config.model, "recipe": recipe}
-    say(f"train: took {', '.join(f'{n} {v}' for n, v in taken.items() if n not in given)}", when=set(taken) - given)
+    taken = {
+        "manifest": config.manifest,
+        "val": config.val or "none",
+        "model": config.model,
+        "recipe": recipe,
+    }
+    say(
+        f"train: took {', '.join(f'{n} {v}' for n, v in taken.items() if n not in given)}",
+        when=set(taken) - given,
+    )
     return config
 
 
 _PLAIN = (
-    *("model", "steps", "seed", "all_clips", "accumulate", "ema", "sync_norm", "compile", "channels_last", "device"),
-    *("devices", "precision", "threads", "val_clips", "patience", "checkpoint_steps", "tensorboard", "allow_missing"),
+    *(
+        "model",
+        "steps",
+        "seed",
+        "all_clips",
+        "accumulate",
+        "ema",
+        "sync_norm",
+        "compile",
+        "channels_last",
+        "device",
+    ),
+    *(
+        "devices",
+        "precision",
+        "threads",
+        "val_clips",
+        "patience",
+        "checkpoint_steps",
+        "tensorboard",
+        "allow_missing",
+    ),
     *("pretrained", "init", "trust_checkpoint"),
 )
 
@@ -182,8 +318,14 @@ _PLAIN = (
 def _only_manifest() -> Path:
     found = sorted(Path("manifests").glob("*/*/train.txt"))
     if len(found) != 1:
-        several = f"there are {', '.join(str(path) for path in found[:5])}" if found else "extract writes them"
-        raise UsageError(f"name a manifest: --manifest manifests/<dataset>/<compression>/train.txt; {several}")
+        several = (
+            f"there are {', '.join(str(path) for path in found[:5])}"
+            if found
+            else "extract writes them"
+        )
+        raise UsageError(
+            f"name a manifest: --manifest manifests/<dataset>/<compression>/train.txt; {several}"
+        )
     return found[0]
 
 
@@ -195,13 +337,19 @@ def _freed(config: TrainConfig, values: dict[str, Any], given: set[str]) -> Trai
     return replace(config, **changed)
 
 
-def _repeat(document: dict[str, Any], path: Path, values: dict[str, Any], given: set[str]) -> TrainConfig:
-    """Another run's configuration with every value of its recipe pinned: presets change, a repetition must not."""
+def _repeat(
+    document: dict[str, Any], path: Path, values: dict[str, Any], given: set[str]
+) -> TrainConfig:
+    """Another run's configuration with every value of its recipe pinned: presets change, a
+    repetition must not.
+    """
     from unmask.pipeline.runs.run_folder import config_from
 
     config = config_from(document["config"], path)
     recipe = document.get("recipe")
-    config = replace(config, overrides=dict(recipe) if isinstance(recipe, dict) else config.overrides)
+    config = replace(
+        config, overrides=dict(recipe) if isinstance(recipe, dict) else config.overrides
+    )
     if "cache" in given:
         config = replace(config, cache=str(values["cache"]))
     return _freed(config, values, given)
@@ -209,11 +357,17 @@ def _repeat(document: dict[str, Any], path: Path, values: dict[str, Any], given:
 
 def _hashes(document: dict[str, Any]) -> dict[str, str]:
     parts = {name: document.get(name) for name in ("manifest", "val")}
-    return {name: part["sha256"] for name, part in parts.items() if isinstance(part, dict) and "sha256" in part}
+    return {
+        name: part["sha256"]
+        for name, part in parts.items()
+        if isinstance(part, dict) and "sha256" in part
+    }
 
 
 class _Speaker:
-    """Lines and the progress bar of the first process; a closed terminal or pipe silences it and stops nothing."""
+    """Lines and the progress bar of the first process; a closed terminal or pipe silences it and
+    stops nothing.
+    """
 
     def __init__(self) -> None:
         self.mute = os.environ.get("LOCAL_RANK", "0") != "0" or os.environ.get("RANK", "0") != "0"
@@ -244,8 +398,10 @@ class _Speaker:
         missing = f", {len(source.missing)} missing" if source.missing else ""
         device = facts["device"]
         self(
-            f"train: {training.config.model} ({facts['model']['parameters']:,} parameters) on {len(source):,} videos"
-            f"{missing}, {training.steps:,} steps, {device['type']} {device['precision']}; run {training.run}"
+            f"train: {training.config.model} ({facts['model']['parameters']:,} parameters) on "
+            f"{len(source):,} videos"
+            f"{missing}, {training.steps:,} steps, {device['type']} {device['precision']}; run "
+            f"{training.run}"
         )
         for warning in source.warnings:
             self(f"train: {warning}")
@@ -269,10 +425,15 @@ class _Speaker:
         auc = "" if live.auc is None else f" AUC {live.auc:.4f}"
         speed = f"{live.clips_per_second:.1f} clips/s, {100 * live.wait:.1f} % waiting for data"
         try:
-            self.bar.set_postfix_str(f"loss {loss}{auc}, {speed}, {_span(live.left)} left", refresh=False)
+            self.bar.set_postfix_str(
+                f"loss {loss}{auc}, {speed}, {_span(live.left)} left", refresh=False
+            )
             self.bar.update()
             if self.bar.disable and live.epoch != self.epoch:
-                self(f"train: {live.epoch} epochs, step {live.step} of {live.steps}, loss {loss}{auc}, {speed}")
+                self(
+                    f"train: {live.epoch} epochs, step {live.step} of {live.steps}, loss "
+                    f"{loss}{auc}, {speed}"
+                )
         except OSError:
             self.mute = True
         self.epoch = live.epoch

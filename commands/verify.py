@@ -17,20 +17,31 @@ from unmask.pipeline.reports.printable import printable
 @click.command(name="verify")
 @click.option("--cache", type=click.Path(path_type=Path), default="cache", show_default=True)
 @click.option("--dataset", help="Only this one; all by default.")
-@click.option("--repair", is_flag=True, help="Make the damaged videos again from their source files.")
 @click.option(
-    "--jobs", type=int, default=ExtractConfig().jobs, show_default=True, help="Worker processes of a repair."
+    "--repair", is_flag=True, help="Make the damaged videos again from their source files."
+)
+@click.option(
+    "--jobs",
+    type=int,
+    default=ExtractConfig().jobs,
+    show_default=True,
+    help="Worker processes of a repair.",
 )
 def command(cache: Path, dataset: str | None, repair: bool, jobs: int) -> int:
     """Check every byte of every cached video against its digests.
 
-    Exit code 0: all whole (or all repaired); 4: damaged videos, named; 3: some could not be made again.
+    Exit code 0: all whole (or all repaired); 4: damaged videos, named; 3: some could not be made
+    again.
     """
     from unmask.pipeline.cache import check
 
-    folders = [f for parent in check.cache_folders(cache, dataset) for f in check.video_folders(parent)]
+    folders = [
+        f for parent in check.cache_folders(cache, dataset) for f in check.video_folders(parent)
+    ]
     damaged = []
-    with tqdm(total=len(folders), unit="video", disable=not sys.stderr.isatty(), dynamic_ncols=True) as bar:
+    with tqdm(
+        total=len(folders), unit="video", disable=not sys.stderr.isatty(), dynamic_ncols=True
+    ) as bar:
         for checked in check.check(folders):
             bar.update()
             if checked.problems:

@@ -1,4 +1,6 @@
-"""The detectors by name: one table row and one file each. Importing this package imports no model and no torch."""
+"""The detectors by name: one table row and one file each. Importing this package imports no model
+and no torch.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +28,9 @@ __all__ = [
 
 @dataclass(frozen=True)
 class ModelRow:
-    """Where a model lives and what a list says of it. The class holds the rest: `spec`, `small`, its options."""
+    """Where a model lives and what a list says of it. The class holds the rest: `spec`, `small`,
+    its options.
+    """
 
     module: str
     cls: str
@@ -76,19 +80,26 @@ def model_class(name: str) -> type[nn.Module]:
 
 
 def create_model(name: str, **options: Any) -> nn.Module:
-    """Build a detector with fresh weights: `spec`, `outputs(clip, bands) -> dict`, `forward -> logits (B, 2)`.
+    """Build a detector with fresh weights: `spec`, `outputs(clip, bands) -> dict`, `forward ->
+    logits (B, 2)`.
 
-    options: keyword arguments of the model's class. Under `torch.device("meta")` nothing is computed or allocated.
-    Raises ModelError for an unknown name, an unknown option (naming the nearest) or a value of another type.
+    options: keyword arguments of the model's class. Under `torch.device("meta")` nothing is
+    computed or allocated.
+    Raises ModelError for an unknown name, an unknown option (naming the nearest) or a value of
+    another type.
     """
     cls = model_class(name)
     return cls(**check_options(cls, name, options))
 
 
-def resolve_options(name: str, options: Mapping[str, Any], *, pretrained: bool = False) -> dict[str, Any]:
-    """All options of a model, the given ones and the defaults of the others: what a run writes down.
+def resolve_options(
+    name: str, options: Mapping[str, Any], *, pretrained: bool = False
+) -> dict[str, Any]:
+    """All options of a model, the given ones and the defaults of the others: what a run writes
+    down.
 
-    pretrained: the defaults that fit downloaded weights (`pretrained_options` of the class), where they differ.
+    pretrained: the defaults that fit downloaded weights (`pretrained_options` of the class), where
+    they differ.
     Raises ModelError.
     """
     cls = model_class(name)
@@ -98,5 +109,7 @@ def resolve_options(name: str, options: Mapping[str, Any], *, pretrained: bool =
 
 
 def typed_options(name: str, texts: list[str] | tuple[str, ...]) -> dict[str, Any]:
-    """Options as written on a command line, `width=16`, in the types of the model's signature. Raises ModelError."""
+    """Options as written on a command line, `width=16`, in the types of the model's signature.
+    Raises ModelError.
+    """
     return parse_options(model_class(name), name, texts)

@@ -1,16 +1,21 @@
 """CLRNet: a pre-activation ResNet-50 in which every convolution, shortcuts included, is a ConvLSTM.
 
-Papers: Tariq, Lee, Woo, "A Convolutional LSTM based Residual Network for Deepfake Video Detection" (2020),
-https://arxiv.org/abs/2009.07480, and "One Detector to Rule Them All" (WWW 2021), https://arxiv.org/abs/2105.00187.
-Input: (B, T, 3, H, W), pixels / 255 and nothing else; published T = 5 consecutive frames of 240 x 240. Any T, and any
-side down to about 48 px, runs.
-Size: 248,107,394 parameters (53 ConvLSTM, 53 BatchNorm); 88,477,782,016 MACs for one clip of 5 x 240 x 240.
+Papers: Tariq, Lee, Woo, "A Convolutional LSTM based Residual Network for Deepfake Video Detection"
+(2020),
+https://arxiv.org/abs/2009.07480, and "One Detector to Rule Them All" (WWW 2021),
+https://arxiv.org/abs/2105.00187.
+Input: (B, T, 3, H, W), pixels / 255 and nothing else; published T = 5 consecutive frames of 240 x
+240. Any T, and any side down to about 48 px, runs.
+Size: 248,107,394 parameters (53 ConvLSTM, 53 BatchNorm); 88,477,782,016 MACs for one clip of 5 x
+240 x 240.
 
-We follow the released code: gates by clip(0.2x + 0.5, 0, 1), asymmetric 'same' padding, BatchNorm over batch, time
-and space (momentum 0.01, eps 1e-3), a max pool whose stride equals its size, no ReLU after the last BatchNorm. Ours:
+We follow the released code: gates by clip(0.2x + 0.5, 0, 1), asymmetric 'same' padding, BatchNorm
+over batch, time and space (momentum 0.01, eps 1e-3), a max pool whose stride equals its size, no
+ReLU after the last BatchNorm. Ours:
 - Label 1 is fake (upstream: real), and logits leave the network, not a softmax.
 - The recurrent convolution of the first frame, which reads zeros, is not computed.
-- `width` scales all stages; `recurrent_kernel="1"` (a 1x1 recurrent convolution in the stem) saves most of the cost;
+- `width` scales all stages; `recurrent_kernel="1"` (a 1x1 recurrent convolution in the stem) saves
+most of the cost;
   `stem_stride_pool="resnet"` pools 3x3 with stride 2. None of them is the published network.
 """
 
@@ -31,14 +36,22 @@ DROPOUT = 0.25
 
 
 class Bottleneck(nn.Module):
-    """1x1 (first of all blocks: 3x3) -> 3x3 -> 1x1 ConvLSTM and a shortcut: (T*B, C, H, W) -> (T*B, 4F, H/s, W/s).
+    """1x1 (first of all blocks: 3x3) -> 3x3 -> 1x1 ConvLSTM and a shortcut: (T*B, C, H, W) -> (T*B,
+    4F, H/s, W/s).
 
-    The shortcut starts at the block's input, before BatchNorm and ReLU; it is a 1x1 ConvLSTM and BatchNorm where the
-    shape changes.   first: the block after the pool, without leading BatchNorm and ReLU.
+    The shortcut starts at the block's input, before BatchNorm and ReLU; it is a 1x1 ConvLSTM and
+    BatchNorm where the shape changes.
+    first: the block after the pool, without leading BatchNorm and ReLU.
     """
 
     def __init__(
-        self, channels: int, width: int, stride: int, first: bool, gate_act: GateAct, momentum: float
+        self,
+        channels: int,
+        width: int,
+        stride: int,
+        first: bool,
+        gate_act: GateAct,
+        momentum: float,
     ) -> None:
         super().__init__()
         outputs = 4 * width
@@ -62,7 +75,9 @@ class Bottleneck(nn.Module):
 
 
 class Stem(nn.Module):
-    """7x7 ConvLSTM with stride 2, BatchNorm, ReLU, max pool: (T*B, 3, S, S) -> (T*B, F, S/6, S/6)."""
+    """7x7 ConvLSTM with stride 2, BatchNorm, ReLU, max pool: (T*B, 3, S, S) -> (T*B, F, S/6,
+    S/6).
+    """
 
     def __init__(
         self,
@@ -85,7 +100,9 @@ class Stem(nn.Module):
 
 
 class Head(nn.Module):
-    """BatchNorm without ReLU, mean over T, H, W, dropout, linear: (T*B, C, H, W) -> feature (B, C), logits (B, 2)."""
+    """BatchNorm without ReLU, mean over T, H, W, dropout, linear: (T*B, C, H, W) -> feature (B,
+    C), logits (B, 2).
+    """
 
     def __init__(self, channels: int, momentum: float) -> None:
         super().__init__()
@@ -102,11 +119,14 @@ class Head(nn.Module):
 class CLRNet(nn.Module):
     """CLRNet on (B, T, 3, H, W): stem, four stages of bottlenecks, head, 2 logits.
 
-    width: filters of the stem, all stages scale with it (64 published; 8 for tests).   gate_act: hard02 as published.
-    recurrent_kernel: of the stem, `same` (7) as published or `1`.   stem_stride_pool: pool stride 3 (published) or 2.
-    norm: unit (pixels / 255) as published, or imagenet.   frames, size, fit: what `spec` asks of the cache.
-    bn_momentum: weight of the newest batch in BatchNorm's running statistics (0.01 published; a run of a few hundred
-    steps needs 0.1, or evaluation sees statistics of the first weights).
+    width: filters of the stem, all stages scale with it (64 published; 8 for tests).
+    gate_act: hard02 as published.
+    recurrent_kernel: of the stem, `same` (7) as published or `1`.
+    stem_stride_pool: pool stride 3 (published) or 2.
+    norm: unit (pixels / 255) as published, or imagenet.
+    frames, size, fit: what `spec` asks of the cache.
+    bn_momentum: weight of the newest batch in BatchNorm's running statistics (0.01 published; a run
+        of a few hundred steps needs 0.1, or evaluation sees statistics of the first weights).
     """
 
     small: ClassVar[dict[str, object]] = {"width": 8, "frames": 3, "size": 96}
@@ -133,7 +153,11 @@ class CLRNet(nn.Module):
             blocks = []
             for index in range(depth):
                 first = stage == index == 0
-                blocks.append(Bottleneck(channels, width * 2**stage, 1 if index else 2, first, gate_act, bn_momentum))
+                blocks.append(
+                    Bottleneck(
+                        channels, width * 2**stage, 1 if index else 2, first, gate_act, bn_momentum
+                    )
+                )
                 channels = 4 * width * 2**stage
             self.add_module(f"stage{stage}", nn.ModuleList(blocks))
         self.head = Head(channels, bn_momentum)
@@ -144,7 +168,9 @@ class CLRNet(nn.Module):
         if clip.ndim != 5 or clip.shape[2] != 3:
             raise ValueError(f"clrnet: expected a clip (B, T, 3, H, W), got {tuple(clip.shape)}")
         frames = clip.shape[1]
-        x = clip.transpose(0, 1).flatten(0, 1).contiguous(memory_format=torch.channels_last)  # (T*B, 3, H, W)
+        x = (
+            clip.transpose(0, 1).flatten(0, 1).contiguous(memory_format=torch.channels_last)
+        )  # (T*B, 3, H, W)
         x = self.stem(x, frames)
         for stage in (self.stage0, self.stage1, self.stage2, self.stage3):
             for block in stage:

@@ -1,9 +1,10 @@
-"""What a model costs: parameters and multiply-accumulates (MACs) per stage, counted from the operations it runs.
+"""What a model costs: parameters and multiply-accumulates (MACs) per stage, counted from the
+operations it runs.
 
-Every convolution and matrix product of one evaluation pass is counted with torch's flop counter, on the meta device:
-shapes are worked out, nothing is computed and no memory is taken. FFTs, norms and activations are not counted, as
-usual in the literature. ConvLSTM skips its recurrent convolution on the zero state; published counts include it
-(T steps, not T - 1), so what it skips is added here.
+Every convolution and matrix product of one evaluation pass is counted with torch's flop counter, on
+the meta device: shapes are worked out, nothing is computed and no memory is taken. FFTs, norms and
+activations are not counted, as usual in the literature. ConvLSTM skips its recurrent convolution on
+the zero state; published counts include it (T steps, not T - 1), so what it skips is added here.
 """
 
 from __future__ import annotations
@@ -24,7 +25,9 @@ RUNNING = ("running_mean", "running_var")
 
 @dataclass(frozen=True)
 class StageCost:
-    """One module: name ("" the whole model), class, parameters, BatchNorm statistics, MACs, shape it gives."""
+    """One module: name ("" the whole model), class, parameters, BatchNorm statistics, MACs, shape
+    it gives.
+    """
 
     name: str
     kind: str
@@ -36,17 +39,22 @@ class StageCost:
 
 @dataclass(frozen=True)
 class ModelCost:
-    """A model's cost for one clip of `clip` = (B, T, 3, H, W); stages in the order of their definition."""
+    """A model's cost for one clip of `clip` = (B, T, 3, H, W); stages in the order of their
+    definition.
+    """
 
     clip: tuple[int, ...]
     total: StageCost
     stages: tuple[StageCost, ...]
 
 
-def measure_cost(name: str, depth: int = 1, clip: tuple[int, ...] | None = None, **options: Any) -> ModelCost:
+def measure_cost(
+    name: str, depth: int = 1, clip: tuple[int, ...] | None = None, **options: Any
+) -> ModelCost:
     """Count a model by name and options on one clip of its own spec, or of shape `clip`.
 
-    depth: how many levels of modules below the model are listed. Raises ModelError as create_model does.
+    depth: how many levels of modules below the model are listed. Raises ModelError as create_model
+    does.
     """
     with torch.device("meta"):
         model = create_model(name, **options).eval()
@@ -55,7 +63,9 @@ def measure_cost(name: str, depth: int = 1, clip: tuple[int, ...] | None = None,
 
 
 class _Tally:
-    """Forward hooks that note, for every module called, the shape it gives and the MACs run while it ran."""
+    """Forward hooks that note, for every module called, the shape it gives and the MACs run while
+    it ran.
+    """
 
     def __init__(self, model: nn.Module, counter: FlopCounterMode) -> None:
         self.counter = counter
@@ -84,7 +94,9 @@ class _Tally:
         return hook
 
     def total(self, name: str, module: nn.Module) -> int:
-        """MACs of a module; one that is never called itself, as a ModuleList, has those of its children."""
+        """MACs of a module; one that is never called itself, as a ModuleList, has those of its
+        children.
+        """
         if name in self.macs:
             return self.macs[name]
         start = f"{name}." if name else ""
@@ -102,7 +114,11 @@ def count(model: nn.Module, clip: tuple[int, ...], depth: int = 1) -> ModelCost:
         model(*inputs)
     for handle in tally.handles:
         handle.remove()
-    listed = [(name, module) for name, module in model.named_modules() if not name or name.count(".") < depth]
+    listed = [
+        (name, module)
+        for name, module in model.named_modules()
+        if not name or name.count(".") < depth
+    ]
     costs = [_cost(name, module, tally) for name, module in listed]
     return ModelCost(clip, costs[0], tuple(costs[1:]))
 
@@ -112,7 +128,9 @@ def _cost(name: str, module: nn.Module, tally: _Tally) -> StageCost:
         name,
         type(module).__name__,
         parameters=sum(parameter.numel() for parameter in module.parameters()),
-        statistics=sum(buffer.numel() for key, buffer in module.named_buffers() if key.endswith(RUNNING)),
+        statistics=sum(
+            buffer.numel() for key, buffer in module.named_buffers() if key.endswith(RUNNING)
+        ),
         macs=tally.total(name, module),
         output=tally.shapes.get(name, ()),
     )

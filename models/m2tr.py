@@ -1,23 +1,30 @@
-"""M2TR: multi-modal multi-scale transformer, one face picture in, logits and a manipulation mask out.
+"""M2TR: multi-modal multi-scale transformer, one face picture in, logits and a manipulation mask
+out.
 
-Paper: Wang, Wu, Ouyang, Han, Chen, Lim, Jiang, https://arxiv.org/abs/2104.09770. Two networks carry the name:
-- `variant="dct"` (default; version 1 of April 2021, figure 2): fixed DCT bands of the picture feed a frequency
+Paper: Wang, Wu, Ouyang, Han, Chen, Lim, Jiang, https://arxiv.org/abs/2104.09770. Two networks carry
+the name:
+- `variant="dct"` (default; version 1 of April 2021, figure 2): fixed DCT bands of the picture feed
+a frequency
   stream, one multi-scale transformer, one cross-modality fusion. No code of it was released.
-- `variant="fft"` (ICMR 2022, the released network): four stages of transformer, learnt FFT filter, cross attention.
+- `variant="fft"` (ICMR 2022, the released network): four stages of transformer, learnt FFT filter,
+cross attention.
 
-Input: (B, T, 3, S, S) with ImageNet mean and std, S a multiple of 32; published T = 1 and S = 320, default 224 so
-that a crop of 240 px is cut and not interpolated. T frames share the network and their features are averaged before
-the classifier; models/vtf.py is the other video head. dct also takes bands (B, T, 9, S, S).
-Size of fft, without the backbone's own classifier that upstream carries unused, MACs without the FFT:
+Input: (B, T, 3, S, S) with ImageNet mean and std, S a multiple of 32; published T = 1 and S = 320,
+default 224 so that a crop of 240 px is cut and not interpolated. T frames share the network and
+their features are averaged before the classifier; models/vtf.py is the other video head. dct also
+takes bands (B, T, 9, S, S). Size of fft, without the backbone's own classifier that upstream
+carries unused, MACs without the FFT:
     side 224   18,184,010 parameters    4,704,355,040 MACs
     side 256   18,308,938 parameters    7,150,141,280 MACs
     side 320   18,607,946 parameters   14,945,213,792 MACs
 (4 S^2 MACs fewer than published: with one token, attention is its value and nothing is multiplied.)
-Size of dct at 224: 17,616,938 parameters, 2,360,734,432 MACs, and 66,663,072 where it makes the bands itself.
+Size of dct at 224: 17,616,938 parameters, 2,360,734,432 MACs, and 66,663,072 where it makes the
+bands itself.
 
-Ours where version 1 says nothing: the frequency stream is three 3x3 convolutions; f_mt is the transformer's output
-with its residual. Elsewhere as released, but: raw logits in training and evaluation (upstream feeds sigmoids to a
-softmax), and a mask decoder that can be built (upstream's cannot).
+Ours where version 1 says nothing: the frequency stream is three 3x3 convolutions; f_mt is the
+transformer's output with its residual. Elsewhere as released, but: raw logits in training and
+evaluation (upstream feeds sigmoids to a softmax), and a mask decoder that can be built (upstream's
+cannot).
 """
 
 from __future__ import annotations
@@ -38,10 +45,11 @@ from unmask.models.weights import Backbone
 
 
 class FilterStage(nn.Module):
-    """One stage of the fft variant on maps (N, C, side, side): transformer, frequency filter, cross-modality fusion.
+    """One stage of the fft variant on maps (N, C, side, side): transformer, frequency filter,
+    cross-modality fusion.
 
-    sequential (released code): filter and fusion read the transformer's output. parallel (figure): transformer and
-    filter both read the input, whose positions ask the filtered map.
+    sequential (released code): filter and fusion read the transformer's output. parallel (figure):
+    transformer and filter both read the input, whose positions ask the filtered map.
     """
 
     def __init__(self, channels: int, side: int, wiring: Literal["sequential", "parallel"]) -> None:
@@ -52,7 +60,9 @@ class FilterStage(nn.Module):
         self.feed = feed_forward(channels)
         self.cross = CrossAttention(channels)
         self.out = nn.Sequential(
-            nn.Conv2d(channels, channels, 1), nn.BatchNorm2d(channels), nn.LeakyReLU(0.2, inplace=True)
+            nn.Conv2d(channels, channels, 1),
+            nn.BatchNorm2d(channels),
+            nn.LeakyReLU(0.2, inplace=True),
         )
 
     def forward(self, x: Tensor) -> Tensor:
@@ -63,7 +73,8 @@ class FilterStage(nn.Module):
 
 
 class BandFusion(nn.Module):
-    """Version 1's heart: f_cmf = conv3x3(f_s + f_mt + softmax(Q_s K_fq^T / sqrt(H W C)) V_fq) (equations 2 to 6).
+    """Version 1's heart: f_cmf = conv3x3(f_s + f_mt + softmax(Q_s K_fq^T / sqrt(H W C)) V_fq)
+    (equations 2 to 6).
 
     texture f_s: (N, C, S/4, S/4).   bands: (N, 9, S, S).   -> (N, C, S/4, S/4).
     """
@@ -71,7 +82,9 @@ class BandFusion(nn.Module):
     def __init__(self, channels: int) -> None:
         super().__init__()
         self.frequency = nn.Sequential(
-            *band_conv(9, channels, 2), *band_conv(channels, channels, 2), *band_conv(channels, channels, 1)
+            *band_conv(9, channels, 2),
+            *band_conv(channels, channels, 2),
+            *band_conv(channels, channels, 1),
         )
         self.transformer = MultiScaleTransformer(channels)
         self.cross = CrossAttention(channels, scale="map")
@@ -89,7 +102,9 @@ def band_conv(inputs: int, outputs: int, stride: int) -> nn.Sequential:
 
 
 class MaskDecoder(nn.Module):
-    """Manipulation mask logits (N, 1, 4H, 4W) from the last fused map (N, C, H, W): 16,337 parameters at C = 32."""
+    """Manipulation mask logits (N, 1, 4H, 4W) from the last fused map (N, C, H, W): 16,337
+    parameters at C = 32.
+    """
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -112,10 +127,12 @@ def double(x: Tensor) -> Tensor:
 class M2TR(nn.Module):
     """M2TR on (B, T, 3, S, S); see the module docstring for its two variants.
 
-    side: S, px, a multiple of 32; fit: how the cache's crops come to it (auto: cropped up to 240, else resized).
-    band, filter: definition of the DCT bands, and whether their masks are learnt (dct). wiring, depth: how a stage is
-    connected and how many there are, 4 published (fft). mask: add the decoder. backbone: timm's EfficientNet, b4
-    published; b0 and test_efficientnet are for small machines.
+    side: S, px, a multiple of 32; fit: how the cache's crops come to it (auto: cropped up to 240,
+    else resized).
+    band, filter: definition of the DCT bands, and whether their masks are learnt (dct). wiring,
+    depth: how a stage is connected and how many there are, 4 published (fft). mask: add the
+    decoder. backbone: timm's EfficientNet, b4 published; b0 and test_efficientnet are for small
+    machines.
     """
 
     small: ClassVar[dict[str, object]] = {"backbone": "test_efficientnet", "side": 64, "depth": 1}
@@ -131,23 +148,33 @@ class M2TR(nn.Module):
         wiring: Literal["sequential", "parallel"] = "sequential",
         depth: int = 4,
         mask: bool = False,
-        backbone: Literal["tf_efficientnet_b4", "tf_efficientnet_b0", "test_efficientnet"] = "tf_efficientnet_b4",
+        backbone: Literal[
+            "tf_efficientnet_b4", "tf_efficientnet_b0", "test_efficientnet"
+        ] = "tf_efficientnet_b4",
     ) -> None:
         super().__init__()
         if depth < 1:
             raise ModelError(f"m2tr: depth {depth} leaves no stage; use 1 to 4")
         if side < 32 or side % 32:
-            raise ModelError(f"m2tr: side {side} is not a multiple of 32; use 224 (cropped from 240), 256 or 320")
+            raise ModelError(
+                f"m2tr: side {side} is not a multiple of 32; use 224 (cropped from 240), 256 or 320"
+            )
         self.variant, self.side = variant, side
         fit = ("crop" if side <= 240 else "resize") if fit == "auto" else fit
         wanted = band if variant == "dct" and filter == "fixed" else None
-        self.spec = ClipSpec("single", 1, size=side, fit=fit, norm="imagenet", bands=wanted, masks=mask)
-        self.backbone = timm.create_model(backbone, num_classes=0, drop_path_rate=0.2, bn_momentum=0.01)
+        self.spec = ClipSpec(
+            "single", 1, size=side, fit=fit, norm="imagenet", bands=wanted, masks=mask
+        )
+        self.backbone = timm.create_model(
+            backbone, num_classes=0, drop_path_rate=0.2, bn_momentum=0.01
+        )
         tag = "r160_in1k" if backbone == "test_efficientnet" else "ap_in1k"  # AdvProp, as released
         self.pretrained = (Backbone(f"{backbone}.{tag}", "backbone"),)
         channels = self.backbone.feature_info[1]["num_chs"]
         if variant == "fft":
-            self.stages = nn.Sequential(*(FilterStage(channels, side // 4, wiring) for _ in range(depth)))
+            self.stages = nn.Sequential(
+                *(FilterStage(channels, side // 4, wiring) for _ in range(depth))
+            )
         else:
             self.bands = (Bands if filter == "fixed" else LearnableBands)(side, band)
             self.fusion = BandFusion(channels)
@@ -160,9 +187,11 @@ class M2TR(nn.Module):
         self.to(memory_format=torch.channels_last)
 
     def outputs(self, clip: Tensor, bands: Tensor | None = None) -> dict[str, Tensor]:
-        """Logits (B, 2), feature (B, D), frame_feature (B, T, D) for VTF, mask logits (B, T, 1, S, S) if built in.
+        """Logits (B, 2), feature (B, D), frame_feature (B, T, D) for VTF, mask logits (B, T, 1, S,
+        S) if built in.
 
-        Without `bands` the dct variant makes them from the clip itself, whose own S is then the whole picture.
+        Without `bands` the dct variant makes them from the clip itself, whose own S is then the
+        whole picture.
         Raises ModelError for a side the network was not built for.
         """
         self.check(clip, bands)
@@ -206,9 +235,16 @@ class M2TR(nn.Module):
         side = clip.shape[-1]
         bound = self.variant == "fft" or bands is None or isinstance(self.bands, LearnableBands)
         if bound and side != self.side:
-            raise ModelError(f"m2tr: built for pictures of {self.side} px, got {side} px; build it with side={side}")
+            raise ModelError(
+                f"m2tr: built for pictures of {self.side} px, got {side} px; build it with "
+                f"side={side}"
+            )
         if side % 32:
-            raise ModelError(f"m2tr: side {side} is not a multiple of 32; use 224 (cropped from 240), 256 or 320")
+            raise ModelError(
+                f"m2tr: side {side} is not a multiple of 32; use 224 (cropped from 240), 256 or 320"
+            )
         if bands is not None and bands.shape != (*clip.shape[:2], 9, side, side):
             expected = (*clip.shape[:2], 9, side, side)
-            raise ModelError(f"m2tr: expected bands {expected} beside this clip, got {tuple(bands.shape)}")
+            raise ModelError(
+                f"m2tr: expected bands {expected} beside this clip, got {tuple(bands.shape)}"
+            )

@@ -1,4 +1,6 @@
-"""Options of a model as its constructor's signature declares them: defaults, types, checks, words to values."""
+"""Options of a model as its constructor's signature declares them: defaults, types, checks, words
+to values.
+"""
 
 from __future__ import annotations
 
@@ -13,14 +15,20 @@ WORDS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0":
 
 
 class ModelError(ValueError):
-    """An unknown model, option, recipe or loss, or a value it cannot have: one line, shown to the user as it is."""
+    """An unknown model, option, recipe or loss, or a value it cannot have: one line, shown to the
+    user as it is.
+    """
 
 
 def nearest(word: str, known: Iterable[str]) -> str:
-    """The end of an error about an unknown word: what was perhaps meant, else everything there is."""
+    """The end of an error about an unknown word: what was perhaps meant, else everything there
+    is.
+    """
     names = list(known)
     close = difflib.get_close_matches(word, names, n=1)
-    return f"; did you mean '{close[0]}'?" if close else f"; there are: {', '.join(names) or 'none'}"
+    return (
+        f"; did you mean '{close[0]}'?" if close else f"; there are: {', '.join(names) or 'none'}"
+    )
 
 
 def option_types(cls: type) -> dict[str, Any]:
@@ -31,7 +39,10 @@ def option_types(cls: type) -> dict[str, Any]:
 
 def option_defaults(cls: type) -> dict[str, Any]:
     """Option -> default, in the order of the constructor."""
-    return {name: value.default for name, value in list(inspect.signature(cls.__init__).parameters.items())[1:]}
+    return {
+        name: value.default
+        for name, value in list(inspect.signature(cls.__init__).parameters.items())[1:]
+    }
 
 
 def type_text(kind: Any) -> str:
@@ -44,11 +55,19 @@ def type_text(kind: Any) -> str:
         inner = [part for part in get_args(kind) if part is not Ellipsis]
         text = ", ".join(type_text(part) for part in inner)
         return f"[{text}, ...]" if Ellipsis in get_args(kind) else f"[{text}]"
-    return {int: "whole number", float: "number", bool: "yes|no", str: "text", NoneType: "none"}.get(kind, str(kind))
+    return {
+        int: "whole number",
+        float: "number",
+        bool: "yes|no",
+        str: "text",
+        NoneType: "none",
+    }.get(kind, str(kind))
 
 
 def fits(value: object, kind: Any) -> bool:
-    """Whether a value is of an option's type; True is no number, 1 is a number, a list is a tuple."""
+    """Whether a value is of an option's type; True is no number, 1 is a number, a list is a
+    tuple.
+    """
     if get_origin(kind) is Literal:
         return any(value == choice and type(value) is type(choice) for choice in get_args(kind))
     if get_origin(kind) in (Union, UnionType):
@@ -77,7 +96,9 @@ def check_options(cls: type, name: str, options: Mapping[str, Any]) -> dict[str,
 
 
 def from_text(text: str, kind: Any) -> Any:
-    """A word as a value of the type; a tuple is JSON, `[[10, 0.1]]`, or words with commas. Raises ValueError."""
+    """A word as a value of the type; a tuple is JSON, `[[10, 0.1]]`, or words with commas. Raises
+    ValueError.
+    """
     if get_origin(kind) is Literal:
         return {str(choice): choice for choice in get_args(kind)}.get(text, text)
     if get_origin(kind) in (Union, UnionType):
@@ -95,7 +116,9 @@ def from_text(text: str, kind: Any) -> Any:
 
 
 def parse_options(cls: type, name: str, texts: Iterable[str]) -> dict[str, Any]:
-    """`["width=16", "norm=unit"]` -> {"width": 16, "norm": "unit"}, typed and checked. Raises ModelError."""
+    """`["width=16", "norm=unit"]` -> {"width": 16, "norm": "unit"}, typed and checked. Raises
+    ModelError.
+    """
     types, options = option_types(cls), {}
     for text in texts:
         option, equals, value = text.partition("=")
@@ -104,5 +127,7 @@ def parse_options(cls: type, name: str, texts: Iterable[str]) -> dict[str, Any]:
         try:
             options[option] = from_text(value, types.get(option, str))
         except ValueError:
-            raise ModelError(f"{name}: {option}={value!r:.80} is not {type_text(types[option])}") from None
+            raise ModelError(
+                f"{name}: {option}={value!r:.80} is not {type_text(types[option])}"
+            ) from None
     return check_options(cls, name, options)

@@ -1,4 +1,6 @@
-"""What a model eats: the one place where a model says which frames, size, range, bands and masks it wants."""
+"""What a model eats: the one place where a model says which frames, size, range, bands and masks
+it wants.
+"""
 
 from __future__ import annotations
 
@@ -18,10 +20,12 @@ NORMS: dict[str, tuple[tuple[float, float, float], tuple[float, float, float]]] 
 class ClipSpec:
     """How one sample is taken from the cached clips (N clips of T consecutive frames) of a video.
 
-    mode: consecutive (one cached clip, its first `frames` frames), sparse (centre frames of `frames` clips spread
-    over the video), chained (`frames` / T whole clips in time order), single (one frame).
+    mode: consecutive (one cached clip, its first `frames` frames), sparse (centre frames of
+    `frames` clips spread over the video), chained (`frames` / T whole clips in time order), single
+    (one frame).
     size: side in px after `fit` (crop: native pixels, no interpolation; resize: bilinear).
-    bands: DCT band definition whose (B, T, 9, S, S) images the model wants beside the pixels, or None.
+    bands: DCT band definition whose (B, T, 9, S, S) images the model wants beside the pixels, or
+    None.
     masks: the training loss wants (B, T, 1, S, S) manipulation masks.
     """
 

@@ -1,19 +1,25 @@
-"""STIL: spatiotemporal inconsistency learning, a two-stream bottleneck network over sparsely sampled frames.
+"""STIL: spatiotemporal inconsistency learning, a two-stream bottleneck network over sparsely
+sampled frames.
 
-Paper: Gu, Chen, Yao, Ding, Li, Huang, Ma, ACM MM 2021, https://arxiv.org/abs/2109.01860, figures 2 to 4.
-Input: (B, T, 3, H, W) with ImageNet mean and std; published T = 8 sparse frames of 224 x 224, any T and any side
-whose last map still holds one SIM pooling window (97 px upward with `sim_pool=4`) runs. Output: logits per frame,
-averaged.
+Paper: Gu, Chen, Yao, Ding, Li, Huang, Ma, ACM MM 2021, https://arxiv.org/abs/2109.01860, figures 2
+to 4.
+Input: (B, T, 3, H, W) with ImageNet mean and std; published T = 8 sparse frames of 224 x 224, any T
+and any side whose last map still holds one SIM pooling window (97 px upward with `sim_pool=4`)
+runs. Output: logits per frame, averaged.
 Size: 22,688,418 parameters; 37,531,135,232 MACs for 8 frames of 224 x 224 (4.691 G per frame).
 
-Where figure and released code differ we follow the code (4 x 4 SIM pooling, two full 1x1 projections, ISM before the
-last SIM convolution, gate sigmoid - 0.5 with a residual). Ours:
-- T is read from the input, frames keep their order; upstream reshapes to 8 frames whatever it is given.
-- The H-T and W-T planes are not rearranged: a (3, 1) kernel on a (H, T) picture is a (3, 1) kernel on the (H, W)
-  map of every frame, and BatchNorm sees the same set of numbers. Same for the shift, a depthwise (3, 1) kernel on
-  (T, H*W).
-- The two 1x1 projections of a block are two halves of one convolution: same parameters, the input is read once.
-- Pretrained weights are those of ResNet-50-D: stem, both 1x1 convolutions and shortcuts fit by shape, the 3x3 ones
+Where figure and released code differ we follow the code (4 x 4 SIM pooling, two full 1x1
+projections, ISM before the last SIM convolution, gate sigmoid - 0.5 with a residual). Ours:
+- T is read from the input, frames keep their order; upstream reshapes to 8 frames whatever it is
+given.
+- The H-T and W-T planes are not rearranged: a (3, 1) kernel on a (H, T) picture is a (3, 1) kernel
+on the (H, W)
+  map of every frame, and BatchNorm sees the same set of numbers. Same for the shift, a depthwise
+  (3, 1) kernel on (T, H*W).
+- The two 1x1 projections of a block are two halves of one convolution: same parameters, the input
+is read once.
+- Pretrained weights are those of ResNet-50-D: stem, both 1x1 convolutions and shortcuts fit by
+shape, the 3x3 ones
   start fresh (the paper's SCNet-50-v1d, which has them, is not in timm).
 - `width` and `layers` make smaller machines than the published one.
 """
@@ -31,15 +37,20 @@ from unmask.models.spec import ClipSpec
 from unmask.models.weights import Backbone
 
 
-def conv_bn(inputs: int, outputs: int, kernel: int | tuple[int, int], stride: int = 1) -> nn.Sequential:
+def conv_bn(
+    inputs: int, outputs: int, kernel: int | tuple[int, int], stride: int = 1
+) -> nn.Sequential:
     """Convolution that keeps the size at stride 1, without bias, then BatchNorm."""
     sides = (kernel, kernel) if isinstance(kernel, int) else kernel
     padding = (sides[0] // 2, sides[1] // 2)
-    return nn.Sequential(nn.Conv2d(inputs, outputs, sides, stride, padding, bias=False), nn.BatchNorm2d(outputs))
+    return nn.Sequential(
+        nn.Conv2d(inputs, outputs, sides, stride, padding, bias=False), nn.BatchNorm2d(outputs)
+    )
 
 
 class SIM(nn.Module):
-    """Spatial inconsistency module: 3x3 features gated by a coarse view of the map (section 3.2, figure 3a).
+    """Spatial inconsistency module: 3x3 features gated by a coarse view of the map (section 3.2,
+    figure 3a).
 
     (N, w, H, W) -> its output and the gated features s that ISM reads, both (N, w, H, W).
     """
@@ -64,14 +75,18 @@ class SIM(nn.Module):
 
 
 class Plane(nn.Module):
-    """One branch of TIM: temporal differences seen along the rows (H-T plane) or the columns (W-T plane)."""
+    """One branch of TIM: temporal differences seen along the rows (H-T plane) or the columns (W-T
+    plane).
+    """
 
     def __init__(self, width: int, axis: Literal["rows", "columns"]) -> None:
         super().__init__()
         reduced = max(width // 16, 1)
         kernel, self.pool = ((3, 1), (2, 1)) if axis == "rows" else ((1, 3), (1, 2))
         padding = (kernel[0] // 2, kernel[1] // 2)
-        self.motion = nn.Conv2d(reduced, reduced, kernel, padding=padding, groups=reduced, bias=False)
+        self.motion = nn.Conv2d(
+            reduced, reduced, kernel, padding=padding, groups=reduced, bias=False
+        )
         self.coarse = conv_bn(reduced, reduced, kernel)
         self.fine = conv_bn(reduced, reduced, kernel)
         self.expand = conv_bn(reduced, width, 1)
@@ -80,7 +95,11 @@ class Plane(nn.Module):
         """d_t = motion(f_{t+1}) - f_t, zero at the last frame of each clip; (B*T, w/16, H, W)."""
         ahead = self.motion(f).unflatten(0, (-1, frames))[:, 1:]  # (B, T-1, w/16, H, W)
         d = ahead - f.unflatten(0, (-1, frames))[:, :-1]
-        return torch.cat([d, torch.zeros_like(d[:, :1])], 1).flatten(0, 1) if frames > 1 else torch.zeros_like(f)
+        return (
+            torch.cat([d, torch.zeros_like(d[:, :1])], 1).flatten(0, 1)
+            if frames > 1
+            else torch.zeros_like(f)
+        )
 
     def forward(self, f: Tensor, frames: int) -> Tensor:
         d = self.difference(f, frames)
@@ -89,7 +108,9 @@ class Plane(nn.Module):
 
 
 class TIM(nn.Module):
-    """Temporal inconsistency module: a + a * att, att in -0.5..0.5 from both planes (section 3.3, figure 3b)."""
+    """Temporal inconsistency module: a + a * att, att in -0.5..0.5 from both planes (section 3.3,
+    figure 3b).
+    """
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -104,19 +125,25 @@ class TIM(nn.Module):
 
 
 class ISM(nn.Module):
-    """Information supplement module: s weighted per channel for the temporal stream (section 3.4, figure 3c)."""
+    """Information supplement module: s weighted per channel for the temporal stream (section 3.4,
+    figure 3c).
+    """
 
     def __init__(self) -> None:
         super().__init__()
         self.conv = nn.Conv1d(1, 1, 3, padding=1, bias=False)
 
     def forward(self, s: Tensor) -> Tensor:
-        weight = self.conv(s.mean((2, 3)).unsqueeze(1)).sigmoid()  # (N, 1, w), neighbours are adjacent channels
+        weight = self.conv(
+            s.mean((2, 3)).unsqueeze(1)
+        ).sigmoid()  # (N, 1, w), neighbours are adjacent channels
         return s * weight.squeeze(1)[:, :, None, None]
 
 
 class Shift(nn.Module):
-    """Learnable shift over time, starting as 1/8 of the channels from t+1, 1/8 from t-1, the rest in place."""
+    """Learnable shift over time, starting as 1/8 of the channels from t+1, 1/8 from t-1, the rest
+    in place.
+    """
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -136,12 +163,18 @@ class Shift(nn.Module):
     def forward(self, x: Tensor, frames: int) -> Tensor:
         n, c, h, w = x.shape
         # In channels-last memory a clip is already (T, H*W, c): the view costs nothing.
-        clips = x.permute(0, 2, 3, 1).reshape(n // frames, frames, h * w, c).permute(0, 3, 1, 2)  # (B, c, T, H*W)
-        return self.conv(clips).permute(0, 2, 3, 1).reshape(n, h, w, c).permute(0, 3, 1, 2)  # (B*T, c, H, W)
+        clips = (
+            x.permute(0, 2, 3, 1).reshape(n // frames, frames, h * w, c).permute(0, 3, 1, 2)
+        )  # (B, c, T, H*W)
+        return (
+            self.conv(clips).permute(0, 2, 3, 1).reshape(n, h, w, c).permute(0, 3, 1, 2)
+        )  # (B*T, c, H, W)
 
 
 class Block(nn.Module):
-    """Two-stream bottleneck: a temporal, b spatial, joined by ISM and closed by a 1x1 convolution (figure 2)."""
+    """Two-stream bottleneck: a temporal, b spatial, joined by ISM and closed by a 1x1 convolution
+    (figure 2).
+    """
 
     def __init__(self, inputs: int, planes: int, stride: int, pool: int, first: bool) -> None:
         super().__init__()
@@ -154,13 +187,20 @@ class Block(nn.Module):
         self.conv = conv_bn(width, width, 3)
         self.leave = conv_bn(2 * width, outputs, 1)
         self.halve = nn.AvgPool2d(3, 2, 1) if stride == 2 else nn.Identity()
-        shrink = nn.AvgPool2d(2, 2, ceil_mode=True, count_include_pad=False) if stride == 2 else nn.Identity()
-        self.shortcut = nn.Sequential(shrink, *conv_bn(inputs, outputs, 1)) if first else nn.Identity()
+        shrink = (
+            nn.AvgPool2d(2, 2, ceil_mode=True, count_include_pad=False)
+            if stride == 2
+            else nn.Identity()
+        )
+        self.shortcut = (
+            nn.Sequential(shrink, *conv_bn(inputs, outputs, 1)) if first else nn.Identity()
+        )
 
     def forward(self, x: Tensor, frames: int) -> Tensor:
         a, b = F.relu(self.enter(x), inplace=True).chunk(2, 1)  # (B*T, w, H, W) each
         b, s = self.sim(b)
-        # Sums go in place where no gradient needs the old value: these maps are bound by memory, not by arithmetic.
+        # Sums go in place where no gradient needs the old value: these maps are bound by memory,
+        # not by arithmetic.
         a = self.shift(self.tim(a, frames).add_(self.ism(s)), frames)
         a = F.relu(self.conv(a), inplace=True)
         out = self.leave(self.halve(torch.cat([a, b], 1))).add_(self.shortcut(x))
@@ -168,14 +208,21 @@ class Block(nn.Module):
 
 
 class STIL(nn.Module):
-    """STIL on (B, T, 3, H, W): ResNet-50-D skeleton of two-stream blocks, 2 logits averaged over the frames.
+    """STIL on (B, T, 3, H, W): ResNet-50-D skeleton of two-stream blocks, 2 logits averaged over
+    the frames.
 
-    frames, size, fit: what `spec` asks of the cache; the network itself takes any T.   sim_pool: side of the pooling
-    window in SIM, 4 as released or 2 as written in the paper.   width: planes of the first stage (64 published).
+    frames, size, fit: what `spec` asks of the cache; the network itself takes any T.
+    sim_pool: side of the pooling window in SIM, 4 as released or 2 as written in the paper.
+    width: planes of the first stage (64 published).
     layers: blocks per stage (3-4-6-3 published).
     """
 
-    small: ClassVar[dict[str, object]] = {"width": 16, "layers": "1-1-1-1", "frames": 3, "size": 112}
+    small: ClassVar[dict[str, object]] = {
+        "width": 16,
+        "layers": "1-1-1-1",
+        "frames": 3,
+        "size": 112,
+    }
 
     def __init__(
         self,
@@ -202,7 +249,9 @@ class STIL(nn.Module):
                 inputs = planes * 4
             self.add_module(f"layer{stage + 1}", nn.ModuleList(blocks))
         self.head = nn.Linear(inputs, 2)
-        self.pretrained = (Backbone("resnet50d.gluon_in1k", "", resnet50d_name),) if width == 64 else ()
+        self.pretrained = (
+            (Backbone("resnet50d.gluon_in1k", "", resnet50d_name),) if width == 64 else ()
+        )
         initialise(self)
         self.to(memory_format=torch.channels_last)
 
@@ -235,7 +284,8 @@ class STIL(nn.Module):
         if least < self.sim_pool:
             needed = 32 * (self.sim_pool - 1) + 1
             raise ModelError(
-                f"stil: {shape[3]} x {shape[4]} px leave a last map of {least} px, smaller than SIM's "
+                f"stil: {shape[3]} x {shape[4]} px leave a last map of {least} px, smaller than "
+                "SIM's "
                 f"{self.sim_pool} x {self.sim_pool} pooling; use a side of at least {needed} px"
             )
 
@@ -264,13 +314,21 @@ def initialise(model: nn.Module) -> None:
 
 
 def resnet50d_name(name: str) -> str | None:
-    """timm's tensor name in a ResNet-50-D -> ours, None for the 3x3 convolutions, which have no counterpart."""
+    """timm's tensor name in a ResNet-50-D -> ours, None for the 3x3 convolutions, which have no
+    counterpart.
+    """
     parts = name.split(".")
     if parts[0] == "conv1":
         return ".".join(["stem", *parts[1:]])
     if parts[0] == "bn1":
         return f"stem.7.{parts[-1]}"
-    places = {"conv1": "enter.0", "bn1": "enter.1", "conv3": "leave.0", "bn3": "leave.1", "downsample": "shortcut"}
+    places = {
+        "conv1": "enter.0",
+        "bn1": "enter.1",
+        "conv3": "leave.0",
+        "bn3": "leave.1",
+        "downsample": "shortcut",
+    }
     if len(parts) > 3 and parts[2] in places:
         return ".".join([*parts[:2], places[parts[2]], *parts[3:]])
     return None

@@ -1,7 +1,9 @@
-"""Weights that somebody else trained, put into a model, with a report of what was loaded, missing and unexpected.
+"""Weights that somebody else trained, put into a model, with a report of what was loaded, missing
+and unexpected.
 
-Two roads: ImageNet backbones through timm (a download on first use, timm keeps it), and tensors by name from a local
-safetensors file. Resuming and evaluating our own runs is stricter and lives with the checkpoints.
+Two roads: ImageNet backbones through timm (a download on first use, timm keeps it), and tensors by
+name from a local safetensors file. Resuming and evaluating our own runs is stricter and lives with
+the checkpoints.
 """
 
 from __future__ import annotations
@@ -26,8 +28,10 @@ class WeightsError(ModelError):
 class Backbone:
     """A part of a model that timm has ImageNet weights for; a model lists its own as `pretrained`.
 
-    source: timm's name with its tag.   prefix: where the part is in the model, "" for the model itself.
-    rename: timm's tensor name -> ours below the prefix, None to leave it out; without it the names are the same.
+    source: timm's name with its tag.
+    prefix: where the part is in the model, "" for the model itself.
+    rename: timm's tensor name -> ours below the prefix, None to leave it out; without it the names
+        are the same.
     """
 
     source: str
@@ -37,9 +41,11 @@ class Backbone:
 
 @dataclass(frozen=True)
 class WeightReport:
-    """What became of the tensors. missing: of the model, kept as drawn. unexpected: of the file, used nowhere.
+    """What became of the tensors. missing: of the model, kept as drawn. unexpected: of the file,
+    used nowhere.
 
-    reshaped: in both, in different shapes, so not loaded: (name, shape in the file, shape in the model).
+    reshaped: in both, in different shapes, so not loaded: (name, shape in the file, shape in the
+    model).
     """
 
     source: str
@@ -52,16 +58,23 @@ class WeightReport:
         """One line for a person: the counts, and the first names of what did not fit."""
         shapes = [f"{name} {theirs} for {ours}" for name, theirs, ours in self.reshaped]
         parts = [f"{self.source}: {len(self.loaded)} tensors loaded"]
-        for word, group in (("missing", self.missing), ("unexpected", self.unexpected), ("of another shape", shapes)):
+        for word, group in (
+            ("missing", self.missing),
+            ("unexpected", self.unexpected),
+            ("of another shape", shapes),
+        ):
             shown = ", ".join(group[:names]) + (", ..." if len(group) > names else "")
             parts.append(f"{len(group)} {word}" + (f" ({shown})" if group else ""))
         return ", ".join(parts)
 
 
-def load_tensors(model: nn.Module, tensors: Mapping[str, Tensor], source: str, prefix: str = "") -> WeightReport:
+def load_tensors(
+    model: nn.Module, tensors: Mapping[str, Tensor], source: str, prefix: str = ""
+) -> WeightReport:
     """Copy the tensors whose name and shape are in the model; report the rest.
 
-    prefix: only the part of the model below this name is expected to be in `tensors`, whose names start with it.
+    prefix: only the part of the model below this name is expected to be in `tensors`, whose names
+    start with it.
     Raises WeightsError when not one tensor fits: another model's file.
     """
     start = f"{prefix}." if prefix else ""
@@ -71,14 +84,18 @@ def load_tensors(model: nn.Module, tensors: Mapping[str, Tensor], source: str, p
         for name, value in model.state_dict().items()
         if name.startswith(start) and not name.endswith("num_batches_tracked")
     }
-    theirs = {name: value for name, value in tensors.items() if not name.endswith("num_batches_tracked")}
+    theirs = {
+        name: value for name, value in tensors.items() if not name.endswith("num_batches_tracked")
+    }
     both = [name for name in mine if name in theirs]
     fitting = {name: theirs[name] for name in both if theirs[name].shape == mine[name].shape}
     if not fitting:
         example = next(iter(theirs), "nothing")
         raise WeightsError(
-            f"{source}: none of its {len(theirs)} tensors fits this model (it has '{example}', the model has "
-            f"'{next(iter(mine), 'nothing')}'); is it another model's file, or are the options others?"
+            f"{source}: none of its {len(theirs)} tensors fits this model (it has '{example}', "
+            "the model has "
+            f"'{next(iter(mine), 'nothing')}'); is it another model's file, or are the options "
+            "others?"
         )
     with torch.no_grad():
         for name, value in fitting.items():
@@ -89,13 +106,16 @@ def load_tensors(model: nn.Module, tensors: Mapping[str, Tensor], source: str, p
         missing=tuple(name for name in mine if name not in theirs),
         unexpected=tuple(name for name in theirs if name not in mine),
         reshaped=tuple(
-            (name, tuple(theirs[name].shape), tuple(mine[name].shape)) for name in both if name not in fitting
+            (name, tuple(theirs[name].shape), tuple(mine[name].shape))
+            for name in both
+            if name not in fitting
         ),
     )
 
 
 def load_init(model: nn.Module, path: Path) -> WeightReport:
-    """Start from a local safetensors file (`--init`): what fits by name and shape is taken, the rest is reported.
+    """Start from a local safetensors file (`--init`): what fits by name and shape is taken, the
+    rest is reported.
 
     Raises WeightsError when the file cannot be read or nothing in it fits.
     """
@@ -111,12 +131,14 @@ def load_init(model: nn.Module, path: Path) -> WeightReport:
 def load_pretrained(model: nn.Module) -> list[WeightReport]:
     """Put timm's ImageNet weights into the parts of a model that have them (`--pretrained`).
 
-    Raises WeightsError for a model without such a part, and when the weights are neither here nor downloadable.
+    Raises WeightsError for a model without such a part, and when the weights are neither here nor
+    downloadable.
     """
     parts = getattr(model, "pretrained", ())
     if not parts:
         raise WeightsError(
-            f"{type(model).__name__} has no part that ImageNet weights exist for; leave out --pretrained, "
+            f"{type(model).__name__} has no part that ImageNet weights exist for; leave out "
+            "--pretrained, "
             "or start from a file with --init"
         )
     return [load_backbone(model, part) for part in parts]
@@ -134,7 +156,8 @@ def load_backbone(model: nn.Module, part: Backbone) -> WeightReport:
 
 
 def fetch(source: str) -> dict[str, Tensor]:
-    """ImageNet weights of timm's network `source` by name, without its classifier, from timm's store or the network.
+    """ImageNet weights of timm's network `source` by name, without its classifier, from timm's
+    store or the network.
 
     Raises WeightsError with one clear sentence when they cannot be had.
     """
@@ -142,9 +165,12 @@ def fetch(source: str) -> dict[str, Tensor]:
 
     try:
         return timm.create_model(source, pretrained=True, num_classes=0).state_dict()
-    # what a failed download raises depends on the library below timm (urllib, requests, httpx) and its version
+    # what a failed download raises depends on the library below timm (urllib, requests, httpx) and
+    # its version
     except Exception as error:
         raise WeightsError(
-            f"--pretrained needs the ImageNet weights '{source}', which are not on this machine and could not "
-            f"be downloaded ({type(error).__name__}); connect once, train without it, or name a file with --init"
+            f"--pretrained needs the ImageNet weights '{source}', which are not on this machine "
+            "and could not "
+            f"be downloaded ({type(error).__name__}); connect once, train without it, or name a "
+            "file with --init"
         ) from error

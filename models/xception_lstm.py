@@ -1,19 +1,24 @@
-"""Xception-LSTM: spatial and temporal attention on the raw frames, a shared Xception, a ConvLSTM, three dense layers.
+"""Xception-LSTM: spatial and temporal attention on the raw frames, a shared Xception, a ConvLSTM,
+three dense layers.
 
-Paper: Chen, Li, Ding, "Detecting deepfake videos based on spatiotemporal attention and convolutional LSTM",
-Information Sciences 601 (2022) 58-70.
-Input: (B, T, 3, H, W), pixels / 127.5 - 1; published T = 30 frames of 224 x 224. Any T and any side whose last map is
-at least 3 px (65 px upward, 71 px with Xception) run.
-Size: 135,632,756 parameters (attention 74, Xception 20,806,952, ConvLSTM 113,250,304, dense 1,575,426);
-221.46 GMACs for 30 frames.
+Paper: Chen, Li, Ding, "Detecting deepfake videos based on spatiotemporal attention and
+convolutional LSTM", Information Sciences 601 (2022) 58-70.
+Input: (B, T, 3, H, W), pixels / 127.5 - 1; published T = 30 frames of 224 x 224. Any T and any side
+whose last map is at least 3 px (65 px upward, 71 px with Xception) run.
+Size: 135,632,756 parameters (attention 74, Xception 20,806,952, ConvLSTM 113,250,304, dense
+1,575,426); 221.46 GMACs for 30 frames.
 
 Decisions where paper and release differ, and ours:
-- The temporal key is transposed (paper); `key_reshape=True` reshapes (T, 3) to (3, T) as the release does, which
+- The temporal key is transposed (paper); `key_reshape=True` reshapes (T, 3) to (3, T) as the
+release does, which
   mixes frames and channels.
-- Pixels are scaled to -1..1, what ImageNet's Xception expects; `norm="raw255"` feeds 0..255 as the release does.
-- `pad="tf"` is Keras' Xception (asymmetric pools, BatchNorm eps 1e-3 and momentum 0.01), `torch` is timm's, whose
+- Pixels are scaled to -1..1, what ImageNet's Xception expects; `norm="raw255"` feeds 0..255 as the
+release does.
+- `pad="tf"` is Keras' Xception (asymmetric pools, BatchNorm eps 1e-3 and momentum 0.01), `torch` is
+timm's, whose
   weights it fits; for EfficientNet-B0 they are timm's tf_efficientnet_b0 and efficientnet_b0.
-- `rnn="lstm"` is a ConvLSTM of kernel 1 on a 1 x 1 map with logistic gates: an LSTM with one bias, as in Keras.
+- `rnn="lstm"` is a ConvLSTM of kernel 1 on a 1 x 1 map with logistic gates: an LSTM with one bias,
+as in Keras.
 - `filters` scales the ConvLSTM and the dense layers (1024 published) for small machines.
 """
 
@@ -41,7 +46,8 @@ DROPOUT = 0.5
 
 
 class SpatialAttention(nn.Module):
-    """One 3-vector w per frame from a soft mask over its pixels: (N, 3, H, W) -> (N, 3); 34 parameters.
+    """One 3-vector w per frame from a soft mask over its pixels: (N, 3, H, W) -> (N, 3); 34
+    parameters.
 
     m = sigmoid(conv(x)); s = sum over pixels of m * x; w = linear(relu(layernorm(linear(s)))).
     """
@@ -63,7 +69,8 @@ class SpatialAttention(nn.Module):
 class TemporalAttention(nn.Module):
     """w' = w + z: every frame's vector looks at all frames: (B, T, 3) -> (B, T, 3); 40 parameters.
 
-    A = softmax(q k'), not scaled, (T, T); z = linear(A v), one number per frame, added to the three channels.
+    A = softmax(q k'), not scaled, (T, T); z = linear(A v), one number per frame, added to the three
+    channels.
     """
 
     def __init__(self, key_reshape: bool) -> None:
@@ -80,7 +87,9 @@ class TemporalAttention(nn.Module):
 
 
 class FrameAttention(nn.Module):
-    """x' = (x + w) * w' + x on the frames themselves, or x + w with `full=False`: (B, T, 3, H, W) -> the same."""
+    """x' = (x + w) * w' + x on the frames themselves, or x + w with `full=False`: (B, T, 3, H, W)
+    -> the same.
+    """
 
     def __init__(self, full: bool, key_reshape: bool) -> None:
         super().__init__()
@@ -96,7 +105,9 @@ class FrameAttention(nn.Module):
 
 
 class SamePool(nn.Module):
-    """Keras' 'same' max pool 3x3 with stride 2: on even sides the only border lies at the bottom and right."""
+    """Keras' 'same' max pool 3x3 with stride 2: on even sides the only border lies at the bottom
+    and right.
+    """
 
     def forward(self, x: Tensor) -> Tensor:
         (top, bottom), (left, right) = (same_padding(n, 3, 2) for n in x.shape[-2:])
@@ -104,7 +115,9 @@ class SamePool(nn.Module):
 
 
 class Head(nn.Module):
-    """Dense `filters` and filters/2 with ReLU and dropout, dense 2: (B, F) -> feature (B, F/2), logits (B, 2)."""
+    """Dense `filters` and filters/2 with ReLU and dropout, dense 2: (B, F) -> feature (B, F/2),
+    logits (B, 2).
+    """
 
     def __init__(self, filters: int) -> None:
         super().__init__()
@@ -122,15 +135,27 @@ class Head(nn.Module):
 
 
 class XceptionLSTM(nn.Module):
-    """Attention -> shared backbone -> ConvLSTM, last step -> mean -> dense: (B, T, 3, H, W) -> logits (B, 2).
+    """Attention -> shared backbone -> ConvLSTM, last step -> mean -> dense: (B, T, 3, H, W) ->
+    logits (B, 2).
 
-    attention: full (spatial and temporal), spatial or none.   backbone, pad: see the module.   rnn: convlstm or lstm.
-    frames: 30 takes 6 cached clips in time order, 5 or fewer one clip; the network itself takes any T.   size, fit:
-    what `spec` asks of the cache.   norm: half is pixels / 127.5 - 1.   filters: of the ConvLSTM (1024 published).
-    bn_momentum: of the backbone's BatchNorms; 0 keeps the backbone's own (0.01 in `tf` Xception, as Keras).
+    attention: full (spatial and temporal), spatial or none.
+    backbone, pad: see the module.
+    rnn: convlstm or lstm.
+    frames: 30 takes 6 cached clips in time order, 5 or fewer one clip; the network itself takes any
+        T.
+    size, fit: what `spec` asks of the cache.
+    norm: half is pixels / 127.5 - 1.
+    filters: of the ConvLSTM (1024 published).
+    bn_momentum: of the backbone's BatchNorms; 0 keeps the backbone's own (0.01 in `tf` Xception, as
+        Keras).
     """
 
-    small: ClassVar[dict[str, object]] = {"backbone": "efficientnet_b0", "filters": 32, "frames": 3, "size": 96}
+    small: ClassVar[dict[str, object]] = {
+        "backbone": "efficientnet_b0",
+        "filters": 32,
+        "frames": 3,
+        "size": 96,
+    }
     pretrained_options: ClassVar[dict[str, object]] = {"pad": "torch"}
 
     def __init__(
@@ -153,37 +178,57 @@ class XceptionLSTM(nn.Module):
         self.spec = ClipSpec(mode=mode, frames=frames, size=size, fit=fit, norm=norm)
         name, tag, channels = BACKBONES[backbone, pad]
         self.pretrained = (Backbone(source=f"{name}.{tag}", prefix="backbone"),)
-        self.attention = None if attention == "none" else FrameAttention(attention == "full", key_reshape)
+        self.attention = (
+            None if attention == "none" else FrameAttention(attention == "full", key_reshape)
+        )
         self.backbone = build_backbone(name, pad, bn_momentum)
         if rnn == "convlstm":
             self.rnn = ConvLSTM(
-                channels, filters, 3, padding="valid", dropout=DROPOUT, init="glorot_uniform", last=True
+                channels,
+                filters,
+                3,
+                padding="valid",
+                dropout=DROPOUT,
+                init="glorot_uniform",
+                last=True,
             )
         else:
             self.rnn = ConvLSTM(
-                channels, filters, 1, gate_act="sigmoid", dropout=DROPOUT, init="glorot_uniform", last=True
+                channels,
+                filters,
+                1,
+                gate_act="sigmoid",
+                dropout=DROPOUT,
+                init="glorot_uniform",
+                last=True,
             )
         self.pool_first = rnn == "lstm"
         self.head = Head(filters)
         self.to(memory_format=torch.channels_last)
 
     def outputs(self, clip: Tensor, bands: Tensor | None = None) -> dict[str, Tensor]:
-        """Logits (B, 2) and the last dense layer's feature (B, filters / 2) of clips (B, T, 3, H, W).
+        """Logits (B, 2) and the last dense layer's feature (B, filters / 2) of clips (B, T, 3, H,
+        W).
 
         Raises ValueError where the last map would be smaller than the ConvLSTM's kernel.
         """
         if clip.ndim != 5 or clip.shape[2] != 3:
-            raise ValueError(f"xception_lstm: expected a clip (B, T, 3, H, W), got {tuple(clip.shape)}")
+            raise ValueError(
+                f"xception_lstm: expected a clip (B, T, 3, H, W), got {tuple(clip.shape)}"
+            )
         frames = clip.shape[1]
         if self.attention is not None:
             clip = self.attention(clip)
-        x = clip.transpose(0, 1).flatten(0, 1).contiguous(memory_format=torch.channels_last)  # (T*B, 3, H, W)
+        x = (
+            clip.transpose(0, 1).flatten(0, 1).contiguous(memory_format=torch.channels_last)
+        )  # (T*B, 3, H, W)
         x = self.backbone.forward_features(x)  # (T*B, C, H/32, W/32)
         if self.pool_first:
             x = x.mean((2, 3), keepdim=True)
         elif min(x.shape[2:]) < 3:
             raise ValueError(
-                f"xception_lstm: {tuple(clip.shape[3:])} px leave a last map of {tuple(x.shape[2:])}, less than the "
+                f"xception_lstm: {tuple(clip.shape[3:])} px leave a last map of "
+                f"{tuple(x.shape[2:])}, less than the "
                 "3 x 3 kernel of the ConvLSTM; use a side of at least 71 px, or rnn=lstm"
             )
         x = self.rnn(x, frames).mean((2, 3))  # (B, filters)
@@ -195,7 +240,9 @@ class XceptionLSTM(nn.Module):
 
 
 def build_backbone(name: str, pad: str, momentum: float) -> nn.Module:
-    """timm's network without classifier, its pools and BatchNorms as in Keras for Xception with `pad` tf."""
+    """timm's network without classifier, its pools and BatchNorms as in Keras for Xception with
+    `pad` tf.
+    """
     # timm reads the settings of some hundred networks: only who builds one pays
     import timm
 

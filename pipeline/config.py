@@ -1,4 +1,6 @@
-"""Every setting of extraction with its default, once; the cache key is the digest of what changes the pixels."""
+"""Every setting of extraction with its default, once; the cache key is the digest of what changes
+the pixels.
+"""
 
 from __future__ import annotations
 
@@ -9,25 +11,33 @@ from functools import cache
 from importlib.metadata import version
 from typing import Literal
 
-# Raise when what is found, cut or written changes; old caches then get another key, never a wrong reading.
+# Raise when what is found, cut or written changes; old caches then get another key, never a wrong
+# reading.
 CACHE_FORMAT = 3
 
-# Libraries that decide pixels or boxes; major.minor, because a patch release that changes them is a bug of theirs.
+# Libraries that decide pixels or boxes; major.minor, because a patch release that changes them is a
+# bug of theirs.
 PIXEL_LIBRARIES = ("av", "opencv-python-headless", "torch", "facenet-pytorch", "scipy")
 
 
 @cache
 def _pixel_libraries() -> tuple[tuple[str, str], ...]:
-    """(name, major.minor) of each; looking them up takes milliseconds, and every video's record names them."""
+    """(name, major.minor) of each; looking them up takes milliseconds, and every video's record
+    names them.
+    """
     return tuple((name, ".".join(version(name).split(".")[:2])) for name in PIXEL_LIBRARIES)
 
 
 @dataclass(frozen=True)
 class Limits:
-    """What one video may cost before it is refused; none of these changes a pixel of an accepted video.
+    """What one video may cost before it is refused; none of these changes a pixel of an accepted
+    video.
 
-    max_pixels: of one frame.   max_side, min_side: px.   max_frames: about 30 h at 30 fps.
-    max_bad_packets: share of damaged packets a recovered video may have.   seconds: watchdog per video.
+    max_pixels: of one frame.
+    max_side, min_side: px.
+    max_frames: about 30 h at 30 fps.
+    max_bad_packets: share of damaged packets a recovered video may have.
+    seconds: watchdog per video.
     memory_mib: address-space limit of one CPU worker, 0 for none.
     """
 
@@ -44,10 +54,14 @@ class Limits:
 class CropConfig:
     """Which frames, which face and how it is cut and stored: all of it is in the cache key.
 
-    clips x frames: clips of consecutive frames spread over the video.   size: crop side, px.
-    margin: crop side over face box side.   detect_size: long side the detector sees, px, 0 for full size.
-    min_face: smallest face, px of the picture the detector sees.   candidates: most boxes kept after the first net.
-    faces: main (one person) or all (one folder per person).   codec: zstd or compact.
+    clips x frames: clips of consecutive frames spread over the video.
+    size: crop side, px.
+    margin: crop side over face box side.
+    detect_size: long side the detector sees, px, 0 for full size.
+    min_face: smallest face, px of the picture the detector sees.
+    candidates: most boxes kept after the first net.
+    faces: main (one person) or all (one folder per person).
+    codec: zstd or compact.
     """
 
     clips: int = 16
@@ -93,17 +107,25 @@ class ExtractConfig:
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """One training run; what the papers decide (optimizer, batch, epochs, loss, augmentation) stands in the recipe.
+    """One training run; what the papers decide (optimizer, batch, epochs, loss, augmentation)
+    stands in the recipe.
 
-    manifest, val: manifests, or exported .h5 files; val "" trains without validation.   cache: root of the folders.
-    options: of the model.   recipe: named preset of the model, "" for its first; overrides: of its fields.
-    steps: stop after so many steps, 0 for the recipe's epochs.   all_clips: every clip in an epoch, not one of each
-    video.   accumulate: parts a batch is computed in.   ema: decay of averaged weights, 0 for none.   sync_norm:
-    batch statistics over all GPUs.   precision: auto is float32 on a CPU, bf16 on a GPU that has it.   devices:
-    processes.
-    val_clips: samples scored per video between epochs, 0 for all.   patience: epochs without a better validation
-    before stopping, 0 for never.   checkpoint_steps: also inside an epoch, 0 for its end only.
-    nan_limit: steps in a row without a finite loss before giving up.   pretrained: ImageNet weights; init: a file.
+    manifest, val: manifests, or exported .h5 files; val "" trains without validation.
+    cache: root of the folders.
+    options: of the model.
+    recipe: named preset of the model, "" for its first; overrides: of its fields.
+    steps: stop after so many steps, 0 for the recipe's epochs.
+    all_clips: every clip in an epoch, not one of each video.
+    accumulate: parts a batch is computed in.
+    ema: decay of averaged weights, 0 for none.
+    sync_norm: batch statistics over all GPUs.
+    precision: auto is float32 on a CPU, bf16 on a GPU that has it.
+    devices: processes.
+    val_clips: samples scored per video between epochs, 0 for all.
+    patience: epochs without a better validation before stopping, 0 for never.
+    checkpoint_steps: also inside an epoch, 0 for its end only.
+    nan_limit: steps in a row without a finite loss before giving up.
+    pretrained: ImageNet weights; init: a file.
     """
 
     manifest: str = ""
@@ -142,12 +164,14 @@ class EvaluateConfig:
 
     manifests: text manifests or exported .h5 files.   run: a run folder.   which: best or last checkpoint.
     rule: how clips become a video's score (mean, max, median, mean-logit); tracks: how persons do.
-    threshold: of decisions; threshold_from: validation scores, evaluation folder or manifest that chooses it, and the
-    temperature, by threshold_rule; error: share of wrong verdicts per class that the unsure zone keeps outside.
+    threshold: of decisions; threshold_from: validation scores, evaluation folder or manifest that
+    chooses it, and the temperature, by threshold_rule; error: share of wrong verdicts per class
+    that the unsure zone keeps outside.
     clips: samples per video, 0 for all.   robust_videos (per class) and robust_clips (per video): of robustness.
     explain: most wrong videos per class that are shown.   pictures: draw curves and the map of features.
-    other_pixels, allow_leakage, allow_missing: do what is otherwise refused, and say so in the report.
-    """
+    other_pixels, allow_leakage, allow_missing: do what is otherwise refused, and say so in the
+    report.
+    """  # noqa: E501
 
     manifests: tuple[str, ...] = ()
     run: str = ""
@@ -182,11 +206,14 @@ class EvaluateConfig:
 class PredictConfig:
     """One call of predict.
 
-    models: run folders or exported files, several make an ensemble.   which: best or last checkpoint of a run.
-    cache: where the training crops lie, asked for their settings when run.json does not know them; "" as in training.
+    models: run folders or exported files, several make an ensemble.
+    which: best or last checkpoint of a run.
+    cache: where the training crops lie, asked for their settings when run.json does not know them;
+        "" as in training.
     rule: how the samples of a person become its score; the video's is the highest of its persons.
-    faces: every person (all), the main one, or as in training, which alone gives the very pixels and scores of
-    evaluate.   every: seconds between clips of a dense timeline, 0 for the clips of training.
+    faces: every person (all), the main one, or as in training, which alone gives the very pixels
+        and scores of evaluate.
+    every: seconds between clips of a dense timeline, 0 for the clips of training.
     segment: clips decoded before they are scored in a dense timeline.
     trust: open .pt2 files, which can run code when they are loaded.
     """

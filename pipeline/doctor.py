@@ -1,4 +1,6 @@
-"""The usual traps of this road on this machine, each with its remedy; every check is a real trial, not a guess."""
+"""The usual traps of this road on this machine, each with its remedy; every check is a real trial,
+not a guess.
+"""
 
 from __future__ import annotations
 
@@ -30,7 +32,9 @@ class Finding:
 
 
 def examine(cache: Path) -> Iterator[Finding]:
-    """All findings, in the order a newcomer would meet the traps; a check that breaks is itself a finding."""
+    """All findings, in the order a newcomer would meet the traps; a check that breaks is itself a
+    finding.
+    """
     for check in (
         python,
         packages,
@@ -51,7 +55,9 @@ def examine(cache: Path) -> Iterator[Finding]:
 
 def python() -> Finding:
     """The interpreter; 3.11 is the oldest that the current zarr runs on."""
-    return Finding("python", "ok", f"{platform.python_version()} on {platform.system()} {platform.machine()}")
+    return Finding(
+        "python", "ok", f"{platform.python_version()} on {platform.system()} {platform.machine()}"
+    )
 
 
 def packages() -> Finding:
@@ -71,11 +77,15 @@ def packages() -> Finding:
 
 
 def detector_pins() -> Finding:
-    """facenet-pytorch 2.6 pins torch < 2.3 and numpy < 2; 2.5.3 has the same weights and no pins."""
+    """facenet-pytorch 2.6 pins torch < 2.3 and numpy < 2; 2.5.3 has the same weights and no
+    pins.
+    """
     found = _version("facenet-pytorch")
     if found == "2.5.3":
         return Finding("detector pins", "ok", "facenet-pytorch 2.5.3, no upper pins")
-    return Finding("detector pins", "fail", f"facenet-pytorch {found}", "pip install facenet-pytorch==2.5.3")
+    return Finding(
+        "detector pins", "fail", f"facenet-pytorch {found}", "pip install facenet-pytorch==2.5.3"
+    )
 
 
 def torch_pair() -> Finding:
@@ -89,7 +99,12 @@ def torch_pair() -> Finding:
         assert kept.tolist() == [0]
     except (ImportError, RuntimeError, AssertionError) as error:
         seen = f"torch {_version('torch')}, torchvision {_version('torchvision')}: {error}"
-        return Finding("torch pair", "fail", seen, "pip install --force-reinstall torch torchvision (one command)")
+        return Finding(
+            "torch pair",
+            "fail",
+            seen,
+            "pip install --force-reinstall torch torchvision (one command)",
+        )
     return Finding("torch pair", "ok", "torchvision's operators run with this torch")
 
 
@@ -100,7 +115,10 @@ def decoders() -> Finding:
     lacking = [name for name in DECODERS if name not in av.codecs_available]
     if lacking:
         return Finding(
-            "decoders", "warn", f"no {', '.join(lacking)}", "pip install --force-reinstall --only-binary av av"
+            "decoders",
+            "warn",
+            f"no {', '.join(lacking)}",
+            "pip install --force-reinstall --only-binary av av",
         )
     return Finding("decoders", "ok", ", ".join(DECODERS))
 
@@ -112,7 +130,9 @@ def encoder() -> Finding:
     try:
         av.codec.Codec("libx264", "w")
     except av.error.FFmpegError:
-        return Finding("encoder", "warn", "no libx264", "pip install --force-reinstall --only-binary av av")
+        return Finding(
+            "encoder", "warn", "no libx264", "pip install --force-reinstall --only-binary av av"
+        )
     return Finding("encoder", "ok", "libx264")
 
 
@@ -121,8 +141,12 @@ def device() -> Finding:
     import torch
 
     if not torch.cuda.is_available():
-        why = "a CPU build of torch" if torch.version.cuda is None else "no driver or no card answers"
-        return Finding("device", "warn", f"cpu only ({why})", "training wants a GPU; extraction does not")
+        why = (
+            "a CPU build of torch" if torch.version.cuda is None else "no driver or no card answers"
+        )
+        return Finding(
+            "device", "warn", f"cpu only ({why})", "training wants a GPU; extraction does not"
+        )
     card = torch.cuda.get_device_properties(0)
     torch.ones(8, device="cuda").sum().item()
     return Finding("device", "ok", f"{card.name}, {card.total_memory >> 30} GiB")
@@ -139,7 +163,9 @@ def safe_loading() -> Finding:
 def cores() -> Finding:
     """Cores this process may use; a container often has fewer than the machine."""
     allowed, present = len(os.sched_getaffinity(0)), os.cpu_count() or 1
-    return Finding("cores", "ok", f"{allowed} of {present} usable; --jobs -1 takes what the container allows")
+    return Finding(
+        "cores", "ok", f"{allowed} of {present} usable; --jobs -1 takes what the container allows"
+    )
 
 
 def temporary() -> Finding:
@@ -150,7 +176,10 @@ def temporary() -> Finding:
             if free < SMALL_TEMPORARY:
                 seen = f"{folder} has {free >> 20} MiB free"
                 return Finding(
-                    "temporary", "fail", seen, "empty it, or point TMPDIR (and JOBLIB_TEMP_FOLDER) elsewhere"
+                    "temporary",
+                    "fail",
+                    seen,
+                    "empty it, or point TMPDIR (and JOBLIB_TEMP_FOLDER) elsewhere",
                 )
     return Finding("temporary", "ok", "room for the workers")
 
@@ -161,7 +190,10 @@ def disk(cache: Path) -> Finding:
     free = shutil.disk_usage(place).free
     state: State = "ok" if free > SMALL_DISK else "warn"
     return Finding(
-        "disk", state, f"{free / 2**30:,.1f} GiB free for {cache}", "" if state == "ok" else "choose --cache"
+        "disk",
+        state,
+        f"{free / 2**30:,.1f} GiB free for {cache}",
+        "" if state == "ok" else "choose --cache",
     )
 
 
@@ -172,18 +204,27 @@ def locks(cache: Path) -> Finding:
 
     place = next(p for p in (cache.absolute(), *cache.absolute().parents) if p.exists())
     if not os.access(place, os.W_OK):
-        return Finding("locks", "warn", f"{place} is read-only", "extract needs a writable --cache; train does not")
+        return Finding(
+            "locks",
+            "warn",
+            f"{place} is read-only",
+            "extract needs a writable --cache; train does not",
+        )
     with tempfile.TemporaryDirectory(dir=place) as folder:
         try:
             with lock_cache(Path(folder)):
                 pass
         except CacheError as error:
-            return Finding("locks", "warn", str(error), "use --no-lock and start one extract at a time")
+            return Finding(
+                "locks", "warn", str(error), "use --no-lock and start one extract at a time"
+            )
     return Finding("locks", "ok", f"files can be locked under {place}")
 
 
 def cache_health(cache: Path) -> Finding:
-    """How many videos each cache folder holds, and what dead runs left there; `verify` reads every byte."""
+    """How many videos each cache folder holds, and what dead runs left there; `verify` reads every
+    byte.
+    """
     from unmask.pipeline.cache.check import cache_folders, video_folders
     from unmask.pipeline.cache.video import is_committed
     from unmask.pipeline.errors import CacheError
@@ -196,18 +237,26 @@ def cache_health(cache: Path) -> Finding:
     stale = [p for parent in parents for p in parent.glob(".tmp-*")]
     count = sum(len(video_folders(parent)) for parent in parents)
     seen = (
-        f"{count:,} videos in {len(parents)} folders, {len(torn)} damaged, {len(stale)} temporaries of stopped runs"
+        f"{count:,} videos in {len(parents)} folders, {len(torn)} damaged, {len(stale)} "
+        "temporaries of stopped runs"
     )
     if torn:
         return Finding("cache", "fail", seen, f"unmask verify --cache {cache} --repair")
-    return Finding("cache", "warn" if stale else "ok", seen, "the next extract removes them" if stale else "")
+    return Finding(
+        "cache", "warn" if stale else "ok", seen, "the next extract removes them" if stale else ""
+    )
 
 
 def _guarded(name: str, check: Callable[[], Finding]) -> Finding:
     try:
         return check()
     except (ImportError, OSError, RuntimeError) as error:
-        return Finding(name, "fail", f"{type(error).__name__}: {error}", "reinstall unmask into a fresh environment")
+        return Finding(
+            name,
+            "fail",
+            f"{type(error).__name__}: {error}",
+            "reinstall unmask into a fresh environment",
+        )
 
 
 def _version(name: str) -> str:

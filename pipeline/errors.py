@@ -1,4 +1,6 @@
-"""Every error a user can cause or meet; the command line turns each into one line and an exit code."""
+"""Every error a user can cause or meet; the command line turns each into one line and an exit
+code.
+"""
 
 from __future__ import annotations
 
@@ -18,11 +20,15 @@ class PipelineError(Exception):
 
 
 class UsageError(PipelineError):
-    """The command was asked for something it cannot do: a missing folder, an unknown name, an empty dataset."""
+    """The command was asked for something it cannot do: a missing folder, an unknown name, an
+    empty dataset.
+    """
 
 
 class VideoError(PipelineError):
-    """One video cannot be used; `reason` is a value of records.REASONS and becomes the video's Outcome."""
+    """One video cannot be used; `reason` is a value of records.REASONS and becomes the video's
+    Outcome.
+    """
 
     exit_code = EXIT_SOME_FAILED
 
@@ -43,17 +49,23 @@ class CacheError(PipelineError):
 
 
 class DiskError(CacheError):
-    """The file system refuses a write (no space, quota, read-only); nothing half-written shows, and one can go on."""
+    """The file system refuses a write (no space, quota, read-only); nothing half-written shows,
+    and one can go on.
+    """
 
 
 class ManifestError(PipelineError):
-    """A manifest cannot be trusted; the message names file and line of every bad line (the first 20)."""
+    """A manifest cannot be trusted; the message names file and line of every bad line (the first
+    20).
+    """
 
     exit_code = EXIT_REFUSED
 
 
 class ScoresError(PipelineError):
-    """A scores file cannot be trusted; the message names file and line of every bad line (the first 20)."""
+    """A scores file cannot be trusted; the message names file and line of every bad line (the
+    first 20).
+    """
 
     exit_code = EXIT_REFUSED
 

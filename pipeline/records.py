@@ -1,4 +1,6 @@
-"""The records that travel along the road; no I/O here. Axes: N clips, T frames, S crop side, H height, W width."""
+"""The records that travel along the road; no I/O here. Axes: N clips, T frames, S crop side, H
+height, W width.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +24,7 @@ REASONS: dict[str, str] = {
     "missing": "an official list names the file, the disk does not have it",
     "no_video_stream": "the container holds no video (audio only, subtitles, a picture)",
     "unsupported_codec": "no decoder for this video in the installed FFmpeg libraries",
-    "unsupported_rotation": "the display matrix asks for a flip or an angle that is not a multiple of 90 degrees",
+    "unsupported_rotation": "the display matrix asks for a flip or an angle that is not a multiple of 90 degrees",  # noqa: E501
     "too_large": "more pixels, frames or bytes than the limits allow",
     "too_small": "smaller than a detectable face",
     "too_short": "fewer frames than one clip",
@@ -36,9 +38,18 @@ REASONS: dict[str, str] = {
     "internal_error": "a fault of unmask; the detail names it",
 }
 
-# Worth another try on the next run; every other reason stays true until the file or the settings change.
+# Worth another try on the next run; every other reason stays true until the file or the settings
+# change.
 TRANSIENT_REASONS = frozenset(
-    {"permission", "missing", "changed_while_reading", "timeout", "out_of_memory", "decoder_crash", "internal_error"}
+    {
+        "permission",
+        "missing",
+        "changed_while_reading",
+        "timeout",
+        "out_of_memory",
+        "decoder_crash",
+        "internal_error",
+    }
 )
 
 
@@ -47,14 +58,18 @@ class Video:
     """One video of a dataset as its adapter found it.
 
     key: unique in its dataset as its owners name it, e.g. `Deepfakes/c23/000_003`.
-    video_id: the same as a safe slug [A-Za-z0-9._-], unique in its dataset; the cache folder's name.
-    path: absolute; a file, or a folder of pictures.   label: 0 real, 1 fake.
+    video_id: the same as a safe slug [A-Za-z0-9._-], unique in its dataset; the cache folder's
+        name.
+    path: absolute; a file, or a folder of pictures.
+    label: 0 real, 1 fake.
     target: identity whose body and pose is seen; source: identity put in (None for reals).
     pair: key of the real video a fake was made from; pair_id: its video_id, filled in by extract.
     group: leakage group, never split.
     split: train, val, test or none; split_origin: official, derived or all-test.
-    mask: absolute path of the mask video or folder.   fake_spans: (start, end) in seconds.
-    fake_frames: the same as (first, one past the last) frame numbers, where the owners count frames.
+    mask: absolute path of the mask video or folder.
+    fake_spans: (start, end) in seconds.
+    fake_frames: the same as (first, one past the last) frame numbers, where the owners count
+        frames.
     first_frame: what the owners call the first frame, of pictures named by their numbers.
     """
 
@@ -84,13 +99,16 @@ class Video:
 class VideoInfo:
     """What a file says of itself, checked against its packets.
 
-    width, height: of the upright picture, px.   frames: exact number of frames that can be shown.
-    pts: (frames,) float64, seconds, increasing.   rotation: degrees already undone in decoded Frames.
+    width, height: of the upright picture, px.
+    frames: exact number of frames that can be shown.
+    pts: (frames,) float64, seconds, increasing.
+    rotation: degrees already undone in decoded Frames.
     method: planned or sequential (how decode_clips will read it); guard: why not planned, or "".
-    flags: of incomplete, interlaced, vfr, damaged, times_from_rate (the file's own times are unusable).
+    flags: of incomplete, interlaced, vfr, damaged, times_from_rate (the file's own times are
+        unusable).
     packets: scan's note for decode_clips, one row per packet of a planned video.
-    numbers: (frames,) increasing frame numbers in the original video, of pictures whose names say them; else None,
-    then a frame's number is its position.
+    numbers: (frames,) increasing frame numbers in the original video, of pictures whose names say
+        them; else None, then a frame's number is its position.
     """
 
     container: str
@@ -128,7 +146,9 @@ class View(Protocol):
 class Frames:
     """Consecutive decoded frames of one video, upright and in display order.
 
-    pixels: (T, H, W, 3) uint8, RGB.   index: (T,) int64, frame number in the file.   pts: (T,) float64, seconds.
+    pixels: (T, H, W, 3) uint8, RGB.
+    index: (T,) int64, frame number in the file.
+    pts: (T,) float64, seconds.
     """
 
     pixels: NDArray[np.uint8]
@@ -137,7 +157,10 @@ class Frames:
 
     def __post_init__(self) -> None:
         if not len(self.pixels) == len(self.index) == len(self.pts):
-            raise ValueError(f"Frames: {len(self.pixels)} images, {len(self.index)} indices, {len(self.pts)} times")
+            raise ValueError(
+                f"Frames: {len(self.pixels)} images, {len(self.index)} indices, {len(self.pts)} "
+                "times"
+            )
 
     def __len__(self) -> int:
         return len(self.index)
@@ -168,7 +191,9 @@ class Frames:
 class Detections:
     """The faces of one picture, largest first, in pixels of that picture.
 
-    box: (F, 4) float32 x1,y1,x2,y2 (may leave the picture).   landmark: (F, 5, 2) float32.   prob: (F,) float32.
+    box: (F, 4) float32 x1,y1,x2,y2 (may leave the picture).
+    landmark: (F, 5, 2) float32.
+    prob: (F,) float32.
     """
 
     box: NDArray[np.float32]
@@ -183,11 +208,17 @@ class Detections:
 class Crops:
     """One person's aligned face in the clips of one video: what the cache stores.
 
-    pixels: (N, T, S, S, 3) uint8 RGB.   index: (N, T) int64 frame numbers.   pts: (N, T) float64 seconds.
-    box: (N, 4) float32 and landmark: (N, 5, 2) float32, of the clip's anchor frame, px of the upright frame.
-    prob: (N,) float32, detector score.   transform: (N, 2, 3) float32, upright frame px -> crop px.
-    window: (N,) int64, which of the planned clips each one is.   dropped: (window, why) of the others.
-    faces: most faces seen on one anchor.   track: 0 the main person, 1.. the others.
+    pixels: (N, T, S, S, 3) uint8 RGB.
+    index: (N, T) int64 frame numbers.
+    pts: (N, T) float64 seconds.
+    box: (N, 4) float32 and landmark: (N, 5, 2) float32, of the clip's anchor frame, px of the
+        upright frame.
+    prob: (N,) float32, detector score.
+    transform: (N, 2, 3) float32, upright frame px -> crop px.
+    window: (N,) int64, which of the planned clips each one is.
+    dropped: (window, why) of the others.
+    faces: most faces seen on one anchor.
+    track: 0 the main person, 1.. the others.
     """
 
     pixels: NDArray[np.uint8]
@@ -207,7 +238,8 @@ class Crops:
 class Outcome:
     """How one video ended: ok, skipped (nothing wrong with the file, nothing to keep) or failed.
 
-    reason: "" when ok, else a key of REASONS.   clips, frames_read: kept clips and decoded frames.
+    reason: "" when ok, else a key of REASONS.
+    clips, frames_read: kept clips and decoded frames.
     flags: what a reader should know of an ok video, e.g. incomplete, sequential, fewer_clips.
     """
 
@@ -223,7 +255,9 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Entry:
-    """One line of a manifest: a folder relative to the cache root (or to the manifest, for picture folders)."""
+    """One line of a manifest: a folder relative to the cache root (or to the manifest, for picture
+    folders).
+    """
 
     folder: str
     label: int

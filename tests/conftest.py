@@ -1,4 +1,6 @@
-"""Shared by all tests: where the real media lie, and one thread per process so that two cores are shared fairly."""
+"""Shared by all tests: where the real media lie, and one thread per process so that two cores are
+shared fairly.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +24,9 @@ def media() -> Path:
 
 @pytest.fixture(scope="session")
 def drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A small drawn dataset in the official FF++ tree: 6 reals, 12 fakes of two methods, split lists, mask videos."""
+    """A small drawn dataset in the official FF++ tree: 6 reals, 12 fakes of two methods, split
+    lists, mask videos.
+    """
     from unmask.pipeline.demo.dataset import DemoConfig, draw_dataset
 
     root = tmp_path_factory.mktemp("drawn") / "ffpp"

@@ -1,4 +1,6 @@
-"""The house rules that a machine can read in the sources: one direction, one home per library, nothing dangerous."""
+"""The house rules that a machine can read in the sources: one direction, one home per library,
+nothing dangerous.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +17,8 @@ TOPS = ("commands", "pipeline", "models")
 SOURCES = [ROOT / "cli.py", ROOT / "unmask" / "__init__.py"]
 SOURCES += sorted(path for top in TOPS for path in (ROOT / top).rglob("*.py"))
 
-# The contract. A package may import those on the lines below its own, and never another on the same line.
+# The contract. A package may import those on the lines below its own, and never another on the same
+# line.
 CONTRACT = """
 commands | unmask
 demo | doctor
@@ -27,7 +30,11 @@ faces | cache | scores | runs
 decode | sources | disk | machine
 config | records | formats | errors | models
 """
-LEVEL = {package: level for level, line in enumerate(CONTRACT.strip().splitlines()) for package in line.split(" | ")}
+LEVEL = {
+    package: level
+    for level, line in enumerate(CONTRACT.strip().splitlines())
+    for package in line.split(" | ")
+}
 
 # A library may be imported in these places only; a reader then knows where its traps are handled.
 HOMES = {
@@ -93,7 +100,9 @@ MODULES = {module_of(path) for path in SOURCES}
 
 
 def package_of(module: str) -> str:
-    """The word of the contract that a module belongs to: `cache`, `errors`, `models`, `commands`, `unmask`."""
+    """The word of the contract that a module belongs to: `cache`, `errors`, `models`, `commands`,
+    `unmask`.
+    """
     parts = module.split(".")
     if parts[0] != "unmask" or len(parts) == 1:
         return "unmask"
@@ -118,7 +127,11 @@ def ours(path: Path) -> set[tuple[str, str]]:
                 else:
                     taken.add((node.module, alias.name))
     for node in ast.walk(tree):
-        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id in whole:
+        if (
+            isinstance(node, ast.Attribute)
+            and isinstance(node.value, ast.Name)
+            and node.value.id in whole
+        ):
             taken.add((whole[node.value.id], node.attr))
     return taken
 
@@ -136,15 +149,22 @@ def crossings() -> dict[str, dict[str, set[str]]]:
 
 def listed(package: str) -> dict[str, set[str]]:
     """File -> names of the interface that a package's docstring lists."""
-    text = ast.get_docstring(ast.parse((ROOT / "pipeline" / package / "__init__.py").read_text())) or ""
-    entries = re.findall(r"^    ([\w.]+): ((?:.|\n        )+)", text.partition("Interface, by file:")[2], re.M)
+    text = (
+        ast.get_docstring(ast.parse((ROOT / "pipeline" / package / "__init__.py").read_text()))
+        or ""
+    )
+    entries = re.findall(
+        r"^    ([\w.]+): ((?:.|\n        )+)", text.partition("Interface, by file:")[2], re.M
+    )
     return {file: set(re.findall(r"\w+", names)) for file, names in entries}
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=lambda p: str(p.relative_to(ROOT)))
 def test_a_package_imports_only_from_the_lines_below_its_own(path: Path) -> None:
     own = package_of(module_of(path))
-    if path.parent == ROOT or own == "pipeline":  # cli.py starts the command line; pipeline/__init__ is the drawing
+    if (
+        path.parent == ROOT or own == "pipeline"
+    ):  # cli.py starts the command line; pipeline/__init__ is the drawing
         return
     used = {package_of(module) for module, _ in ours(path)} - {own}
     wrong = {package for package in used if LEVEL[package] <= LEVEL[own]}
@@ -153,22 +173,38 @@ def test_a_package_imports_only_from_the_lines_below_its_own(path: Path) -> None
 
 
 def test_every_package_is_in_the_contract() -> None:
-    packages = {path.name for path in (ROOT / "pipeline").iterdir() if (path / "__init__.py").exists()}
+    packages = {
+        path.name for path in (ROOT / "pipeline").iterdir() if (path / "__init__.py").exists()
+    }
     files = {path.stem for path in (ROOT / "pipeline").glob("*.py")} - {"__init__"}
     assert packages | files | {"commands", "models", "unmask"} == set(LEVEL)
 
 
-@pytest.mark.parametrize("package", sorted(p.parent.name for p in (ROOT / "pipeline").glob("*/__init__.py")))
+@pytest.mark.parametrize(
+    "package", sorted(p.parent.name for p in (ROOT / "pipeline").glob("*/__init__.py"))
+)
 def test_a_name_that_crosses_a_border_is_listed_in_its_package(package: str) -> None:
     taken, promised = crossings().get(package, {}), listed(package)
-    missing = {f"{file}: {name}" for file, names in taken.items() for name in names - promised.get(file, set())}
+    missing = {
+        f"{file}: {name}"
+        for file, names in taken.items()
+        for name in names - promised.get(file, set())
+    }
     assert not missing, f"pipeline/{package}/__init__.py does not list {sorted(missing)}"
     for file, names in promised.items():
         tree = ast.parse((ROOT / "pipeline" / package / f"{file.replace('.', '/')}.py").read_text())
-        known = {node.name for node in tree.body if isinstance(node, ast.FunctionDef | ast.ClassDef)}
-        known |= {name.id for node in tree.body for name in ast.walk(node) if isinstance(name, ast.Name)}
-        assert names <= known, f"pipeline/{package}/__init__.py lists {names - known}, which {file}.py lacks"
-    assert not imports(ROOT / "pipeline" / package / "__init__.py"), "a package's __init__ imports nothing"
+        known = {
+            node.name for node in tree.body if isinstance(node, ast.FunctionDef | ast.ClassDef)
+        }
+        known |= {
+            name.id for node in tree.body for name in ast.walk(node) if isinstance(name, ast.Name)
+        }
+        assert names <= known, (
+            f"pipeline/{package}/__init__.py lists {names - known}, which {file}.py lacks"
+        )
+    assert not imports(ROOT / "pipeline" / package / "__init__.py"), (
+        "a package's __init__ imports nothing"
+    )
 
 
 def test_files_of_one_package_import_each_other_without_a_circle() -> None:
@@ -188,8 +224,16 @@ def test_files_of_one_package_import_each_other_without_a_circle() -> None:
 
 @pytest.mark.parametrize("library", HOMES)
 def test_each_heavy_library_has_one_home(library: str) -> None:
-    users = {str(p.relative_to(ROOT)) for p in SOURCES if library in {n.split(".")[0] for n in imports(p)}}
-    strangers = {u for u in users if not any(u == home or u.startswith(f"{home}/") for home in HOMES[library])}
+    users = {
+        str(p.relative_to(ROOT))
+        for p in SOURCES
+        if library in {n.split(".")[0] for n in imports(p)}
+    }
+    strangers = {
+        u
+        for u in users
+        if not any(u == home or u.startswith(f"{home}/") for home in HOMES[library])
+    }
     assert not strangers, f"{library} is imported in {strangers}; its home is {HOMES[library]}"
 
 
@@ -200,24 +244,41 @@ def test_nothing_unpickles_calls_a_shell_or_opens_a_socket(path: Path) -> None:
         assert name_of(call) not in FORBIDDEN_CALLS or ast.unparse(call.func) == "platform.system"
         assert getattr(call.func, "id", "") not in ("eval", "exec")  # model.eval() is another word
         named = {k.arg: k.value for k in call.keywords}
-        if name_of(call) == "load" and isinstance(call.func, ast.Attribute) and isinstance(call.func.value, ast.Name):
+        if (
+            name_of(call) == "load"
+            and isinstance(call.func, ast.Attribute)
+            and isinstance(call.func.value, ast.Name)
+        ):
             if call.func.value.id == "torch":
-                assert isinstance(named.get("weights_only"), ast.Constant) and named["weights_only"].value is True
+                assert (
+                    isinstance(named.get("weights_only"), ast.Constant)
+                    and named["weights_only"].value is True
+                )
                 assert "pickle_module" not in named and path.name in ("checkpoint.py", "cascade.py")
             assert call.func.value.id != "joblib"
             if call.func.value.id in ("np", "numpy"):
-                assert not isinstance(named.get("allow_pickle"), ast.Constant) or named["allow_pickle"].value is False
+                assert (
+                    not isinstance(named.get("allow_pickle"), ast.Constant)
+                    or named["allow_pickle"].value is False
+                )
         assert "shell" not in named
 
 
 @pytest.mark.parametrize(
-    "path", [p for p in SOURCES if "commands" not in p.parts and p.name != "cli.py"], ids=lambda p: p.name
+    "path",
+    [p for p in SOURCES if "commands" not in p.parts and p.name != "cli.py"],
+    ids=lambda p: p.name,
 )
 def test_only_commands_speak_to_the_terminal(path: Path) -> None:
     assert "print" not in {name_of(call) for call in calls(path)}
 
 
 def test_help_imports_nothing_heavy() -> None:
-    code = "import sys; from unmask.commands import main as cli; cli.main(['--help']); print([m for m in ('torch', 'av', 'zarr') if m in sys.modules])"
-    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True).stdout
+    code = (
+        "import sys; from unmask.commands import main as cli; cli.main(['--help']); print([m "
+        "for m in ('torch', 'av', 'zarr') if m in sys.modules])"
+    )
+    out = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True
+    ).stdout
     assert out.strip().endswith("[]")

@@ -1,14 +1,17 @@
-"""DCT band images on the device: pixels (..., 3, S, S) in 0..1 to low, mid and high pictures (..., 9, S, S).
+"""DCT band images on the device: pixels (..., 3, S, S) in 0..1 to low, mid and high pictures (...,
+9, S, S).
 
-Transform: orthonormal 2-D DCT-II per colour channel, D X D^T, as matrix products with the few basis rows the two
-lower bands need. Bands of coefficient (u, v), u down and v across, picture side S:
+Transform: orthonormal 2-D DCT-II per colour channel, D X D^T, as matrix products with the few basis
+rows the two lower bands need. Bands of coefficient (u, v), u down and v across, picture side S:
     area          low u+v < S/sqrt(8), mid < S/2 rounded (85, 120 at S = 240): 1/16, 1/8 of the spectrum by area
     linear        low u+v < S//16, mid < S//8: the thresholds of M2TR's text as shares of the axis
-    linear_f3net  start < u+v <= end at S//16, S//8, S, as the authors' F3-Net; DC and u+v > S are lost
+    linear_f3net  start < u+v <= end at S//16, S//8, S, as the authors' F3-Net; DC and u+v > S are
+    lost
     radial        u^2+v^2 below quarter discs of 1/16 and 1/8 of the area (ours because it is free of direction)
-All but linear_f3net partition the spectrum, so high = picture - low - mid and the three add up to the picture.
-The stored form (pipeline/cache/bands.py) holds the coefficients below the high band, row by row, of pixels / 255, float16.
-"""
+All but linear_f3net partition the spectrum, so high = picture - low - mid and the three add up to
+the picture. The stored form (pipeline/cache/bands.py) holds the coefficients below the high band,
+row by row, of pixels / 255, float16.
+"""  # noqa: E501
 
 from __future__ import annotations
 
@@ -25,9 +28,13 @@ Definition = Literal["area", "linear", "linear_f3net", "radial"]
 
 
 def dct_basis(side: int) -> Tensor:
-    """Orthonormal DCT-II matrix (S, S) float64: row u is sqrt(2/S) cos(pi (2x+1) u / 2S), row 0 is sqrt(1/S)."""
+    """Orthonormal DCT-II matrix (S, S) float64: row u is sqrt(2/S) cos(pi (2x+1) u / 2S), row 0 is
+    sqrt(1/S).
+    """
     place = torch.arange(side, dtype=torch.float64, device="cpu")
-    basis = torch.cos(math.pi / (2 * side) * place[:, None] * (2 * place[None, :] + 1)) * math.sqrt(2 / side)
+    basis = torch.cos(math.pi / (2 * side) * place[:, None] * (2 * place[None, :] + 1)) * math.sqrt(
+        2 / side
+    )
     basis[0] /= math.sqrt(2)
     return basis
 
@@ -48,18 +55,25 @@ def band_masks(side: int, definition: Definition = "area") -> Tensor:
     elif definition == "linear_f3net":
         total, low, mid = u + v, side // 16, side // 8
         return torch.stack(
-            [(total > 0) & (total <= low), (total > low) & (total <= mid), (total > mid) & (total <= side)]
+            [
+                (total > 0) & (total <= low),
+                (total > low) & (total <= mid),
+                (total > mid) & (total <= side),
+            ]
         )
     else:
-        raise ModelError(f"bands: unknown definition {definition!r}; known are {', '.join(get_args(Definition))}")
+        raise ModelError(
+            f"bands: unknown definition {definition!r}; known are {', '.join(get_args(Definition))}"
+        )
     return torch.stack([order < low, (order >= low) & (order < mid), order >= mid])
 
 
 class Bands(nn.Module):
-    """Fixed bands of pictures of one side; no parameters, and float32 whatever the autocast around it says.
+    """Fixed bands of pictures of one side; no parameters, and float32 whatever the autocast around
+    it says.
 
-    (..., 3, S, S) pixels in 0..1 -> (..., 9, S, S): low R, G, B, mid R, G, B, high R, G, B. `restore` starts from
-    stored coefficients instead, `coefficients` makes them.
+    (..., 3, S, S) pixels in 0..1 -> (..., 9, S, S): low R, G, B, mid R, G, B, high R, G, B.
+    `restore` starts from stored coefficients instead, `coefficients` makes them.
     """
 
     def __init__(self, side: int, definition: Definition = "area") -> None:
@@ -67,17 +81,21 @@ class Bands(nn.Module):
         self.side, self.definition = side, definition
         masks = band_masks(side, definition)
         if not masks[0].any() or not masks[1].any():
-            raise ModelError(f"bands: pictures of {side} px have no {definition} bands; use a larger side")
+            raise ModelError(
+                f"bands: pictures of {side} px have no {definition} bands; use a larger side"
+            )
         self.partition = bool((masks.sum(0) == 1).all())
         self.rows = extent(masks[0] | masks[1])
         self.low_rows = extent(masks[0])
         places = (masks[0] | masks[1])[: self.rows, : self.rows].flatten().nonzero().squeeze(1)
-        # The tables are made on the processor, since their values decide shapes, and then go where the module is
-        # built.
+        # The tables are made on the processor, since their values decide shapes, and then go where
+        # the module is built.
         device = torch.get_default_device()
         self.register_buffer("masks", masks.float().to(device), persistent=False)
         self.register_buffer("basis", dct_basis(side).float().to(device), persistent=False)
-        self.register_buffer("places", places.to(device), persistent=False)  # row-major, of the stored coefficients
+        self.register_buffer(
+            "places", places.to(device), persistent=False
+        )  # row-major, of the stored coefficients
 
     def forward(self, pixels: Tensor) -> Tensor:
         self.check(pixels)
@@ -85,37 +103,55 @@ class Bands(nn.Module):
             pixels = at_least_float32(pixels)
             if self.partition:
                 return self.assemble(self.spectrum(pixels, self.rows), pixels)
-            spectrum = self.spectrum(pixels, self.side).unsqueeze(-4) * self.masks[:, None]  # (..., 3 bands, 3, S, S)
+            spectrum = (
+                self.spectrum(pixels, self.side).unsqueeze(-4) * self.masks[:, None]
+            )  # (..., 3 bands, 3, S, S)
             return self.picture(spectrum, self.side).flatten(-4, -3)
 
     def restore(self, coefficients: Tensor, pixels: Tensor) -> Tensor:
-        """Band images from stored (..., 3, K) coefficients of pixels / 255 and their (..., 3, S, S) pixels in 0..1.
+        """Band images from stored (..., 3, K) coefficients of pixels / 255 and their (..., 3, S, S)
+        pixels in 0..1.
 
-        Raises ModelError where K is not that of this side and definition, or the high band is not the rest.
+        Raises ModelError where K is not that of this side and definition, or the high band is not
+        the rest.
         """
         self.check(pixels)
         if not self.partition:
             raise ModelError(
-                f"bands: {self.definition} cannot be restored, its high band is not the rest of the picture"
+                f"bands: {self.definition} cannot be restored, its high band is not the rest of "
+                "the picture"
             )
-        if coefficients.shape[-1] != len(self.places) or coefficients.shape[:-1] != pixels.shape[:-2]:
+        if (
+            coefficients.shape[-1] != len(self.places)
+            or coefficients.shape[:-1] != pixels.shape[:-2]
+        ):
             raise ModelError(
-                f"bands: expected coefficients {(*pixels.shape[:-2], len(self.places))} for {self.definition} at "
-                f"{self.side} px, got {tuple(coefficients.shape)}; the cache was made with another definition or size"
+                f"bands: expected coefficients {(*pixels.shape[:-2], len(self.places))} for "
+                f"{self.definition} at "
+                f"{self.side} px, got {tuple(coefficients.shape)}; the cache was made with "
+                "another definition or size"
             )
         with full_precision(pixels.device):
-            grid = coefficients.new_zeros((*coefficients.shape[:-1], self.rows * self.rows), dtype=torch.float32)
+            grid = coefficients.new_zeros(
+                (*coefficients.shape[:-1], self.rows * self.rows), dtype=torch.float32
+            )
             grid[..., self.places] = coefficients.float()
-            return self.assemble(grid.unflatten(-1, (self.rows, self.rows)), at_least_float32(pixels))
+            return self.assemble(
+                grid.unflatten(-1, (self.rows, self.rows)), at_least_float32(pixels)
+            )
 
     def coefficients(self, pixels: Tensor) -> Tensor:
-        """Stored form of (..., 3, S, S) pixels in 0..1: (..., 3, K) float32, low and mid, row by row."""
+        """Stored form of (..., 3, S, S) pixels in 0..1: (..., 3, K) float32, low and mid, row by
+        row.
+        """
         self.check(pixels)
         with full_precision(pixels.device):
             return self.spectrum(at_least_float32(pixels), self.rows).flatten(-2)[..., self.places]
 
     def flip(self, coefficients: Tensor) -> Tensor:
-        """Coefficients of the pictures mirrored left to right: the sign changes in odd columns v."""
+        """Coefficients of the pictures mirrored left to right: the sign changes in odd columns
+        v.
+        """
         sign = 1 - 2 * ((self.places % self.rows) % 2)
         return coefficients * sign.to(coefficients.dtype)
 
@@ -125,12 +161,16 @@ class Bands(nn.Module):
         return basis @ (pixels @ basis.T)
 
     def picture(self, spectrum: Tensor, rows: int) -> Tensor:
-        """Inverse of a spectrum that is zero beyond its first rows x rows coefficients, (..., S, S)."""
+        """Inverse of a spectrum that is zero beyond its first rows x rows coefficients, (..., S,
+        S).
+        """
         basis = self.basis[:rows].to(spectrum.dtype)
         return basis.T @ (spectrum @ basis)
 
     def assemble(self, spectrum: Tensor, pixels: Tensor) -> Tensor:
-        """Low and low + mid by inverse transform, the others as differences: the sum is the picture again."""
+        """Low and low + mid by inverse transform, the others as differences: the sum is the
+        picture again.
+        """
         low, mid = self.masks[0], self.masks[1]
         few, rows = self.low_rows, self.rows
         lowest = self.picture(spectrum[..., :few, :few] * low[:few, :few], few)
@@ -141,12 +181,15 @@ class Bands(nn.Module):
         if pixels.shape[-3:] != (3, self.side, self.side):
             expected = f"(..., 3, {self.side}, {self.side})"
             raise ModelError(
-                f"bands: expected pictures {expected}, got {tuple(pixels.shape)}; build Bands for that side"
+                f"bands: expected pictures {expected}, got {tuple(pixels.shape)}; build Bands "
+                "for that side"
             )
 
 
 class LearnableBands(Bands):
-    """Bands whose masks move: mask + 2 sigmoid(theta) - 1, theta ~ N(0, 0.1) per coefficient (F3-Net)."""
+    """Bands whose masks move: mask + 2 sigmoid(theta) - 1, theta ~ N(0, 0.1) per coefficient
+    (F3-Net).
+    """
 
     def __init__(self, side: int, definition: Definition = "area") -> None:
         super().__init__(side, definition)
@@ -156,11 +199,15 @@ class LearnableBands(Bands):
         self.check(pixels)
         with full_precision(pixels.device):
             weights = self.masks + 2 * torch.sigmoid(at_least_float32(self.theta)) - 1
-            spectrum = self.spectrum(at_least_float32(pixels), self.side).unsqueeze(-4) * weights[:, None]
+            spectrum = (
+                self.spectrum(at_least_float32(pixels), self.side).unsqueeze(-4) * weights[:, None]
+            )
             return self.picture(spectrum, self.side).flatten(-4, -3)  # (..., 9, S, S)
 
 
 def extent(mask: Tensor) -> int:
-    """Rows, or columns where more, from zero that hold every coefficient of the mask (0 for an empty one)."""
+    """Rows, or columns where more, from zero that hold every coefficient of the mask (0 for an
+    empty one).
+    """
     places = mask.nonzero()
     return int(places.max()) + 1 if len(places) else 0

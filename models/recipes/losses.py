@@ -1,6 +1,8 @@
-"""The papers' losses on a model's `outputs` dict: classification, segmentation and contrastive terms, weighted.
+"""The papers' losses on a model's `outputs` dict: classification, segmentation and contrastive
+terms, weighted.
 
-Logits are (B, 2), labels (B,) int64 with 1 fake, masks (B, T, 1, H, W) with 1 manipulated, features (B, D).
+Logits are (B, 2), labels (B,) int64 with 1 fake, masks (B, T, 1, H, W) with 1 manipulated, features
+(B, D).
 """
 
 from __future__ import annotations
@@ -21,19 +23,27 @@ REAL, FAKE = 0, 1
 def cross_entropy(
     logits: Tensor, label: Tensor, class_weight: Tensor | None = None, smoothing: float = 0.0
 ) -> Tensor:
-    """Mean softmax cross-entropy. Keras' binary cross-entropy on a 2-way softmax against one-hot is the same number:
+    """Mean softmax cross-entropy. Keras' binary cross-entropy on a 2-way softmax against one-hot is
+    the same number:
 
-    the two outputs sum to one, so both of its terms are -log p of the true class, and it averages them.
-    class_weight: (2,), multiplies a sample's loss; divided by the batch size, as Keras does, not by the weights' sum.
+    the two outputs sum to one, so both of its terms are -log p of the true class, and it averages
+    them.
+    class_weight: (2,), multiplies a sample's loss; divided by the batch size, as Keras does, not by
+    the weights' sum.
     """
     loss = F.cross_entropy(logits.float(), label, reduction="none", label_smoothing=smoothing)
     return (loss if class_weight is None else loss * class_weight[label]).mean()
 
 
 def focal(
-    logits: Tensor, label: Tensor, class_weight: Tensor | None = None, alpha: float = 1.0, gamma: float = 2.0
+    logits: Tensor,
+    label: Tensor,
+    class_weight: Tensor | None = None,
+    alpha: float = 1.0,
+    gamma: float = 2.0,
 ) -> Tensor:
-    """Focal loss on the two logits as independent sigmoids against one-hot (m2tr.md section 5; Lin et al. 2017):
+    """Focal loss on the two logits as independent sigmoids against one-hot (m2tr.md section 5; Lin
+    et al. 2017):
 
     mean over samples and logits of alpha * (1 - p_t)^gamma * BCE.
     """
@@ -46,19 +56,24 @@ def focal(
 
 
 def segmentation(mask_logits: Tensor, mask: Tensor) -> Tensor:
-    """Pixel-wise binary cross-entropy of the manipulation mask; a real face's mask is all zero (M2TR, L_seg)."""
+    """Pixel-wise binary cross-entropy of the manipulation mask; a real face's mask is all zero
+    (M2TR, L_seg).
+    """
     if mask_logits.shape != mask.shape:
         raise ModelError(
-            f"loss seg: the model's mask is {tuple(mask_logits.shape)}, the given one {tuple(mask.shape)}"
+            f"loss seg: the model's mask is {tuple(mask_logits.shape)}, the given one "
+            f"{tuple(mask.shape)}"
         )
     return F.binary_cross_entropy_with_logits(mask_logits.float(), mask.float())
 
 
 def contrastive(feature: Tensor, label: Tensor) -> Tensor:
-    """Mean distance of real features to their centre minus that of fake ones (M2TR, L_con with the paper's sign).
+    """Mean distance of real features to their centre minus that of fake ones (M2TR, L_con with the
+    paper's sign).
 
-    distance = 1 - cosine similarity; the centre is the mean of the REAL features of the batch. A batch without real
-    samples has no centre and costs 0; one without fake samples has the first term only.
+    distance = 1 - cosine similarity; the centre is the mean of the REAL features of the batch. A
+    batch without real samples has no centre and costs 0; one without fake samples has the first
+    term only.
     """
     feature = feature.float()
     real, fake = (label == REAL).float(), (label == FAKE).float()
@@ -74,7 +89,8 @@ def contrastive(feature: Tensor, label: Tensor) -> Tensor:
 class LossSpec:
     """A recipe's loss: weights of its terms and the numbers of the classification term.
 
-    cls: cross_entropy or focal.   seg, con: weights of segmentation and contrastive term, 0 for without.
+    cls: cross_entropy or focal.
+    seg, con: weights of segmentation and contrastive term, 0 for without.
     """
 
     cls: Literal["cross_entropy", "focal"] = "cross_entropy"
@@ -92,9 +108,11 @@ def total_loss(
     masks: Tensor | None = None,
     class_weight: Tensor | None = None,
 ) -> dict[str, Tensor]:
-    """{"loss": the sum to minimise, "cls", and where weighted "seg", "con": the terms before weighting}.
+    """{"loss": the sum to minimise, "cls", and where weighted "seg", "con": the terms before
+    weighting}.
 
-    Raises ModelError when a term needs a mask or a feature that the model or the batch does not have.
+    Raises ModelError when a term needs a mask or a feature that the model or the batch does not
+    have.
     """
     if spec.cls == "focal":
         terms = {"cls": focal(outputs["logits"], label, class_weight, spec.alpha, spec.gamma)}
@@ -103,8 +121,14 @@ def total_loss(
     total = terms["cls"]
     if spec.seg:
         if masks is None or "mask" not in outputs:
-            missing = "the batch has no masks (extract with --masks)" if masks is None else "the model makes no mask"
-            raise ModelError(f"loss seg={spec.seg}: {missing}; set seg=0 to train without segmentation")
+            missing = (
+                "the batch has no masks (extract with --masks)"
+                if masks is None
+                else "the model makes no mask"
+            )
+            raise ModelError(
+                f"loss seg={spec.seg}: {missing}; set seg=0 to train without segmentation"
+            )
         terms["seg"] = segmentation(outputs["mask"], masks)
         total = total + spec.seg * terms["seg"]
     if spec.con:
@@ -116,7 +140,9 @@ def total_loss(
 
 
 def balanced_weights(labels: Tensor) -> Tensor:
-    """(2,) weights n / (classes * n_class), scikit-learn's "balanced", of all labels; an absent class has 0."""
+    """(2,) weights n / (classes * n_class), scikit-learn's "balanced", of all labels; an absent
+    class has 0.
+    """
     counts = torch.bincount(labels, minlength=2).float()
     present = (counts > 0).sum()
     return torch.where(counts > 0, len(labels) / (present * counts.clamp_min(1)), torch.zeros(2))

@@ -1,4 +1,6 @@
-"""A recipe's numbers at work: parameter groups with their penalties, the optimizer, the learning rate over time."""
+"""A recipe's numbers at work: parameter groups with their penalties, the optimizer, the learning
+rate over time.
+"""
 
 from __future__ import annotations
 
@@ -16,17 +18,22 @@ from unmask.models.recipes.recipes import Recipe
 def parameter_groups(model: nn.Module, recipe: Recipe) -> list[dict[str, Any]]:
     """Parameter groups for the optimizer, at most one per penalty: {"params", "weight_decay"}.
 
-    A penalty lambda * |w|^2 has gradient 2 lambda w, so in Adam and SGD, which add weight_decay * w to the gradient,
-    it is a weight decay of 2 lambda. Raises ModelError for AdamW with `l2`, whose decay is no penalty, and for a
-    pattern that names no parameter.
+    A penalty lambda * |w|^2 has gradient 2 lambda w, so in Adam and SGD, which add weight_decay * w
+    to the gradient, it is a weight decay of 2 lambda. Raises ModelError for AdamW with `l2`, whose
+    decay is no penalty, and for a pattern that names no parameter.
     """
     if recipe.l2 and recipe.optimizer == "adamw":
-        raise ModelError("recipe: l2 is a penalty of the loss, adamw's decay is not one; take adam, or l2=")
+        raise ModelError(
+            "recipe: l2 is a penalty of the loss, adamw's decay is not one; take adam, or l2="
+        )
     patterns = [pattern for pattern, _ in recipe.l2]
     names = [name for name, _ in model.named_parameters()]
     for pattern in patterns:
         if not any(fnmatchcase(name, pattern) for name in names):
-            raise ModelError(f"recipe: l2 pattern '{pattern}' names no parameter of this model, such as '{names[0]}'")
+            raise ModelError(
+                f"recipe: l2 pattern '{pattern}' names no parameter of this model, such as "
+                f"'{names[0]}'"
+            )
     groups: dict[float, list[nn.Parameter]] = {}
     for name, parameter in model.named_parameters():
         if parameter.requires_grad:
@@ -46,13 +53,16 @@ def build_optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
 
 
 def lr_factor(recipe: Recipe, epoch: float) -> float:
-    """Learning rate over its base at a (fractional) epoch; warm-up rises linearly from 0 to 1 and then the schedule
-    goes on as if it had run from the start. Ask for the end of a step, (step + 1) / steps per epoch.
+    """Learning rate over its base at a (fractional) epoch; warm-up rises linearly from 0 to 1 and
+    then the schedule goes on as if it had run from the start. Ask for the end of a step, (step + 1)
+    / steps per epoch.
     """
     if epoch < recipe.warmup:
         return epoch / recipe.warmup
     if recipe.schedule == "steps":
-        return next((factor for start, factor in sorted(recipe.steps, reverse=True) if epoch >= start), 1.0)
+        return next(
+            (factor for start, factor in sorted(recipe.steps, reverse=True) if epoch >= start), 1.0
+        )
     if recipe.schedule == "cosine":
         share = min(epoch / recipe.epochs, 1.0)
         return recipe.floor + (1 - recipe.floor) * (1 + math.cos(math.pi * share)) / 2

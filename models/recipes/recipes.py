@@ -1,7 +1,9 @@
-"""Training recipes of the papers as named presets: optimizer, schedule, batch, loss, augmentation; all overridable.
+"""Training recipes of the papers as named presets: optimizer, schedule, batch, loss, augmentation;
+all overridable.
 
-Values come from section 5 of each model's sheet; `source` says whether code, paper or somebody else's port stands
-behind them. A recipe is data; models/recipes/optimizers.py turns it into parameter groups, an optimizer and learning rates.
+Values come from section 5 of each model's sheet; `source` says whether code, paper or somebody
+else's port stands behind them. A recipe is data; models/recipes/optimizers.py turns it into
+parameter groups, an optimizer and learning rates.
 """
 
 from __future__ import annotations
@@ -18,11 +20,16 @@ from unmask.models.recipes.losses import LossSpec
 class Recipe:
     """How one model is trained. Epochs may be fractions; lr is the base that `schedule` scales.
 
-    eps 0 keeps the optimizer's own.   l2: (name pattern of parameters, L2 penalty): lambda * |w|^2 added to the loss,
-    on those parameters only, beside weight_decay, which is torch's and on all.   schedule: constant, cosine (to
-    `floor` * lr over `epochs`) or steps: (epoch from which on, factor of lr).   warmup: epochs of linear rise.
-    augment: names of pipeline/clips/augment.py, in order.   balance: how batches are filled.   class_weights: balanced
-    weighs the loss by class frequency.   clip: largest gradient norm, 0 for any.
+    eps 0 keeps the optimizer's own.
+    l2: (name pattern of parameters, L2 penalty): lambda * |w|^2 added to the loss, on those
+        parameters only, beside weight_decay, which is torch's and on all.
+    schedule: constant, cosine (to `floor` * lr over `epochs`) or steps: (epoch from which on,
+        factor of lr).
+    warmup: epochs of linear rise.
+    augment: names of pipeline/clips/augment.py, in order.
+    balance: how batches are filled.
+    class_weights: balanced weighs the loss by class frequency.
+    clip: largest gradient norm, 0 for any.
     """
 
     source: str
@@ -50,7 +57,8 @@ class Recipe:
 RECIPES: dict[str, dict[str, Recipe]] = {
     "clrnet": {
         "paper": Recipe(
-            source="clrnet.md 5, released code; class weights off (batches alternate real and fake already)",
+            source="clrnet.md 5, released code; class weights off (batches alternate real and "
+            "fake already)",
             lr=5e-5,
             eps=1e-7,
             # the kernels that read the input, not the recurrent ones, not BatchNorm
@@ -60,7 +68,8 @@ RECIPES: dict[str, dict[str, Recipe]] = {
             augment=("clrnet",),
         ),
         "small": Recipe(
-            source="ours: a narrow network on few videos; the published rate would need 20 times the steps",
+            source="ours: a narrow network on few videos; the published rate would need 20 times "
+            "the steps",
             lr=1e-3,
             l2=(("*.input_kernel", 1e-4),),
             schedule="cosine",
@@ -115,7 +124,8 @@ RECIPES: dict[str, dict[str, Recipe]] = {
             augment=("stil",),
         ),
         "bench": Recipe(
-            source="stil.md 5, a public benchmark's port (its mean and std of 0.5 are not taken over)",
+            source="stil.md 5, a public benchmark's port (its mean and std of 0.5 are not taken "
+            "over)",
             lr=2e-4,
             weight_decay=5e-4,
             epochs=10,
@@ -135,7 +145,8 @@ RECIPES: dict[str, dict[str, Recipe]] = {
     },
     "m2tr": {
         "paper": Recipe(
-            source="m2tr.md 5, paper as recalled; it gives no period for its step decay, every 30 epochs is ours",
+            source="m2tr.md 5, paper as recalled; it gives no period for its step decay, every "
+            "30 epochs is ours",
             lr=1e-4,
             weight_decay=1e-5,
             schedule="steps",
@@ -146,7 +157,8 @@ RECIPES: dict[str, dict[str, Recipe]] = {
             augment=("m2tr",),
         ),
         "code": Recipe(
-            source="m2tr.md 5, released configuration, made for 8 devices of batch 8; classification loss only",
+            source="m2tr.md 5, released configuration, made for 8 devices of batch 8; "
+            "classification loss only",
             optimizer="sgd",
             lr=5e-4,
             momentum=0.9,
@@ -181,9 +193,11 @@ def list_recipes(model: str) -> list[str]:
 
 
 def get_recipe(model: str, name: str = "", overrides: Mapping[str, Any] | None = None) -> Recipe:
-    """A model's recipe by name, "" for its default, with some values replaced: {"lr": 1e-4, "loss.seg": 0.0}.
+    """A model's recipe by name, "" for its default, with some values replaced: {"lr": 1e-4,
+    "loss.seg": 0.0}.
 
-    Raises ModelError for an unknown recipe or value, naming the nearest, or a value of another type.
+    Raises ModelError for an unknown recipe or value, naming the nearest, or a value of another
+    type.
     """
     names = list_recipes(model)
     name = name or names[0]
@@ -207,7 +221,9 @@ def recipe_fields(recipe: Any = Recipe) -> dict[str, Any]:
 
 
 def parse_overrides(texts: Iterable[str]) -> dict[str, Any]:
-    """`["lr=1e-4", "loss.seg=0", "augment=flip,jpeg", "steps=[[10, 0.1]]"]` -> typed values. Raises ModelError."""
+    """`["lr=1e-4", "loss.seg=0", "augment=flip,jpeg", "steps=[[10, 0.1]]"]` -> typed values.
+    Raises ModelError.
+    """
     types, values = recipe_fields(), {}
     for text in texts:
         name, equals, word = text.partition("=")
@@ -218,17 +234,23 @@ def parse_overrides(texts: Iterable[str]) -> dict[str, Any]:
         try:
             values[name] = from_text(word, types[name])
         except ValueError:
-            raise ModelError(f"recipe: {name}={word!r:.80} is not {type_text(types[name])}") from None
+            raise ModelError(
+                f"recipe: {name}={word!r:.80} is not {type_text(types[name])}"
+            ) from None
     return values
 
 
 def as_values(recipe: Recipe) -> dict[str, Any]:
-    """The recipe as plain JSON values, nested as in the class: what run.json keeps, and get_recipe takes back."""
+    """The recipe as plain JSON values, nested as in the class: what run.json keeps, and get_recipe
+    takes back.
+    """
     return asdict(recipe)
 
 
 def _set(part: Any, key: str, value: Any, full: str) -> Any:
-    """A copy of a dataclass with the value at a dotted name replaced; a dict replaces the values it names."""
+    """A copy of a dataclass with the value at a dotted name replaced; a dict replaces the values
+    it names.
+    """
     name, _, rest = key.partition(".")
     kind = get_type_hints(type(part)).get(name)
     if kind is None or (rest and not is_dataclass(kind)):
@@ -236,7 +258,9 @@ def _set(part: Any, key: str, value: Any, full: str) -> Any:
     if is_dataclass(kind):
         inner = getattr(part, name)
         if not rest and not isinstance(value, Mapping):
-            raise ModelError(f"recipe: {full}={value!r:.80} is not a set of values; name one, {full}.cls")
+            raise ModelError(
+                f"recipe: {full}={value!r:.80} is not a set of values; name one, {full}.cls"
+            )
         for word, number in ({rest: value} if rest else value).items():
             inner = _set(inner, word, number, f"{name}.{word}")
         return replace(part, **{name: inner})

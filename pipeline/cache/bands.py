@@ -1,18 +1,22 @@
-"""DCT bands of a face crop: the coefficients below the high band in, low, mid and high pictures out.
+"""DCT bands of a face crop: the coefficients below the high band in, low, mid and high pictures
+out.
 
-Orthonormal two-dimensional DCT-II of the whole picture per colour channel (M2TR, arXiv 2104.09770v1). A band is a
-triangle u+v < cut; low is the first 1/16 of the spectrum, mid goes to 1/8, high is the rest, so they sum to the
-picture. DC is in low. The paper does not say what 1/16 is a share of, hence two definitions:
+Orthonormal two-dimensional DCT-II of the whole picture per colour channel (M2TR, arXiv
+2104.09770v1). A band is a triangle u+v < cut; low is the first 1/16 of the spectrum, mid goes to
+1/8, high is the rest, so they sum to the picture. DC is in low. The paper does not say what 1/16 is
+a share of, hence two definitions:
 
     area    (default) share of the coefficients: low u+v < S/sqrt(8), mid u+v < S/2, rounded; S=240: 85 and 120
-    linear  share of the axis, as in the F3-Net code of the same authors: low u+v < S//16, mid u+v < S//8
+    linear  share of the axis, as in the F3-Net code of the same authors: low u+v < S//16, mid u+v <
+    S//8
 
-Stored order: row by row, (u,v) = (0,0), (0,1) ... (0,cut-1), (1,0) ... with u+v < mid cut; u counts down the picture,
-v across. Coefficients are of pixels / 255, since of plain pixels the DC of a crop above 256 px overflows float16.
-One axis is transformed and cut before the other: half of the work, and measured faster (0.46 ms a frame of 240 px)
-than two float32 matrix products (0.84 ms) and the whole float32 transform (0.74 ms); nine float64 planes take 7.3 ms.
-Rounding to float16 is torch's (the same values), which numpy takes twenty times as long for.
-"""
+Stored order: row by row, (u,v) = (0,0), (0,1) ... (0,cut-1), (1,0) ... with u+v < mid cut; u counts
+down the picture, v across. Coefficients are of pixels / 255, since of plain pixels the DC of a crop
+above 256 px overflows float16. One axis is transformed and cut before the other: half of the work,
+and measured faster (0.46 ms a frame of 240 px) than two float32 matrix products (0.84 ms) and the
+whole float32 transform (0.74 ms); nine float64 planes take 7.3 ms. Rounding to float16 is torch's
+(the same values), which numpy takes twenty times as long for.
+"""  # noqa: E501
 
 from __future__ import annotations
 
@@ -29,7 +33,8 @@ Definition = Literal["area", "linear"]
 
 
 def cuts(size: int, definition: Definition = "area") -> tuple[int, int]:
-    """(low, mid): u+v below `low` is the low band, from there to below `mid` the mid band. size: px.
+    """(low, mid): u+v below `low` is the low band, from there to below `mid` the mid band. size:
+    px.
 
     Raises ValueError for an unknown definition or a picture too small to have a low band.
     """
@@ -40,7 +45,9 @@ def cuts(size: int, definition: Definition = "area") -> tuple[int, int]:
     else:
         raise ValueError(f"band definition {definition!r} is not one of area, linear")
     if not 0 < low < mid <= size:
-        raise ValueError(f"a picture of {size} px has no {definition} bands; the crop must be larger")
+        raise ValueError(
+            f"a picture of {size} px has no {definition} bands; the crop must be larger"
+        )
     return low, mid
 
 
@@ -72,7 +79,9 @@ def places(size: int, definition: Definition = "area") -> tuple[NDArray[np.intp]
 
 
 def coefficients(pixels: NDArray[np.uint8], definition: Definition = "area") -> NDArray[np.float16]:
-    """Low and mid coefficients of crops. pixels: (..., S, S, 3) uint8 -> (..., 3, K) float16, of pixels / 255."""
+    """Low and mid coefficients of crops. pixels: (..., S, S, 3) uint8 -> (..., 3, K) float16, of
+    pixels / 255.
+    """
     size = _side(pixels)
     mid = cuts(size, definition)[1]
     u, v = places(size, definition)
@@ -94,10 +103,12 @@ def coefficients(pixels: NDArray[np.uint8], definition: Definition = "area") -> 
 def reconstruct(
     coeffs: NDArray[np.floating], crop: NDArray[np.uint8], definition: Definition = "area"
 ) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
-    """Low, mid and high pictures in grey levels (crop's units), each (..., S, S, 3) float32; they sum to the crop.
+    """Low, mid and high pictures in grey levels (crop's units), each (..., S, S, 3) float32; they
+    sum to the crop.
 
-    coeffs: (..., 3, K) of this crop.   crop: (..., S, S, 3) uint8. High is what the other two leave, so that the sum
-    holds by construction to float32 rounding. Raises ValueError when the two do not belong together.
+    coeffs: (..., 3, K) of this crop.
+    crop: (..., S, S, 3) uint8. High is what the other two leave, so that the sum holds by
+        construction to float32 rounding. Raises ValueError when the two do not belong together.
     """
     size = _side(crop)
     low_cut, mid_cut = cuts(size, definition)
@@ -105,7 +116,8 @@ def reconstruct(
     expected = (*crop.shape[:-3], 3, len(u))
     if coeffs.shape != expected:
         raise ValueError(
-            f"coefficients of shape {coeffs.shape} do not belong to crops {crop.shape}: expected {expected}"
+            f"coefficients of shape {coeffs.shape} do not belong to crops {crop.shape}: expected "
+            f"{expected}"
         )
     is_low = u + v < low_cut
     values = coeffs.astype(np.float32) * np.float32(255)
@@ -125,6 +137,11 @@ def _picture(
 
 
 def _side(pixels: NDArray[np.uint8]) -> int:
-    if pixels.dtype != np.uint8 or pixels.ndim < 3 or pixels.shape[-1] != 3 or pixels.shape[-2] != pixels.shape[-3]:
+    if (
+        pixels.dtype != np.uint8
+        or pixels.ndim < 3
+        or pixels.shape[-1] != 3
+        or pixels.shape[-2] != pixels.shape[-3]
+    ):
         raise ValueError(f"expected (..., S, S, 3) uint8, got {pixels.shape} {pixels.dtype}")
     return pixels.shape[-2]

@@ -9,8 +9,9 @@ from unmask.pipeline.cache.shard_writer import Encoder, packed, with_crc
 
 CODECS = ("zstd", "none", "compact")
 
-# Of the default codec for crops. Measured on real faces beside PNG folders read with OpenCV (0.44 of raw): level 1 is
-# 0.61 of raw and read 6 to 7 times as fast, level -1 is 0.68 and 9 times; who wants small takes compact, 0.27.
+# Of the default codec for crops. Measured on real faces beside PNG folders read with OpenCV (0.44
+# of raw): level 1 is 0.61 of raw and read 6 to 7 times as fast, level -1 is 0.68 and 9 times; who
+# wants small takes compact, 0.27.
 FAST_LEVEL = -1
 
 

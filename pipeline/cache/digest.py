@@ -1,7 +1,8 @@
-"""digest.json of a committed folder: sha256 and size of every file in it, and of itself; written last, read first.
+"""digest.json of a committed folder: sha256 and size of every file in it, and of itself; written
+last, read first.
 
-A folder without a sound digest is not committed. Small files are compared with it whenever they are read, big ones by
-size, and by sha256 when a whole folder is verified.
+A folder without a sound digest is not committed. Small files are compared with it whenever they are
+read, big ones by size, and by sha256 when a whole folder is verified.
 """
 
 from __future__ import annotations
@@ -35,17 +36,27 @@ def write_digest(folder: Path) -> None:
 
 
 def read_digest(folder: Path) -> dict[str, Facts]:
-    """Relative name -> facts of every file. Raises CacheError when the folder or its digest is absent or damaged."""
+    """Relative name -> facts of every file. Raises CacheError when the folder or its digest is
+    absent or damaged.
+    """
     path = folder / DIGEST
     data = read_small(path)
     document = parse_object(data, path)
     files = document.get("files")
     if document.get("format") != FORMAT:
-        raise CacheError(f"{path}: format {document.get('format')!r:.40}, this unmask reads {FORMAT}; extract again")
+        raise CacheError(
+            f"{path}: format {document.get('format')!r:.40}, this unmask reads {FORMAT}; extract "
+            "again"
+        )
     if not isinstance(files, dict) or not all(_sound(name, facts) for name, facts in files.items()):
-        raise CacheError(f"{path}: damaged: not a list of files; `verify --repair` makes the video again")
+        raise CacheError(
+            f"{path}: damaged: not a list of files; `verify --repair` makes the video again"
+        )
     if data != _rendered(files):
-        raise CacheError(f"{path}: damaged: its own checksum does not match; `verify --repair` makes the video again")
+        raise CacheError(
+            f"{path}: damaged: its own checksum does not match; `verify --repair` makes the "
+            "video again"
+        )
     return files
 
 
@@ -54,7 +65,8 @@ def read_checked(folder: Path, name: str, facts: Facts) -> Facts:
     data = read_small(folder / name)
     if hashlib.sha256(data).hexdigest() != facts["sha256"]:
         raise CacheError(
-            f"{folder}: {name} is damaged: sha256 differs from {DIGEST}; `verify --repair` makes it again"
+            f"{folder}: {name} is damaged: sha256 differs from {DIGEST}; `verify --repair` makes "
+            "it again"
         )
     return parse_object(data, folder / name)
 
@@ -68,7 +80,9 @@ def check_size(folder: Path, name: str, facts: Facts) -> None:
     if not stat.S_ISREG(found.st_mode):
         raise CacheError(f"{folder}: {name} is not a regular file")
     if found.st_size != facts["size"]:
-        raise CacheError(f"{folder}: {name} has {found.st_size} bytes, {DIGEST} says {facts['size']}")
+        raise CacheError(
+            f"{folder}: {name} has {found.st_size} bytes, {DIGEST} says {facts['size']}"
+        )
 
 
 def problems_of(folder: Path) -> list[str]:
@@ -105,7 +119,9 @@ def file_sha256(path: Path) -> str:
 
 
 def read_small(path: Path) -> bytes:
-    """Bytes of a metadata file. Raises CacheError when it is absent, no regular file, or too large to be one."""
+    """Bytes of a metadata file. Raises CacheError when it is absent, no regular file, or too large
+    to be one.
+    """
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
         with os.fdopen(descriptor, "rb") as file:
@@ -113,9 +129,13 @@ def read_small(path: Path) -> bytes:
                 raise CacheError(f"{path}: not a regular file")
             data = file.read(MAX_METADATA_BYTES + 1)
     except OSError as error:
-        raise CacheError(f"{path}: not there or unreadable ({error.strerror}); extract the video again") from error
+        raise CacheError(
+            f"{path}: not there or unreadable ({error.strerror}); extract the video again"
+        ) from error
     if len(data) > MAX_METADATA_BYTES:
-        raise CacheError(f"{path}: larger than {MAX_METADATA_BYTES} bytes; unmask never writes that")
+        raise CacheError(
+            f"{path}: larger than {MAX_METADATA_BYTES} bytes; unmask never writes that"
+        )
     return data
 
 
@@ -124,7 +144,9 @@ def parse_object(data: bytes, path: Path) -> Facts:
     try:
         document = json.loads(data, parse_constant=_refuse_constant)
     except (ValueError, RecursionError) as error:
-        raise CacheError(f"{path}: damaged: not JSON ({type(error).__name__}); extract the video again") from error
+        raise CacheError(
+            f"{path}: damaged: not JSON ({type(error).__name__}); extract the video again"
+        ) from error
     if not isinstance(document, dict):
         raise CacheError(f"{path}: damaged: not a JSON object; extract the video again")
     return document

@@ -1,6 +1,8 @@
-"""What a cache folder was made from: settings and every video's record, in `index.json` beside the groups.
+"""What a cache folder was made from: settings and every video's record, in `index.json` beside the
+groups.
 
-A group whose own metadata is destroyed cannot say where it came from; with the index, repair can still redo it.
+A group whose own metadata is destroyed cannot say where it came from; with the index, repair can
+still redo it.
 """
 
 from __future__ import annotations
@@ -24,7 +26,9 @@ INDEX = "index.json"
 
 
 def write_index(parent: Path, videos: Sequence[Video], crop: CropConfig) -> None:
-    """Add these videos to the index of `parent`; sorted, and written only when something changed."""
+    """Add these videos to the index of `parent`; sorted, and written only when something
+    changed.
+    """
     with taking_turns(parent):
         known: dict[str, Video] = {}
         if (parent / INDEX).exists():
@@ -33,8 +37,10 @@ def write_index(parent: Path, videos: Sequence[Video], crop: CropConfig) -> None
             except CacheError as error:
                 log.warning("%s", error)
         merged = known | {video.video_id: video for video in videos}
-        rows = ",\n".join(json.dumps(_plain(merged[name]), sort_keys=True) for name in sorted(merged))
-        text = f'{{"settings": {json.dumps(crop.settings(), sort_keys=True)},\n"videos": [\n{rows}\n]}}\n'
+        rows = ",\n".join(
+            json.dumps(_plain(merged[name]), sort_keys=True) for name in sorted(merged)
+        )
+        text = f'{{"settings": {json.dumps(crop.settings(), sort_keys=True)},\n"videos": [\n{rows}\n]}}\n'  # noqa: E501
         data = text.encode()
         path = parent / INDEX
         if not path.exists() or path.read_bytes() != data:
@@ -51,7 +57,9 @@ def read_index(parent: Path) -> tuple[list[Video], dict[str, object]]:
         index = json.loads(path.read_bytes())
         return [_video(row) for row in index["videos"]], index["settings"]
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise CacheError(f"{path}: no readable index ({error}); run extract again, it writes a new one") from error
+        raise CacheError(
+            f"{path}: no readable index ({error}); run extract again, it writes a new one"
+        ) from error
 
 
 def crop_config(settings: dict[str, object]) -> CropConfig:
@@ -62,9 +70,16 @@ def crop_config(settings: dict[str, object]) -> CropConfig:
     names = {field.name for field in fields(CropConfig)}
     crop = CropConfig(**{name: value for name, value in settings.items() if name in names})
     today = crop.settings()
-    if differing := sorted(name for name in today.keys() | settings.keys() if today.get(name) != settings.get(name)):
-        what = ", ".join(f"{name} {settings.get(name)} there, {today.get(name)} here" for name in differing)
-        raise CacheError(f"this cache was made with other software ({what}); extract into a new cache folder instead")
+    if differing := sorted(
+        name for name in today.keys() | settings.keys() if today.get(name) != settings.get(name)
+    ):
+        what = ", ".join(
+            f"{name} {settings.get(name)} there, {today.get(name)} here" for name in differing
+        )
+        raise CacheError(
+            f"this cache was made with other software ({what}); extract into a new cache folder "
+            "instead"
+        )
     return crop
 
 

@@ -1,4 +1,6 @@
-"""Remember why a video was refused, with a fingerprint of its file, so that the next run need not try again."""
+"""Remember why a video was refused, with a fingerprint of its file, so that the next run need not
+try again.
+"""
 
 from __future__ import annotations
 
@@ -15,15 +17,20 @@ RECORDS = ".outcomes"  # beside the groups of a cache folder
 
 
 def remember(parent: Path, outcome: Outcome, fingerprint: Fingerprint) -> None:
-    """Keep why a video is not in the cache folder `parent`, with the file's size and time as it was then."""
+    """Keep why a video is not in the cache folder `parent`, with the file's size and time as it
+    was then.
+    """
     record = {"fingerprint": fingerprint, "outcome": plain_outcome(outcome)}
-    write_whole(_record(parent, outcome.video_id), json.dumps(record, sort_keys=True).encode() + b"\n")
+    write_whole(
+        _record(parent, outcome.video_id), json.dumps(record, sort_keys=True).encode() + b"\n"
+    )
 
 
 def recall(parent: Path, video_id: str, fingerprint: Fingerprint | None = None) -> Outcome | None:
     """What an earlier run found, or None where it must be tried (again).
 
-    fingerprint: the file's present size and time; None asks for the record whatever the file is like now.
+    fingerprint: the file's present size and time; None asks for the record whatever the file is
+    like now.
     """
     try:
         record = json.loads(_record(parent, video_id).read_bytes())
@@ -32,7 +39,9 @@ def recall(parent: Path, video_id: str, fingerprint: Fingerprint | None = None) 
         return None  # absent or half readable: trying again is always right
     if outcome.video_id != video_id or outcome.reason not in REASONS:
         return None
-    if fingerprint is not None and (record["fingerprint"] != fingerprint or outcome.reason in TRANSIENT_REASONS):
+    if fingerprint is not None and (
+        record["fingerprint"] != fingerprint or outcome.reason in TRANSIENT_REASONS
+    ):
         return None
     return outcome
 

@@ -1,15 +1,18 @@
-"""The compact codec: a clip's crops without loss in less than a third of their bytes, as a Zarr v3 filter.
+"""The compact codec: a clip's crops without loss in less than a third of their bytes, as a Zarr v3
+filter.
 
-Before zstd each row of a picture is replaced by its difference to the row above, and red and blue by their difference
-to green; both are sums modulo 256, so they are undone exactly. Zarr's own transpose codec puts rows first
-((clip,frame,y,x,colour) -> (y,clip,frame,colour,x)), so that undoing is adding long contiguous rows.
+Before zstd each row of a picture is replaced by its difference to the row above, and red and blue
+by their difference to green; both are sums modulo 256, so they are undone exactly. Zarr's own
+transpose codec puts rows first ((clip,frame,y,x,colour) -> (y,clip,frame,colour,x)), so that
+undoing is adding long contiguous rows.
 
-Ours because, on 40 clips of 10 real faces (240 px, 1 thread; PNG of OpenCV: 0.39 to 0.44 of raw, 110 to 180 clips/s):
+Ours because, on 40 clips of 10 real faces (240 px, 1 thread; PNG of OpenCV: 0.39 to 0.44 of raw,
+110 to 180 clips/s):
     zstd 1 alone                                    0.61 of raw    1,300 clips/s
     transpose + delta + zstd 1, all shipped by zarr 0.34 of raw      330 clips/s (2 to 3 x PNG: misses 4 x)
     this, zstd 1                                    0.27 of raw      900 to 1,200 clips/s (5 x PNG or more)
 zarr-python opens it wherever unmask is installed, through the entry point group `zarr.codecs`.
-"""
+"""  # noqa: E501
 
 from __future__ import annotations
 
@@ -26,12 +29,15 @@ ROW_DELTA = "unmask.row_delta"
 # (clip, frame, y, x, colour) -> (y, clip, frame, colour, x); its own inverse for one clip.
 ROWS_FIRST = (2, 0, 1, 4, 3)
 
-# Adding 16 rows at once instead of one halves the time of undoing (measured 85 against 165 us a clip of 864 kB).
+# Adding 16 rows at once instead of one halves the time of undoing (measured 85 against 165 us a
+# clip of 864 kB).
 BLOCK = 16
 
 
 def subtract_rows(rows: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Green and row differences of (S, ..., 3, S) uint8 with rows first and colour before x, as a new array."""
+    """Green and row differences of (S, ..., 3, S) uint8 with rows first and colour before x, as a
+    new array.
+    """
     colour = np.array(rows, order="C")
     colour[..., 0, :] -= rows[..., 1, :]
     colour[..., 2, :] -= rows[..., 1, :]
@@ -72,7 +78,9 @@ class RowDelta(ArrayArrayCodec):
 
     def validate(self, *, shape: tuple[int, ...], dtype: Any, chunk_grid: Any) -> None:
         if len(shape) < 3 or shape[-2] != 3 or dtype.to_native_dtype() != np.uint8:
-            raise ValueError(f"{ROW_DELTA} wants uint8 with axes (y, ..., 3 colours, x), got {shape} of {dtype}")
+            raise ValueError(
+                f"{ROW_DELTA} wants uint8 with axes (y, ..., 3 colours, x), got {shape} of {dtype}"
+            )
 
     def _encode_sync(self, chunk: NDBuffer, spec: Any) -> NDBuffer:
         return spec.prototype.nd_buffer.from_numpy_array(subtract_rows(chunk.as_numpy_array()))

@@ -1,10 +1,13 @@
-"""One array's shard file read without zarr-python: index once, then pread and decode of single clips.
+"""One array's shard file read without zarr-python: index once, then pread and decode of single
+clips.
 
-zarr-python's cost per read is many times that of the bytes themselves, so training reads through this file. It knows
-only what writing.py writes (Zarr v3 sharding, chunk = clip, one shard a video, index with crc32c at the end) and checks
-the same sums as zarr-python: crc32c of the index, and of each chunk its xxh64 (zstd) or crc32c (none). Missing chunks
-are an error here, where zarr-python gives black frames. Thread-safe; decoding and reading release the GIL.
-Measured beside zarr-python on shuffled clips of real faces, 1 thread: zstd 3.1 times as fast, compact 3.6, none 15.
+zarr-python's cost per read is many times that of the bytes themselves, so training reads through
+this file. It knows only what writing.py writes (Zarr v3 sharding, chunk = clip, one shard a video,
+index with crc32c at the end) and checks
+the same sums as zarr-python: crc32c of the index, and of each chunk its xxh64 (zstd) or crc32c
+(none). Missing chunks are an error here, where zarr-python gives black frames. Thread-safe;
+decoding and reading release the GIL. Measured beside zarr-python on shuffled clips of real faces, 1
+thread: zstd 3.1 times as fast, compact 3.6, none 15.
 """
 
 from __future__ import annotations
@@ -39,29 +42,39 @@ _scratch = threading.local()
 class Shard:
     """The chunks of one array of one video.
 
-    shape: of the array, first axis = chunks.   codec: zstd, none or compact.   size: bytes the file must have.
+    shape: of the array, first axis = chunks.
+    codec: zstd, none or compact.
+    size: bytes the file must have.
     Raises CacheError, here and when reading, for anything that is not as it was written.
     """
 
-    def __init__(self, path: Path, shape: tuple[int, ...], dtype: np.dtype, codec: str, size: int) -> None:
+    def __init__(
+        self, path: Path, shape: tuple[int, ...], dtype: np.dtype, codec: str, size: int
+    ) -> None:
         self.path, self.shape, self.dtype, self.codec, self.size = path, shape, dtype, codec, size
         self.chunk_bytes = int(np.prod(shape[1:])) * dtype.itemsize
         self._index: NDArray[np.uint64] | None = None
         self._mapped: _Mapped | None = None
 
     def empty(self, count: int) -> NDArray:
-        """Room for `count` chunks, (count, *shape[1:]), laid out in memory so that reading into it copies nothing."""
+        """Room for `count` chunks, (count, *shape[1:]), laid out in memory so that reading into it
+        copies nothing.
+        """
         if self.codec != "compact":
             return np.empty((count, *self.shape[1:]), self.dtype)
         frames, side, _, colours = self.shape[1:]
         return np.empty((count, side, frames, colours, side), self.dtype).transpose(0, 2, 1, 4, 3)
 
     def read(self, chunk: int, out: NDArray) -> None:
-        """Decode one chunk into `out`, (shape[1:]) of its dtype, any layout. Raises CacheError, IndexError."""
+        """Decode one chunk into `out`, (shape[1:]) of its dtype, any layout. Raises CacheError,
+        IndexError.
+        """
         if not 0 <= chunk < self.shape[0]:
             raise IndexError(f"{self.path}: clip {chunk} of {self.shape[0]}")
         if out.shape != self.shape[1:] or out.dtype != self.dtype:
-            raise ValueError(f"expected room for {self.shape[1:]} {self.dtype}, got {out.shape} {out.dtype}")
+            raise ValueError(
+                f"expected room for {self.shape[1:]} {self.dtype}, got {out.shape} {out.dtype}"
+            )
         mapped = self._mapped
         if mapped is not None and mapped.copy(chunk, out):
             return
@@ -72,7 +85,9 @@ class Shard:
             np.copyto(stored, direct)
 
     def check_index(self) -> None:
-        """Read the index now, so that damage shows before any chunk is asked for. Raises CacheError."""
+        """Read the index now, so that damage shows before any chunk is asked for. Raises
+        CacheError.
+        """
         descriptor = self._open()
         try:
             self._places(descriptor)
@@ -94,9 +109,13 @@ class Shard:
         if self.codec == "compact":
             add_rows(out)
 
-    def _read_plain(self, descriptor: int, offset: int, length: int, chunk: int, out: NDArray) -> None:
+    def _read_plain(
+        self, descriptor: int, offset: int, length: int, chunk: int, out: NDArray
+    ) -> None:
         if length != self.chunk_bytes + CRC_BYTES:
-            raise self._damaged(f"clip {chunk} has {length} bytes, expected {self.chunk_bytes + CRC_BYTES}")
+            raise self._damaged(
+                f"clip {chunk} has {length} bytes, expected {self.chunk_bytes + CRC_BYTES}"
+            )
         crc = bytearray(CRC_BYTES)
         self._pread(descriptor, [out.reshape(-1).view(np.uint8), crc], offset, length)
         if google_crc32c.value(out) != int.from_bytes(crc, "little"):
@@ -109,7 +128,9 @@ class Shard:
 
     def _unpack(self, packed: NDArray[np.uint8], chunk: int, out: NDArray) -> None:
         if _content_size(packed[:18].tobytes()) != self.chunk_bytes:
-            raise self._damaged(f"clip {chunk} is not one checksummed zstd frame of {self.chunk_bytes} bytes")
+            raise self._damaged(
+                f"clip {chunk} is not one checksummed zstd frame of {self.chunk_bytes} bytes"
+            )
         try:
             zstd.decompress(packed, out)
         except (RuntimeError, ValueError) as error:
@@ -120,10 +141,14 @@ class Shard:
         if self._index is None:
             index_bytes = 16 * self.shape[0]
             if self.size < index_bytes + CRC_BYTES:
-                raise self._damaged(f"{self.size} bytes cannot hold the index of {self.shape[0]} clips")
+                raise self._damaged(
+                    f"{self.size} bytes cannot hold the index of {self.shape[0]} clips"
+                )
             room = bytearray(index_bytes + CRC_BYTES)
             self._pread(descriptor, [room], self.size - len(room), len(room))
-            if google_crc32c.value(bytes(room[:index_bytes])) != int.from_bytes(room[index_bytes:], "little"):
+            if google_crc32c.value(bytes(room[:index_bytes])) != int.from_bytes(
+                room[index_bytes:], "little"
+            ):
                 raise self._damaged("checksum of the index does not match")
             places = np.frombuffer(room[:index_bytes], "<u8").reshape(-1, 2)
             self._check_places(places, self.size - len(room))
@@ -157,7 +182,9 @@ class Shard:
             raise self._damaged(f"{got} bytes at {offset}, expected {length}")
 
     def _room(self, purpose: str, shape: tuple[int, ...]) -> NDArray:
-        """This thread's buffer, used again by its next read: fresh pages for every clip cost more than decoding."""
+        """This thread's buffer, used again by its next read: fresh pages for every clip cost more
+        than decoding.
+        """
         dtype = self.dtype if purpose == "decoded" else np.dtype(np.uint8)
         needed = int(np.prod(shape)) * dtype.itemsize
         held = getattr(_scratch, purpose, None)
@@ -168,24 +195,29 @@ class Shard:
 
     def _damaged(self, why: str) -> CacheError:
         return CacheError(
-            f"{self.path.parent.parent}: {self.path.parent.name}/{self.path.name} is damaged: {why}; "
+            f"{self.path.parent.parent}: {self.path.parent.name}/{self.path.name} is damaged: "
+            f"{why}; "
             "`verify --repair` makes the video again"
         )
 
 
 class _Mapped:
-    """Uncompressed clips that were read and checked once, mapped: each further read is one copy in memory.
+    """Uncompressed clips that were read and checked once, mapped: each further read is one copy in
+    memory.
 
-    Here pread was measured at 0.3 of np.memmap's speed, this at 0.9. A file that was touched since, also renamed or
-    deleted, counts as another file and is read and checked again; to ask its descriptor takes half as long as its
-    path. As with any memory map, a disk that fails under it ends the process.
+    Here pread was measured at 0.3 of np.memmap's speed, this at 0.9. A file that was touched since,
+    also renamed or deleted, counts as another file and is read and checked again; to ask its
+    descriptor takes half as long as its path. As with any memory map, a disk that fails under it
+    ends the process.
     """
 
     alive: ClassVar[weakref.WeakSet[_Mapped]] = weakref.WeakSet()
 
     @classmethod
     def of(cls, descriptor: int, clips: int) -> _Mapped | None:
-        """A map of this file, or None where maps would use up the files that the process may open: each holds two."""
+        """A map of this file, or None where maps would use up the files that the process may open:
+        each holds two.
+        """
         limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
         if limit != resource.RLIM_INFINITY and len(cls.alive) >= limit // 4:
             return None
@@ -207,7 +239,9 @@ class _Mapped:
 
     def add(self, chunk: int, offset: int, like: NDArray) -> None:
         """Remember where a clip lies that was just read and checked."""
-        self.chunks[chunk] = self.bytes[offset : offset + like.nbytes].view(like.dtype).reshape(like.shape)
+        self.chunks[chunk] = (
+            self.bytes[offset : offset + like.nbytes].view(like.dtype).reshape(like.shape)
+        )
 
     def copy(self, chunk: int, out: NDArray) -> bool:
         """Fill `out` if this clip was checked and the file is still the same; else False."""
@@ -235,7 +269,8 @@ class ClipVideo(Protocol):
 def read_batch(
     items: Sequence[tuple[ClipVideo, int]], out: NDArray[np.uint8] | None = None, threads: int = 1
 ) -> NDArray[np.uint8]:
-    """Crops of (video, clip) pairs, in their order: (n, T, S, S, 3) uint8, by `threads` into `out` or a new array.
+    """Crops of (video, clip) pairs, in their order: (n, T, S, S, 3) uint8, by `threads` into `out`
+    or a new array.
 
     Raises CacheError of a damaged video, ValueError when a clip does not fit `out`.
     """
@@ -259,14 +294,18 @@ def read_batch(
 
 @lru_cache(maxsize=4)
 def _pool(threads: int, _process: int) -> ThreadPoolExecutor:
-    """Threads kept for the next batch; a forked child gets its own, since threads do not survive a fork."""
+    """Threads kept for the next batch; a forked child gets its own, since threads do not survive a
+    fork.
+    """
     return ThreadPoolExecutor(threads, thread_name_prefix="read")
 
 
 def _content_size(header: bytes) -> int:
-    """Decoded bytes a zstd frame announces (RFC 8878, section 3.1.1), -1 unless it is one with a checksum.
+    """Decoded bytes a zstd frame announces (RFC 8878, section 3.1.1), -1 unless it is one with a
+    checksum.
 
-    numcodecs would fill only part of the buffer, or decode unchecked, where a damaged header says so.
+    numcodecs would fill only part of the buffer, or decode unchecked, where a damaged header says
+    so.
     """
     if len(header) < 6 or header[:4] != ZSTD_MAGIC:
         return -1

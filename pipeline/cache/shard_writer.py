@@ -1,8 +1,9 @@
 """The bytes of one array's shard file, as zarr-python would write them, without its machinery.
 
-Zarr v3 sharding with one shard an array and one chunk a clip: the encoded chunks in order, then for each chunk its
-place and length (two little-endian uint64), then the crc32c of these numbers. Ours because zarr-python hands every
-chunk between threads, which took as long as compressing it; a test compares the files byte by byte with its own.
+Zarr v3 sharding with one shard an array and one chunk a clip: the encoded chunks in order, then for
+each chunk its place and length (two little-endian uint64), then the crc32c of these numbers. Ours
+because zarr-python hands every chunk between threads, which took as long as compressing it; a test
+compares the files byte by byte with its own.
 """
 
 from __future__ import annotations
@@ -26,7 +27,9 @@ def with_crc(chunk: NDArray) -> bytes:
 
 
 def packed(level: int, rows: bool = False) -> Encoder:
-    """zstd with its own checksum at a level, after the row differences of the compact codec where `rows`."""
+    """zstd with its own checksum at a level, after the row differences of the compact codec where
+    `rows`.
+    """
 
     def encode(chunk: NDArray) -> bytes:
         plain = subtract_rows(chunk.transpose(ROWS_FIRST)) if rows else np.ascontiguousarray(chunk)

@@ -1,4 +1,5 @@
-"""Commit, open and verify one video's Zarr v3 group; the only place that writes or trusts what lies in the cache.
+"""Commit, open and verify one video's Zarr v3 group; the only place that writes or trusts what lies
+in the cache.
 
     cache/<dataset>/<key>/<video_id>/zarr.json            group; its attributes say everything about the video
                                      crops/zarr.json      array (N,T,S,S,3) uint8, chunk = clip
@@ -6,10 +7,11 @@
                                      bands/ masks/        the same for (N,T,3,K) float16 and (N,T,S,S) uint8
                                      digest.json          sha256 and size of every file above, written last
 
-The folder appears by one rename (disk/folders.py). zarr-python opens it without our code, `compact` crops wherever unmask
-is installed. Nothing is read before its metadata equals, field by field, what this file writes for that shape, so a
-forged zarr.json cannot name another codec or a giant array. Equal input gives equal bytes.
-"""
+The folder appears by one rename (disk/folders.py). zarr-python opens it without our code, `compact`
+crops wherever unmask is installed. Nothing is read before its metadata equals, field by field, what
+this file writes for that shape, so a forged zarr.json cannot name another codec or a giant array.
+Equal input gives equal bytes.
+"""  # noqa: E501
 
 from __future__ import annotations
 
@@ -31,13 +33,20 @@ from unmask.pipeline.errors import CacheError, ManifestError
 class CachedVideo:
     """One committed video, its metadata checked; clips are checked as they are read.
 
-    folder: where it lies.   shape: (N, T, S, S, 3) of the crops.   codec: of the crops.   arrays: names it holds.
+    folder: where it lies.
+    shape: (N, T, S, S, 3) of the crops.
+    codec: of the crops.
+    arrays: names it holds.
     Cheap to keep by the thousand: no open file, and attributes are parsed only when asked for.
     """
 
     def __init__(self, folder: Path, shards: dict[str, Shard], group: dict[str, Any]) -> None:
         self.folder, self._shards, self._group = folder, shards, group
-        self.shape, self.codec, self.arrays = shards["crops"].shape, shards["crops"].codec, tuple(shards)
+        self.shape, self.codec, self.arrays = (
+            shards["crops"].shape,
+            shards["crops"].codec,
+            tuple(shards),
+        )
 
     @property
     def clips(self) -> int:
@@ -58,22 +67,34 @@ class CachedVideo:
             shard.check_index()
 
     def empty(self, count: int) -> NDArray[np.uint8]:
-        """Room for `count` clips, (count, T, S, S, 3), in the memory order that reading fills without a copy."""
+        """Room for `count` clips, (count, T, S, S, 3), in the memory order that reading fills
+        without a copy.
+        """
         return self._shards["crops"].empty(count)
 
     def read_clip(self, clip: int, out: NDArray[np.uint8]) -> None:
         """Fill `out` (T, S, S, 3) with one clip. Raises CacheError when it is damaged."""
         self._shards["crops"].read(clip, out)
 
-    def read_crops(self, clips: Sequence[int], out: NDArray[np.uint8] | None = None) -> NDArray[np.uint8]:
-        """(n, T, S, S, 3) uint8 of the chosen clips, in their order. Raises CacheError when one is damaged."""
+    def read_crops(
+        self, clips: Sequence[int], out: NDArray[np.uint8] | None = None
+    ) -> NDArray[np.uint8]:
+        """(n, T, S, S, 3) uint8 of the chosen clips, in their order. Raises CacheError when one is
+        damaged.
+        """
         return self._read("crops", clips, out)
 
-    def read_bands(self, clips: Sequence[int], out: NDArray[np.float16] | None = None) -> NDArray[np.float16]:
-        """(n, T, 3, K) float16 coefficients (cache/bands.py). Raises CacheError when damaged or extracted without bands."""
+    def read_bands(
+        self, clips: Sequence[int], out: NDArray[np.float16] | None = None
+    ) -> NDArray[np.float16]:
+        """(n, T, 3, K) float16 coefficients (cache/bands.py). Raises CacheError when damaged or
+        extracted without bands.
+        """
         return self._read("bands", clips, out)
 
-    def read_masks(self, clips: Sequence[int], out: NDArray[np.uint8] | None = None) -> NDArray[np.uint8]:
+    def read_masks(
+        self, clips: Sequence[int], out: NDArray[np.uint8] | None = None
+    ) -> NDArray[np.uint8]:
         """(n, T, S, S) uint8. Raises CacheError when damaged or extracted without masks."""
         return self._read("masks", clips, out)
 
@@ -98,20 +119,31 @@ def open_video(folder: Path) -> CachedVideo:
     names = [name for name in ARRAYS if f"{name}/{GROUP}" in files]
     listed = {GROUP, *(f"{n}/{GROUP}" for n in names), *(shard_name(n) for n in names)}
     if "crops" not in names or set(files) != listed:
-        raise CacheError(f"{folder}: holds {', '.join(sorted(files))!r:.300}, which is no video of unmask")
+        raise CacheError(
+            f"{folder}: holds {', '.join(sorted(files))!r:.300}, which is no video of unmask"
+        )
     group = read_checked(folder, GROUP, files[GROUP])
     kind = {key: value for key, value in group.items() if key != "attributes"}
-    if kind != {"node_type": "group", "zarr_format": 3} or not isinstance(group.get("attributes"), dict):
-        raise CacheError(f"{folder}: {GROUP} is not a group as unmask writes it; extract the video again")
+    if kind != {"node_type": "group", "zarr_format": 3} or not isinstance(
+        group.get("attributes"), dict
+    ):
+        raise CacheError(
+            f"{folder}: {GROUP} is not a group as unmask writes it; extract the video again"
+        )
     shards = {name: _open_shard(folder, name, files) for name in names}
     clips = {shard.shape[:2] for shard in shards.values()}
     if len(clips) > 1:
-        raise CacheError(f"{folder}: its arrays differ in clips and frames: {sorted(clips)}; extract the video again")
+        raise CacheError(
+            f"{folder}: its arrays differ in clips and frames: {sorted(clips)}; extract the "
+            "video again"
+        )
     return CachedVideo(folder, shards, files[GROUP])
 
 
 def is_committed(folder: Path) -> bool:
-    """Whether the folder has its digest and every file in its size: one small read and a few stats, no checksums."""
+    """Whether the folder has its digest and every file in its size: one small read and a few
+    stats, no checksums.
+    """
     try:
         for name, facts in read_digest(folder).items():
             check_size(folder, name, facts)
@@ -121,7 +153,9 @@ def is_committed(folder: Path) -> bool:
 
 
 def verify_video(folder: Path) -> list[str]:
-    """Every problem of a cached video, in words; empty when all its bytes are as they were written."""
+    """Every problem of a cached video, in words; empty when all its bytes are as they were
+    written.
+    """
     problems = problems_of(folder)
     if not problems:
         try:
@@ -137,7 +171,9 @@ def _open_shard(folder: Path, name: str, files: dict[str, Facts]) -> Shard:
     if name == "crops" and (shape[2] != shape[3] or shape[4] != 3):
         raise CacheError(f"{folder / name / GROUP}: shape {shape} is not (N, T, S, S, 3)")
     check_size(folder, shard_name(name), files[shard_name(name)])
-    return Shard(folder / shard_name(name), shape, ARRAYS[name][0], codec, files[shard_name(name)]["size"])
+    return Shard(
+        folder / shard_name(name), shape, ARRAYS[name][0], codec, files[shard_name(name)]["size"]
+    )
 
 
 MAX_METADATA = 16 * 1024 * 1024
@@ -146,7 +182,8 @@ GROUP_FILE = "zarr.json"
 
 
 def attributes_of(folder: Path) -> dict[str, object]:
-    """What a cached video's group says of it (label, method, group, settings ...); {} for a folder of pictures.
+    """What a cached video's group says of it (label, method, group, settings ...); {} for a folder
+    of pictures.
 
     Raises: ManifestError if the group's metadata is not readable JSON.
     """

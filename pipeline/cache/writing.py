@@ -1,4 +1,5 @@
-"""Write one video's Zarr v3 group: check the arrays, encode the shards, commit the folder by one rename.
+"""Write one video's Zarr v3 group: check the arrays, encode the shards, commit the folder by one
+rename.
 
 Equal input gives equal bytes. What is written is described field by field in zarr_layout.py.
 """
@@ -36,12 +37,17 @@ def write_video(
     attributes: dict[str, Any],
     codec: str = "zstd",
 ) -> Path:
-    """Commit one video's crops and all that is known of them as `parent/video_id`, and return that folder.
+    """Commit one video's crops and all that is known of them as `parent/video_id`, and return that
+    folder.
 
-    bands: (N, T, 3, K).   masks: (N, T, S, S).   attributes: JSON values, numpy arrays and numbers; the fields of
-    `crops` (index, pts, box, ...) are added under their names.   codec: zstd, compact or none, of the crops.
+    bands: (N, T, 3, K).
+    masks: (N, T, S, S).
+    attributes: JSON values, numpy arrays and numbers; the fields of `crops` (index, pts, box, ...)
+        are added under their names.
+    codec: zstd, compact or none, of the crops.
     A video that another run committed meanwhile is kept, and ours dropped.
-    Raises CacheError (not writable, no space, a damaged folder in the way), ValueError (shapes, non-finite numbers).
+    Raises CacheError (not writable, no space, a damaged folder in the way), ValueError (shapes,
+    non-finite numbers).
     """
     if not SAFE_ID.fullmatch(video_id):
         raise ValueError(f"video id {video_id!r} is not a slug of [A-Za-z0-9._-]")
@@ -57,7 +63,9 @@ def write_video(
 
     needed = sum(array.nbytes for array in arrays.values())
     if not commit_folder(target, fill, needed) and not is_committed(target):
-        raise CacheError(f"{target}: a damaged folder is in the way; `verify --repair` makes the video again")
+        raise CacheError(
+            f"{target}: a damaged folder is in the way; `verify --repair` makes the video again"
+        )
     return target
 
 
@@ -69,18 +77,26 @@ def _checked_arrays(
     wanted = {"crops": (clips, frames, side, side, 3), "masks": (clips, frames, side, side)}
     if bands is not None:
         wanted["bands"] = (clips, frames, 3, bands.shape[-1])
-    arrays = {n: a for n, a in (("crops", crops), ("bands", bands), ("masks", masks)) if a is not None}
+    arrays = {
+        n: a for n, a in (("crops", crops), ("bands", bands), ("masks", masks)) if a is not None
+    }
     for name, array in arrays.items():
         if array.shape != wanted[name] or array.dtype != ARRAYS[name][0] or not array.size:
-            raise ValueError(f"{name}: expected {wanted[name]} {ARRAYS[name][0]}, got {array.shape} {array.dtype}")
-    # Largest where all exponent bits are set; numpy's isfinite takes 3 ms for the float16 of a video.
+            raise ValueError(
+                f"{name}: expected {wanted[name]} {ARRAYS[name][0]}, got {array.shape} "
+                f"{array.dtype}"
+            )
+    # Largest where all exponent bits are set; numpy's isfinite takes 3 ms for the float16 of a
+    # video.
     if bands is not None and (bands.view(np.uint16) & 0x7FFF).max() >= 0x7C00:
         raise ValueError("bands: not all coefficients are finite numbers")
     return arrays
 
 
 def _with_crop_fields(attributes: dict[str, Any], crops: Crops) -> dict[str, Any]:
-    """Attributes with every field of the crops but their pixels. Raises ValueError where a caller says otherwise."""
+    """Attributes with every field of the crops but their pixels. Raises ValueError where a caller
+    says otherwise.
+    """
     fields = {name: _plain(value, name) for name, value in vars(crops).items() if name != "pixels"}
     for name in fields.keys() & attributes.keys():
         if attributes[name] != fields[name]:
@@ -89,7 +105,9 @@ def _with_crop_fields(attributes: dict[str, Any], crops: Crops) -> dict[str, Any
 
 
 def _plain(value: Any, where: str) -> Any:
-    """`value` as JSON values with sorted keys. Raises ValueError naming the place of a number that is not finite."""
+    """`value` as JSON values with sorted keys. Raises ValueError naming the place of a number that
+    is not finite.
+    """
     if isinstance(value, np.ndarray | np.generic):
         value = value.tolist()
     if isinstance(value, dict):
@@ -105,7 +123,9 @@ def _plain(value: Any, where: str) -> Any:
     raise ValueError(f"{where}: {type(value).__name__} is no JSON value")
 
 
-def _write_group(folder: Path, arrays: dict[str, NDArray], attributes: dict[str, Any], codec: str) -> None:
+def _write_group(
+    folder: Path, arrays: dict[str, NDArray], attributes: dict[str, Any], codec: str
+) -> None:
     group = {"attributes": attributes, "zarr_format": 3, "node_type": "group"}
     (folder / GROUP).write_text(json.dumps(group, indent=2))
     for name, data in arrays.items():

@@ -1,7 +1,8 @@
-"""What the Zarr v3 metadata of a cached video must say, field by field, for writing and for reading alike.
+"""What the Zarr v3 metadata of a cached video must say, field by field, for writing and for reading
+alike.
 
-Nothing is read before its metadata equals what this file gives for its shape, so a forged zarr.json cannot name
-another codec or a giant array.
+Nothing is read before its metadata equals what this file gives for its shape, so a forged zarr.json
+cannot name another codec or a giant array.
 """
 
 from __future__ import annotations
@@ -30,14 +31,17 @@ ARRAYS: dict[str, tuple[np.dtype, tuple[str, ...]]] = {
     "masks": (np.dtype("uint8"), ("clip", "frame", "y", "x")),
 }
 
-# Far above any real cache, far below what hurts: the most a foreign zarr.json can make us allocate for one clip.
+# Far above any real cache, far below what hurts: the most a foreign zarr.json can make us allocate
+# for one clip.
 MAX_CLIPS = 65_536
 MAX_CLIP_BYTES = 2**30
 
 
 @lru_cache(maxsize=64)
 def array_metadata(name: str, shape: tuple[int, ...], codec: str) -> bytes:
-    """An array's zarr.json as zarr-python writes it; kept, since most videos have equal shapes: 7 ms a video."""
+    """An array's zarr.json as zarr-python writes it; kept, since most videos have equal shapes: 7
+    ms a video.
+    """
     register_codec(ROW_DELTA, RowDelta)  # the entry point does the same in an installed package
     filters, compressors = zarr_pipeline(name, codec)
     written: dict[str, Any] = {}
@@ -57,15 +61,24 @@ def array_metadata(name: str, shape: tuple[int, ...], codec: str) -> bytes:
 
 
 def _expected_metadata(name: str, shape: tuple[int, ...], codec: str) -> dict[str, Any]:
-    """An array's zarr.json as write_video makes it, without its shape and what zarr versions add or leave out."""
+    """An array's zarr.json as write_video makes it, without its shape and what zarr versions add
+    or leave out.
+    """
     dtype, axes = ARRAYS[name]
     filters, compressors = zarr_pipeline(name, codec)
     endian = {"configuration": {"endian": "little"}} if dtype.itemsize > 1 else {}
-    inner = [*(f.to_dict() for f in filters or []), {"name": "bytes", **endian}, *(c.to_dict() for c in compressors)]
+    inner = [
+        *(f.to_dict() for f in filters or []),
+        {"name": "bytes", **endian},
+        *(c.to_dict() for c in compressors),
+    ]
     sharding = {
         "chunk_shape": [1, *shape[1:]],
         "codecs": inner,
-        "index_codecs": [{"name": "bytes", "configuration": {"endian": "little"}}, {"name": "crc32c"}],
+        "index_codecs": [
+            {"name": "bytes", "configuration": {"endian": "little"}},
+            {"name": "crc32c"},
+        ],
         "index_location": "end",
     }
     return {
@@ -81,17 +94,27 @@ def _expected_metadata(name: str, shape: tuple[int, ...], codec: str) -> dict[st
 
 
 def checked_metadata(name: str, meta: dict[str, Any], path: Path) -> tuple[tuple[int, ...], str]:
-    """(shape, codec) of an array whose metadata are exactly ours. Raises CacheError naming the field that is not."""
+    """(shape, codec) of an array whose metadata are exactly ours. Raises CacheError naming the
+    field that is not.
+    """
     shape, (dtype, axes) = meta.get("shape"), ARRAYS[name]
-    if not isinstance(shape, list) or len(shape) != len(axes) or not all(type(n) is int and n > 0 for n in shape):
+    if (
+        not isinstance(shape, list)
+        or len(shape) != len(axes)
+        or not all(type(n) is int and n > 0 for n in shape)
+    ):
         raise CacheError(f"{path}: shape {shape!r:.100} is not {len(axes)} positive sizes")
     if shape[0] > MAX_CLIPS or math.prod(shape[1:]) * dtype.itemsize > MAX_CLIP_BYTES:
         raise CacheError(f"{path}: shape {shape} is larger than any cache of unmask")
-    found = {key: value for key, value in meta.items() if key != "shape" and not _optional(key, value)}
+    found = {
+        key: value for key, value in meta.items() if key != "shape" and not _optional(key, value)
+    }
     for codec in CODECS:
         expected = _expected_metadata(name, tuple(shape), codec)
         wrong = [
-            k for k in sorted(found.keys() | expected.keys()) if canonical(found.get(k)) != canonical(expected.get(k))
+            k
+            for k in sorted(found.keys() | expected.keys())
+            if canonical(found.get(k)) != canonical(expected.get(k))
         ]
         if not wrong:
             return tuple(shape), codec

@@ -1,7 +1,9 @@
-"""Random changes of training clips, on the device the clip is on: one draw per clip, shared by all its frames.
+"""Random changes of training clips, on the device the clip is on: one draw per clip, shared by all
+its frames.
 
-Every number comes from the sample's own generator, so that a sample looks the same whichever process, thread or
-resumed run makes it. Evaluation never comes here. Sources: section 'Training recipe' of the models' sheets.
+Every number comes from the sample's own generator, so that a sample looks the same whichever
+process, thread or resumed run makes it. Evaluation never comes here. Sources: section 'Training
+recipe' of the models' sheets.
 """
 
 from __future__ import annotations
@@ -19,7 +21,8 @@ from unmask.pipeline.clips.h264 import h264
 from unmask.pipeline.clips.prepare import Augment
 from unmask.pipeline.errors import UsageError
 
-# (clip (T,3,S,S) uint8, masks (T,1,S,S) uint8 or None, numbers, side the model eats) -> clip, masks.
+# (clip (T,3,S,S) uint8, masks (T,1,S,S) uint8 or None, numbers, side the model eats) -> clip,
+# masks.
 Change = Callable[[Tensor, Tensor | None, np.random.Generator, int], tuple[Tensor, Tensor | None]]
 
 
@@ -27,9 +30,12 @@ def _bytes(values: Tensor) -> Tensor:
     return values.round_().clamp_(0, 255).to(torch.uint8)
 
 
-def warp(images: Tensor, degrees: float, zoom: tuple[float, float], mode: str = "bilinear") -> Tensor:
-    """(T,C,S,S) rotated about the centre and zoomed in x and y; beyond the border the border pixel goes on (Keras
-    `fill_mode="nearest"`). Zoom > 1 shows more of the picture, as in Keras. torchvision's affine can only fill black.
+def warp(
+    images: Tensor, degrees: float, zoom: tuple[float, float], mode: str = "bilinear"
+) -> Tensor:
+    """(T,C,S,S) rotated about the centre and zoomed in x and y; beyond the border the border pixel
+    goes on (Keras `fill_mode="nearest"`). Zoom > 1 shows more of the picture, as in Keras.
+    torchvision's affine can only fill black.
     """
     angle = math.radians(degrees)
     matrix = [
@@ -38,11 +44,15 @@ def warp(images: Tensor, degrees: float, zoom: tuple[float, float], mode: str = 
     ]
     theta = torch.tensor(matrix, device=images.device).expand(len(images), 2, 3)
     grid = affine_grid(theta, list(images.shape), align_corners=False)  # (T,S,S,2) x,y in -1..1
-    return _bytes(grid_sample(images.float(), grid, mode=mode, padding_mode="border", align_corners=False))
+    return _bytes(
+        grid_sample(images.float(), grid, mode=mode, padding_mode="border", align_corners=False)
+    )
 
 
 def channel_shift(clip: Tensor, levels: float) -> Tensor:
-    """All channels up or down by `levels`, clipped to the range each picture had (Keras `channel_shift_range`)."""
+    """All channels up or down by `levels`, clipped to the range each picture had (Keras
+    `channel_shift_range`).
+    """
     values = clip.float()
     low, high = values.amin((1, 2, 3), keepdim=True), values.amax((1, 2, 3), keepdim=True)
     return _bytes(torch.minimum(torch.maximum(values + levels, low), high))
@@ -52,7 +62,9 @@ def brightness(clip: Tensor, factor: float) -> Tensor:
     return _bytes(clip.float() * factor)
 
 
-def flip(clip: Tensor, masks: Tensor | None, rng: np.random.Generator, size: int) -> tuple[Tensor, Tensor | None]:
+def flip(
+    clip: Tensor, masks: Tensor | None, rng: np.random.Generator, size: int
+) -> tuple[Tensor, Tensor | None]:
     """Left and right exchanged with probability 0.5."""
     if rng.random() >= 0.5:
         return clip, masks
@@ -69,7 +81,9 @@ def reverse_time(
 
 
 def _keras(degrees: float, light: tuple[float, float]) -> Change:
-    """Rotation, zoom 0.8..1.2 per axis, shift of +-50 levels, flip, brightness: Keras' generator, in its order."""
+    """Rotation, zoom 0.8..1.2 per axis, shift of +-50 levels, flip, brightness: Keras' generator,
+    in its order.
+    """
 
     def change(
         clip: Tensor, masks: Tensor | None, rng: np.random.Generator, size: int
@@ -91,13 +105,19 @@ def _cut(images: Tensor, box: tuple[int, int, int, int], size: int, smooth: bool
     return _bytes(interpolate(part, size=(size, size), mode=mode, antialias=smooth))
 
 
-def _random_box(rng: np.random.Generator, side: int, height: float, width: float) -> tuple[int, int, int, int]:
+def _random_box(
+    rng: np.random.Generator, side: int, height: float, width: float
+) -> tuple[int, int, int, int]:
     tall, wide = min(side, max(1, round(height))), min(side, max(1, round(width)))
     return int(rng.integers(side - tall + 1)), int(rng.integers(side - wide + 1)), tall, wide
 
 
-def square(clip: Tensor, masks: Tensor | None, rng: np.random.Generator, size: int) -> tuple[Tensor, Tensor | None]:
-    """A square of side 0.75..1.0 resized to the model's side: STIL's random face margin inside a finished crop."""
+def square(
+    clip: Tensor, masks: Tensor | None, rng: np.random.Generator, size: int
+) -> tuple[Tensor, Tensor | None]:
+    """A square of side 0.75..1.0 resized to the model's side: STIL's random face margin inside a
+    finished crop.
+    """
     side = clip.shape[-1] * rng.uniform(0.75, 1.0)
     box = _random_box(rng, clip.shape[-1], side, side)
     return _cut(clip, box, size), None if masks is None else _cut(masks, box, size, smooth=False)
@@ -108,22 +128,33 @@ def resized_crop(
 ) -> tuple[Tensor, Tensor | None]:
     """0.8..1.0 of the area with ratio 3/4..4/3, resized to the model's side (m2tr.md section 5)."""
     side = clip.shape[-1]
-    area, ratio = side * side * rng.uniform(0.8, 1.0), math.exp(rng.uniform(math.log(0.75), math.log(4 / 3)))
+    area, ratio = (
+        side * side * rng.uniform(0.8, 1.0),
+        math.exp(rng.uniform(math.log(0.75), math.log(4 / 3))),
+    )
     box = _random_box(rng, side, math.sqrt(area / ratio), math.sqrt(area * ratio))
     return _cut(clip, box, size), None if masks is None else _cut(masks, box, size, smooth=False)
 
 
 def clahe(clip: Tensor, limit: float, tiles: int = 8) -> Tensor:
-    """Contrast-limited adaptive histogram equalisation of the luma, `tiles` x `tiles` (Zuiderveld 1994).
+    """Contrast-limited adaptive histogram equalisation of the luma, `tiles` x `tiles` (Zuiderveld
+    1994).
 
-    limit: highest bin over the mean bin. Histograms per tile, clipped, what was cut is spread evenly; each pixel
-    takes the bilinear mean of the four nearest tiles' curves. The luma change is added to all three channels.
+    limit: highest bin over the mean bin. Histograms per tile, clipped, what was cut is spread
+    evenly; each pixel takes the bilinear mean of the four nearest tiles' curves. The luma change is
+    added to all three channels.
     """
     frames, _, side, _ = clip.shape
     cell = side // tiles
-    luma = (clip.float() * clip.new_tensor([0.299, 0.587, 0.114], dtype=torch.float32).view(1, 3, 1, 1)).sum(1)
+    luma = (
+        clip.float() * clip.new_tensor([0.299, 0.587, 0.114], dtype=torch.float32).view(1, 3, 1, 1)
+    ).sum(1)
     level = luma.round().long()  # (T,S,S)
-    inner = level[:, : cell * tiles, : cell * tiles].unflatten(1, (tiles, cell)).unflatten(3, (tiles, cell))
+    inner = (
+        level[:, : cell * tiles, : cell * tiles]
+        .unflatten(1, (tiles, cell))
+        .unflatten(3, (tiles, cell))
+    )
     inner = inner.transpose(2, 3).reshape(frames, tiles * tiles, cell * cell)
     counts = torch.zeros(frames, tiles * tiles, 256, device=clip.device)
     counts.scatter_add_(2, inner, torch.ones_like(inner, dtype=torch.float32))
@@ -146,11 +177,17 @@ def clahe(clip: Tensor, limit: float, tiles: int = 8) -> Tensor:
     return _bytes(clip.float() + (mapped - luma).unsqueeze(1))
 
 
-def colour(clip: Tensor, masks: Tensor | None, rng: np.random.Generator, size: int) -> tuple[Tensor, Tensor | None]:
-    """One of jitter, brightness and contrast, hue and saturation, CLAHE, gamma, sharpening (m2tr.md section 5)."""
+def colour(
+    clip: Tensor, masks: Tensor | None, rng: np.random.Generator, size: int
+) -> tuple[Tensor, Tensor | None]:
+    """One of jitter, brightness and contrast, hue and saturation, CLAHE, gamma, sharpening
+    (m2tr.md section 5).
+    """
     kind, factor = int(rng.integers(6)), rng.uniform(0.8, 1.2)
     if kind == 0:
-        clip = tv.adjust_saturation(tv.adjust_contrast(tv.adjust_brightness(clip, factor), factor), factor)
+        clip = tv.adjust_saturation(
+            tv.adjust_contrast(tv.adjust_brightness(clip, factor), factor), factor
+        )
     elif kind == 1:
         clip = tv.adjust_contrast(tv.adjust_brightness(clip, factor), rng.uniform(0.8, 1.2))
     elif kind == 2:
@@ -164,7 +201,9 @@ def colour(clip: Tensor, masks: Tensor | None, rng: np.random.Generator, size: i
     return clip, masks
 
 
-def noise(clip: Tensor, masks: Tensor | None, rng: np.random.Generator, size: int) -> tuple[Tensor, Tensor | None]:
+def noise(
+    clip: Tensor, masks: Tensor | None, rng: np.random.Generator, size: int
+) -> tuple[Tensor, Tensor | None]:
     """Gaussian noise of variance 10..50 grey levels squared, with probability 0.5."""
     if rng.random() >= 0.5:
         return clip, masks
@@ -188,7 +227,9 @@ def _jpeg(low: int, high: int, chance: float) -> Change:
 def video_codec(
     clip: Tensor, masks: Tensor | None, rng: np.random.Generator, size: int
 ) -> tuple[Tensor, Tensor | None]:
-    """The clip through a real H.264 encoder and back, crf 18..40, with probability 0.5 (on the CPU)."""
+    """The clip through a real H.264 encoder and back, crf 18..40, with probability 0.5 (on the
+    CPU).
+    """
     if rng.random() >= 0.5:
         return clip, masks
     frames = h264(clip.permute(0, 2, 3, 1).cpu().numpy(), int(rng.integers(18, 41)))
@@ -211,7 +252,8 @@ AUGMENTS: dict[str, tuple[Change, ...]] = {
 
 
 def build_augment(names: Sequence[str], size: int) -> Augment | None:
-    """The named changes one after the other for a model of side `size`, or None when there are none.
+    """The named changes one after the other for a model of side `size`, or None when there are
+    none.
 
     Raises UsageError for a name that is not in AUGMENTS.
     """
@@ -222,7 +264,9 @@ def build_augment(names: Sequence[str], size: int) -> Augment | None:
     if not changes:
         return None
 
-    def augment(clip: Tensor, masks: Tensor | None, rng: np.random.Generator) -> tuple[Tensor, Tensor | None]:
+    def augment(
+        clip: Tensor, masks: Tensor | None, rng: np.random.Generator
+    ) -> tuple[Tensor, Tensor | None]:
         for change in changes:
             clip, masks = change(clip, masks, rng, size)
         return clip, masks

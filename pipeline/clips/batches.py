@@ -15,8 +15,11 @@ from unmask.pipeline.clips.samples import Sample
 class RawBatch:
     """Samples as they lie in the cache.
 
-    pixels: (B,T,S,S,3) uint8.   masks: (B,T,S,S) uint8 or None.   label: (B,) int64, of the sample itself.
-    The tensors are views of a buffer that is filled again: use them before asking for the next batch.
+    pixels: (B,T,S,S,3) uint8.
+    masks: (B,T,S,S) uint8 or None.
+    label: (B,) int64, of the sample itself.
+    The tensors are views of a buffer that is filled again: use them before asking for the next
+    batch.
     """
 
     samples: list[Sample]
@@ -27,7 +30,9 @@ class RawBatch:
 
 
 def empty_batch(shape: tuple[int, ...], pin: bool) -> Tensor:
-    """Host memory for uint8; numpy asks for large pages, torch does not: measured 1.4 times the clips/s."""
+    """Host memory for uint8; numpy asks for large pages, torch does not: measured 1.4 times the
+    clips/s.
+    """
     if pin:
         return torch.empty(shape, dtype=torch.uint8, pin_memory=True)
     return torch.from_numpy(np.empty(shape, np.uint8))

@@ -1,7 +1,8 @@
 """Which cached frames of a partly fake video are fake, from the spans its owners publish.
 
-LAV-DF and AV-Deepfake1M give seconds, ForgeryNet frame numbers; both lie in the cached attributes beside the index
-and the time of every frame. Where a dataset has no spans the label of the video is the label of all its frames.
+LAV-DF and AV-Deepfake1M give seconds, ForgeryNet frame numbers; both lie in the cached attributes
+beside the index and the time of every frame. Where a dataset has no spans the label of the video is
+the label of all its frames.
 """
 
 from __future__ import annotations
@@ -19,10 +20,11 @@ Picks = Sequence[tuple[int, int]]
 def frame_labels(attributes: Mapping[str, object], label: int) -> NDArray[np.int64] | None:
     """(N, T) label of every cached frame, or None where the video's label holds for all of them.
 
-    attributes: of a cached video.   label: of the video; spans of one that counts as real say nothing.
-    A frame is fake when the middle of the time it is shown lies in a span (start, end), seconds from the first frame
-    of the video, or its number in (first, one past the last); ours, so that a span's border in the middle between
-    two frames, or rounded in a list, moves no frame.
+    attributes: of a cached video.
+    label: of the video; spans of one that counts as real say nothing.
+    A frame is fake when the middle of the time it is shown lies in a span (start, end), seconds
+    from the first frame of the video, or its number in (first, one past the last); ours, so that a
+    span's border in the middle between two frames, or rounded in a list, moves no frame.
     """
     seconds, numbers = attributes.get("fake_spans") or (), attributes.get("fake_frames") or ()
     if label != FAKE or not (seconds or numbers):
@@ -49,6 +51,7 @@ def _inside(values: NDArray, spans: Sequence[Sequence[float]]) -> NDArray[np.boo
 def clip_label(truth: NDArray[np.int64] | None, label: int, picks: Picks) -> int:
     """Label of one sample: fake when one of its frames is, the video's where there are no spans.
 
-    truth: frame_labels of the video.   picks: (clip, frame) of the sample.
+    truth: frame_labels of the video.
+    picks: (clip, frame) of the sample.
     """
     return label if truth is None else int(max(truth[clip, frame] for clip, frame in picks))

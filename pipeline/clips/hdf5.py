@@ -1,16 +1,19 @@
 """One manifest with its crops as one HDF5 file, and that file read in place of manifest and cache.
 
-    /crops (M,T,S,S,3) uint8, /bands (M,T,3,K) float16, /masks (M,T,S,S) uint8: one chunk a clip, video by video
-    /index (M,T) int64 frame numbers, /pts (M,T) float64 seconds, of every clip of /crops
-    /crc32c/<array> (M,) uint32, of each clip's plain bytes
-    /video/{folder,label,clips,attributes} and /video/first_<array>: one row a video, in the manifest's order; the
-    first row of its clips in that array, -1 where it has none; attributes as JSON text
-    file attributes: format, key, manifest_sha256, and digest, the sha256 of everything but the clips
+    /crops (M,T,S,S,3) uint8, /bands (M,T,3,K) float16, /masks (M,T,S,S) uint8: one chunk a clip,
+    video by video /index (M,T) int64 frame numbers, /pts (M,T) float64 seconds, of every clip of
+    /crops /crc32c/<array> (M,) uint32, of each clip's plain bytes
+    /video/{folder,label,clips,attributes} and /video/first_<array>: one row a video, in the
+    manifest's order; the first row of its clips in that array, -1 where it has none; attributes as
+    JSON text
+    file attributes: format, key, manifest_sha256, and digest, the sha256 of everything but the
+    clips
 
-Any HDF5 reader opens it: only HDF5's own filters are used. Reading here asks h5py once where the chunks lie and then
-reads them with pread in threads, because h5py lets only one thread at a time into the library. Measured on real
-faces, 1 thread, clips of 864 kB: gzip 1 is 0.58 of raw and 220 clips/s (as PNG folders); none is 1.00 and several
-thousand. lzf (0.69, 380 clips/s) opens in h5py only and was left out.
+Any HDF5 reader opens it: only HDF5's own filters are used. Reading here asks h5py once where the
+chunks lie and then reads them with pread in threads, because h5py lets only one thread at a time
+into the library. Measured on real
+faces, 1 thread, clips of 864 kB: gzip 1 is 0.58 of raw and 220 clips/s (as PNG folders); none is
+1.00 and several thousand. lzf (0.69, 380 clips/s) opens in h5py only and was left out.
 """
 
 from __future__ import annotations
@@ -64,8 +67,10 @@ def write_export(
 ) -> ExportSummary:
     """Write all videos of a manifest, in its order, as one file that appears whole or not at all.
 
-    bands: take the DCT coefficients along where the cache has them.   progress: called after each video.
-    Raises CacheError (a damaged video, unequal clips, no space), UsageError (another kind of file is in the way).
+    bands: take the DCT coefficients along where the cache has them.
+    progress: called after each video.
+    Raises CacheError (a damaged video, unequal clips, no space), UsageError (another kind of file
+    is in the way).
     """
     if path.exists() and not is_export(path):
         raise UsageError(f"{path}: exists and is no HDF5 file; choose another name for --to")
@@ -79,7 +84,9 @@ def write_export(
         _publish(temporary, path)
     except (OSError, RuntimeError) as error:
         raw = sum(int(np.prod(video.shape)) for video in videos)
-        raise CacheError(f"{path}: not written ({error}); up to {raw / 2**20:,.0f} MiB are needed") from error
+        raise CacheError(
+            f"{path}: not written ({error}); up to {raw / 2**20:,.0f} MiB are needed"
+        ) from error
     finally:
         temporary.unlink(missing_ok=True)
     held = tuple(name for name in wanted if any(name in video.arrays for video in videos))
@@ -87,7 +94,9 @@ def write_export(
 
 
 def is_export(path: Path) -> bool:
-    """Whether the file begins like HDF5, so that `--manifest FILE.h5` can be told from a text manifest."""
+    """Whether the file begins like HDF5, so that `--manifest FILE.h5` can be told from a text
+    manifest.
+    """
     try:
         with open(path, "rb") as file:
             return file.read(len(MAGIC)) == MAGIC
@@ -98,10 +107,14 @@ def is_export(path: Path) -> bool:
 class ExportedVideo:
     """One video of an export, with the reading interface of CachedVideo.
 
-    folder: as in the manifest.   shape: (N, T, S, S, 3).   arrays: names it holds.
+    folder: as in the manifest.
+    shape: (N, T, S, S, 3).
+    arrays: names it holds.
     """
 
-    def __init__(self, stored: dict[str, _Rows], first: dict[str, int], clips: int, entry: Entry, text: str) -> None:
+    def __init__(
+        self, stored: dict[str, _Rows], first: dict[str, int], clips: int, entry: Entry, text: str
+    ) -> None:
         self._stored, self._first, self._text, self.entry = stored, first, text, entry
         self.folder, self.arrays = entry.folder, tuple(first)
         self.shape = (clips, *stored["crops"].shape)
@@ -122,15 +135,25 @@ class ExportedVideo:
         """Fill `out` (T, S, S, 3) with one clip. Raises CacheError when it is damaged."""
         self._read("crops", [clip], out[None])
 
-    def read_crops(self, clips: Sequence[int], out: NDArray[np.uint8] | None = None) -> NDArray[np.uint8]:
-        """(n, T, S, S, 3) uint8 of the chosen clips, in their order. Raises CacheError when one is damaged."""
+    def read_crops(
+        self, clips: Sequence[int], out: NDArray[np.uint8] | None = None
+    ) -> NDArray[np.uint8]:
+        """(n, T, S, S, 3) uint8 of the chosen clips, in their order. Raises CacheError when one is
+        damaged.
+        """
         return self._read("crops", clips, out)
 
-    def read_bands(self, clips: Sequence[int], out: NDArray[np.float16] | None = None) -> NDArray[np.float16]:
-        """(n, T, 3, K) float16 coefficients. Raises CacheError when damaged or exported without bands."""
+    def read_bands(
+        self, clips: Sequence[int], out: NDArray[np.float16] | None = None
+    ) -> NDArray[np.float16]:
+        """(n, T, 3, K) float16 coefficients. Raises CacheError when damaged or exported without
+        bands.
+        """
         return self._read("bands", clips, out)
 
-    def read_masks(self, clips: Sequence[int], out: NDArray[np.uint8] | None = None) -> NDArray[np.uint8]:
+    def read_masks(
+        self, clips: Sequence[int], out: NDArray[np.uint8] | None = None
+    ) -> NDArray[np.uint8]:
         """(n, T, S, S) uint8. Raises CacheError when damaged or extracted without masks."""
         return self._read("masks", clips, out)
 
@@ -141,7 +164,8 @@ class ExportedVideo:
         out = np.empty((len(clips), *rows.shape), rows.dtype) if out is None else out
         if out.shape != (len(clips), *rows.shape) or out.dtype != rows.dtype:
             raise ValueError(
-                f"expected room for {(len(clips), *rows.shape)} {rows.dtype}, got {out.shape} {out.dtype}"
+                f"expected room for {(len(clips), *rows.shape)} {rows.dtype}, got {out.shape} "
+                f"{out.dtype}"
             )
         for place, clip in enumerate(clips):
             if not 0 <= clip < self.clips:
@@ -154,7 +178,8 @@ class ExportedVideo:
 class Export:
     """An open export: what stands in place of a Manifest and the cache behind it.
 
-    entries and videos: one each per line of the manifest, in its order.   sha256: of the manifest it was made from.
+    entries and videos: one each per line of the manifest, in its order.
+    sha256: of the manifest it was made from.
     key: cache key of all its videos.
     """
 
@@ -169,9 +194,11 @@ class Export:
 
 
 def open_export(path: Path) -> Export:
-    """Open an export after checking everything in it but the clips, which are checked as they are read.
+    """Open an export after checking everything in it but the clips, which are checked as they are
+    read.
 
-    Raises CacheError when it is absent, damaged, of another format, or was not made by write_export.
+    Raises CacheError when it is absent, damaged, of another format, or was not made by
+    write_export.
     """
     if not is_export(path):
         raise CacheError(f"{path}: not there, or no HDF5 file; make it with `unmask export`")
@@ -180,7 +207,7 @@ def open_export(path: Path) -> Export:
             return _open(path, file)
     except CacheError:
         raise
-    except Exception as error:  # h5py turns damage into OSError, RuntimeError, KeyError, TypeError, ... at any call
+    except Exception as error:  # h5py turns damage into OSError, RuntimeError, KeyError, TypeError, ... at any call  # noqa: E501
         raise CacheError(
             f"{path}: damaged or no export of unmask ({type(error).__name__}); export it again"
         ) from error
@@ -189,7 +216,9 @@ def open_export(path: Path) -> Export:
 class _Rows:
     """The clips of one dataset, read by offset. Thread-safe."""
 
-    def __init__(self, path: Path, dataset: h5py.Dataset, crc: NDArray[np.uint32], size: int) -> None:
+    def __init__(
+        self, path: Path, dataset: h5py.Dataset, crc: NDArray[np.uint32], size: int
+    ) -> None:
         self.path, self.shape, self.dtype = path, dataset.shape[1:], dataset.dtype
         self.packed, self.crc, self.file_size = dataset.compression == "gzip", crc, size
         self.bytes = int(np.prod(self.shape)) * self.dtype.itemsize
@@ -211,14 +240,22 @@ class _Rows:
                 os.close(descriptor)
             plain = zlib.decompress(stored, bufsize=self.bytes) if self.packed else stored
         except (OSError, zlib.error) as error:
-            raise CacheError(f"{self.path}: clip {row} cannot be read ({error}); export it again") from error
+            raise CacheError(
+                f"{self.path}: clip {row} cannot be read ({error}); export it again"
+            ) from error
         if got != length or len(plain) != self.bytes or google_crc32c.value(plain) != self.crc[row]:
-            raise CacheError(f"{self.path}: clip {row} is damaged (its checksum differs); export it again")
+            raise CacheError(
+                f"{self.path}: clip {row} is damaged (its checksum differs); export it again"
+            )
         if not direct:
             np.copyto(out, np.frombuffer(plain, self.dtype).reshape(self.shape))
 
     def _note(self, chunk: Any) -> None:
-        if chunk.filter_mask or chunk.byte_offset + chunk.size > self.file_size or chunk.size > 2 * self.bytes + 64:
+        if (
+            chunk.filter_mask
+            or chunk.byte_offset + chunk.size > self.file_size
+            or chunk.size > 2 * self.bytes + 64
+        ):
             raise CacheError(f"{self.path}: a clip lies outside the file; export it again")
         self.places[chunk.chunk_offset[0]] = chunk.byte_offset, chunk.size
 
@@ -258,17 +295,26 @@ def _fill(
     }
     for name, value in document.items():
         kind = h5py.string_dtype() if isinstance(value[0], str) else None
-        file.create_dataset(name, data=np.asarray(value, dtype=kind or _kind(name)), dtype=kind or _kind(name))
+        file.create_dataset(
+            name, data=np.asarray(value, dtype=kind or _kind(name)), dtype=kind or _kind(name)
+        )
     file.attrs.update({"format": FORMAT, "key": manifest.key, "manifest_sha256": manifest.sha256})
     file.attrs["digest"] = _digest(document, manifest.key, manifest.sha256)
 
 
 def _open(path: Path, file: h5py.File) -> Export:
     if file.attrs["format"] != FORMAT:
-        raise CacheError(f"{path}: format {file.attrs['format']}, this unmask reads {FORMAT}; export it again")
+        raise CacheError(
+            f"{path}: format {file.attrs['format']}, this unmask reads {FORMAT}; export it again"
+        )
     names = [name for name in ARRAYS if name in file]
     keys = ["folder", "label", "clips", "attributes", *(f"first_{name}" for name in names)]
-    places = [*(f"video/{key}" for key in keys), *(f"crc32c/{name}" for name in names), "index", "pts"]
+    places = [
+        *(f"video/{key}" for key in keys),
+        *(f"crc32c/{name}" for name in names),
+        "index",
+        "pts",
+    ]
     document = {place: _column(file[place]) for place in places}
     key, sha256 = str(file.attrs["key"]), str(file.attrs["manifest_sha256"])
     if _digest(document, key, sha256) != file.attrs["digest"]:
@@ -278,7 +324,9 @@ def _open(path: Path, file: h5py.File) -> Export:
     for name in names:
         if file[name].dtype != ARRAYS[name][0] or file[name].ndim != len(ARRAYS[name][1]):
             raise CacheError(f"{path}: {name} is not as unmask writes it; export it again")
-        stored[name] = _Rows(path, file[name], np.asarray(document[f"crc32c/{name}"], np.uint32), size)
+        stored[name] = _Rows(
+            path, file[name], np.asarray(document[f"crc32c/{name}"], np.uint32), size
+        )
     entries, videos = [], []
     for number, folder in enumerate(document["video/folder"]):
         entry = Entry(folder, document["video/label"][number], number + 1)
@@ -291,19 +339,27 @@ def _open(path: Path, file: h5py.File) -> Export:
 
 
 def _first_rows(videos: list[CachedVideo], name: str) -> NDArray[np.int64]:
-    """Row of each video's first clip in an array that holds only the videos that have it; -1 for the others."""
+    """Row of each video's first clip in an array that holds only the videos that have it; -1 for
+    the others.
+    """
     has = np.array([name in video.arrays for video in videos])
     counts = np.array([video.clips for video in videos], np.int64) * has
     return np.where(has, np.cumsum(counts) - counts, -1)
 
 
-def _dataset(file: h5py.File, name: str, videos: list[CachedVideo], compression: Compression) -> h5py.Dataset | None:
-    """An empty dataset with room for the clips of all videos that have this array, or None when none has."""
+def _dataset(
+    file: h5py.File, name: str, videos: list[CachedVideo], compression: Compression
+) -> h5py.Dataset | None:
+    """An empty dataset with room for the clips of all videos that have this array, or None when
+    none has.
+    """
     holders = [video for video in videos if name in video.arrays]
     shapes = {video.array_shape(name)[1:]: video for video in holders}
     if len(shapes) > 1:
         named = ", ".join(f"{video.folder.name} {shape}" for shape, video in shapes.items())
-        raise CacheError(f"{name} differ in shape ({named}); a manifest must come from one cache key")
+        raise CacheError(
+            f"{name} differ in shape ({named}); a manifest must come from one cache key"
+        )
     if not holders:
         return None
     shape = next(iter(shapes))
@@ -312,7 +368,9 @@ def _dataset(file: h5py.File, name: str, videos: list[CachedVideo], compression:
     return file.create_dataset(name, (rows, *shape), ARRAYS[name][0], chunks=(1, *shape), **options)
 
 
-def _copy_clips(video: CachedVideo, name: str, dataset: h5py.Dataset, first: int, crc: NDArray[np.uint32]) -> None:
+def _copy_clips(
+    video: CachedVideo, name: str, dataset: h5py.Dataset, first: int, crc: NDArray[np.uint32]
+) -> None:
     read = {"crops": video.read_crops, "bands": video.read_bands, "masks": video.read_masks}[name]
     for clip in range(video.clips):
         pixels = np.ascontiguousarray(read([clip])[0])

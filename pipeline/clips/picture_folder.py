@@ -1,7 +1,9 @@
-"""A folder of face pictures (PNG or JPEG) read as if it were a cached video: the Xception-LSTM authors' format.
+"""A folder of face pictures (PNG or JPEG) read as if it were a cached video: the Xception-LSTM
+authors' format.
 
-The pictures, sorted by the numbers in their names, are cut into up to 16 clips of 5 neighbours spread over the
-folder, as extraction would have done, so that every sampling mode works on them. Sides other than 240 px are resized.
+The pictures, sorted by the numbers in their names, are cut into up to 16 clips of 5 neighbours
+spread over the folder, as extraction would have done, so that every sampling mode works on them.
+Sides other than 240 px are resized.
 """
 
 from __future__ import annotations
@@ -23,7 +25,8 @@ from unmask.pipeline.errors import CacheError
 class PictureClips:
     """One folder of pictures with the reading interface of a cached video.
 
-    shape: (N, T, S, S, 3) of the clips it gives.   attributes: only what a folder can say of itself.
+    shape: (N, T, S, S, 3) of the clips it gives.
+    attributes: only what a folder can say of itself.
     Raises CacheError when it holds fewer pictures than one clip.
     """
 
@@ -32,7 +35,8 @@ class PictureClips:
         self.folder, self.files, self.arrays = folder, list_pictures(folder), ("crops",)
         if len(self.files) < config.frames:
             raise CacheError(
-                f"{folder}: {len(self.files)} pictures, one clip needs {config.frames}; take it off the manifest"
+                f"{folder}: {len(self.files)} pictures, one clip needs {config.frames}; take it "
+                "off the manifest"
             )
         clips = min(config.clips, len(self.files) // config.frames)
         last = len(self.files) - config.frames
@@ -44,8 +48,12 @@ class PictureClips:
     def clips(self) -> int:
         return self.shape[0]
 
-    def read_crops(self, clips: Sequence[int], out: NDArray[np.uint8] | None = None) -> NDArray[np.uint8]:
-        """(n,T,S,S,3) uint8 of the chosen clips. Raises CacheError naming a picture that cannot be read."""
+    def read_crops(
+        self, clips: Sequence[int], out: NDArray[np.uint8] | None = None
+    ) -> NDArray[np.uint8]:
+        """(n,T,S,S,3) uint8 of the chosen clips. Raises CacheError naming a picture that cannot be
+        read.
+        """
         out = np.empty((len(clips), *self.shape[1:]), np.uint8) if out is None else out
         for row, clip in enumerate(clips):
             for t in range(self.shape[1]):

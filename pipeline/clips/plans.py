@@ -19,7 +19,9 @@ NEITHER = -1
 
 
 def _cycle(videos: NDArray[np.int64], count: int, rng: np.random.Generator) -> NDArray[np.int64]:
-    """`count` videos in random order, each one floor or ceil of count / n times: none luckier, none forgotten."""
+    """`count` videos in random order, each one floor or ceil of count / n times: none luckier,
+    none forgotten.
+    """
     rounds = -(-count // len(videos))
     return np.concatenate([rng.permutation(videos) for _ in range(rounds)])[:count]
 
@@ -31,21 +33,33 @@ def _groups(
     shown: NDArray[np.int64],
     rng: np.random.Generator,
 ) -> list[tuple[int, ...]]:
-    """Videos that share a batch, in the order of the epoch: (real, fake) when balanced or paired, else (video,)."""
+    """Videos that share a batch, in the order of the epoch: (real, fake) when balanced or paired,
+    else (video,).
+    """
     real, fake = np.flatnonzero(labels == REAL), np.flatnonzero(labels == FAKE)
     turns = int(shown.max())
     if balance == "none":
-        return [(int(v),) for turn in range(turns) for v in rng.permutation(len(labels)) if shown[v] > turn]
+        return [
+            (int(v),)
+            for turn in range(turns)
+            for v in rng.permutation(len(labels))
+            if shown[v] > turn
+        ]
     if not len(real) or not len(fake):
         raise UsageError(
-            f"balance '{balance}' needs both classes, the manifest has {len(real)} real and {len(fake)} fake videos"
+            f"balance '{balance}' needs both classes, the manifest has {len(real)} real and "
+            f"{len(fake)} fake videos"
         )
     if balance == "balanced":
         count = max(len(real), len(fake)) * turns
-        return list(zip(_cycle(real, count, rng).tolist(), _cycle(fake, count, rng).tolist(), strict=True))
+        return list(
+            zip(_cycle(real, count, rng).tolist(), _cycle(fake, count, rng).tolist(), strict=True)
+        )
     paired = [int(v) for v in fake if pairs[v] is not None]
     if not paired:
-        raise UsageError("balance 'paired' needs fakes whose original is in the same manifest, there is none")
+        raise UsageError(
+            "balance 'paired' needs fakes whose original is in the same manifest, there is none"
+        )
     # A fake whose original is not here gets any real video: it is trained on, never dropped.
     other = iter(_cycle(real, max(1, (len(fake) - len(paired)) * turns), rng).tolist())
     order = [int(v) for _ in range(turns) for v in rng.permutation(fake)]
@@ -65,16 +79,22 @@ def training_plan(
     all_clips: bool = False,
     truth: Sequence[NDArray[np.int64] | None] = (),
 ) -> list[list[Sample]]:
-    """All batches of one epoch: the same for the same arguments on every machine and in every process.
+    """All batches of one epoch: the same for the same arguments on every machine and in every
+    process.
 
-    labels: (V,).   pairs: position of each fake's original, or None.   shapes: (clips, frames) of each video.
-    batch: samples in a global batch; sizes differ by at most one group, so that no epoch ends in a batch of one.
-    balance: `balanced` alternates real and fake (CLRNet's rule), the smaller class repeats evenly with other clips;
-    `paired` sets each fake beside its own original; `none` takes every video once.
+    labels: (V,).
+    pairs: position of each fake's original, or None.
+    shapes: (clips, frames) of each video.
+    batch: samples in a global batch; sizes differ by at most one group, so that no epoch ends in a
+        batch of one.
+    balance: `balanced` alternates real and fake (CLRNet's rule), the smaller class repeats evenly
+        with other clips; `paired` sets each fake beside its own original; `none` takes every video
+        once.
     all_clips: every clip of every video instead of one clip of each video.
-    truth: (clips, frames) frame labels of videos that are fake in parts. Where classes are balanced such a video
-    stands for a fake, so only samples that show a fake frame are drawn from it, and none where it has no such clip;
-    without balance every clip may come, as what it is. Ours: half a batch would else be fakes in name only.
+    truth: (clips, frames) frame labels of videos that are fake in parts. Where classes are balanced
+        such a video stands for a fake, so only samples that show a fake frame are drawn from it,
+        and none where it has no such clip; without balance every clip may come, as what it is.
+        Ours: half a batch would else be fakes in name only.
     Raises UsageError when a class is missing, CacheError when the clips are too short.
     """
     if balance not in BALANCES:
@@ -86,14 +106,18 @@ def training_plan(
     groups = _groups(np.where(blank, NEITHER, labels), pairs, balance, shown, rng)
     size = len(groups[0])
     if batch < size:
-        raise UsageError(f"balance '{balance}' needs batches of at least {size} samples, not {batch}")
+        raise UsageError(
+            f"balance '{balance}' needs batches of at least {size} samples, not {batch}"
+        )
     orders = [rng.permutation(clips) for clips, _ in shapes]
     taken = np.zeros(len(labels), np.int64)
     samples: list[list[Sample]] = []
     for group in groups:
         drawn = []
         for video in group:
-            picks = training_picks(spec, *shapes[video], int(taken[video]), orders[video], rng, parts_of[video])
+            picks = training_picks(
+                spec, *shapes[video], int(taken[video]), orders[video], rng, parts_of[video]
+            )
             taken[video] += 1
             drawn.append(Sample(video, picks, int(rng.integers(2**63))))
         samples.append(drawn)
@@ -105,13 +129,15 @@ def training_plan(
 
 
 def share(batch: list[Sample], rank: int, world: int, accumulate: int) -> list[list[Sample]]:
-    """One process's micro-batches of a global batch: contiguous slices whose sizes differ by at most one.
+    """One process's micro-batches of a global batch: contiguous slices whose sizes differ by at
+    most one.
 
     Raises UsageError when a slice would be empty.
     """
     if len(batch) < world * accumulate:
         raise UsageError(
-            f"a batch of {len(batch)} samples cannot be shared by {world} processes x {accumulate} accumulated parts"
+            f"a batch of {len(batch)} samples cannot be shared by {world} processes x "
+            f"{accumulate} accumulated parts"
         )
     parts = np.array_split(np.arange(len(batch)), world * accumulate)
     return [[batch[i] for i in part] for part in parts[rank * accumulate : (rank + 1) * accumulate]]

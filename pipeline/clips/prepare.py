@@ -1,4 +1,6 @@
-"""Turn raw uint8 clips into what a model takes: augmented, of its size, normalised, with DCT bands."""
+"""Turn raw uint8 clips into what a model takes: augmented, of its size, normalised, with DCT
+bands.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +19,8 @@ from unmask.pipeline.clips.batches import RawBatch
 from unmask.pipeline.clips.samples import Sample
 from unmask.pipeline.errors import CacheError
 
-# (clip (T,3,S,S) uint8 on the device, masks (T,1,S,S) uint8 or None, random numbers) -> the same two, any side.
+# (clip (T,3,S,S) uint8 on the device, masks (T,1,S,S) uint8 or None, random numbers) -> the same
+# two, any side.
 Augment = Callable[[Tensor, Tensor | None, np.random.Generator], tuple[Tensor, Tensor | None]]
 
 
@@ -25,8 +28,10 @@ Augment = Callable[[Tensor, Tensor | None, np.random.Generator], tuple[Tensor, T
 class Batch:
     """What a model eats.
 
-    pixels: (B,T,3,S,S) float32, normalised by spec.norm.   bands: (B,T,9,S,S) float32 of pixels / 255, or None.
-    masks: (B,T,1,S,S) float32, 1 where manipulated, or None.   label: (B,) int64, 1 fake.
+    pixels: (B,T,3,S,S) float32, normalised by spec.norm.
+    bands: (B,T,9,S,S) float32 of pixels / 255, or None.
+    masks: (B,T,1,S,S) float32, 1 where manipulated, or None.
+    label: (B,) int64, 1 fake.
     """
 
     pixels: Tensor
@@ -36,30 +41,48 @@ class Batch:
 
 
 def random_of(sample: Sample) -> np.random.Generator:
-    """The random numbers of one sample: its own seed in training, its place in the manifest in evaluation."""
-    return np.random.default_rng([sample.video, *sample.picks[0]] if sample.seed is None else sample.seed)
+    """The random numbers of one sample: its own seed in training, its place in the manifest in
+    evaluation.
+    """
+    return np.random.default_rng(
+        [sample.video, *sample.picks[0]] if sample.seed is None else sample.seed
+    )
 
 
-def prepare(raw: RawBatch, spec: ClipSpec, device: torch.device | str, augment: Augment | None = None) -> Batch:
-    """Host uint8 -> the model's input on `device`: copy, augment, bands, crop or resize, normalise, in this order.
+def prepare(
+    raw: RawBatch, spec: ClipSpec, device: torch.device | str, augment: Augment | None = None
+) -> Batch:
+    """Host uint8 -> the model's input on `device`: copy, augment, bands, crop or resize, normalise,
+    in this order.
 
-    Samples with a seed (training) are cropped at a random place, the others in the centre. Bands are those of the
-    whole crop after augmentation, cut like the pixels (m2tr.md section 9), so no cached coefficient can be stale.
+    Samples with a seed (training) are cropped at a random place, the others in the centre. Bands
+    are those of the whole crop after augmentation, cut like the pixels (m2tr.md section 9), so no
+    cached coefficient can be stale.
     """
     pixels = raw.pixels.to(device, non_blocking=True).permute(0, 1, 4, 2, 3)  # (B,T,3,S,S) uint8
-    masks = None if raw.masks is None else raw.masks.to(device, non_blocking=True).unsqueeze(2)  # (B,T,1,S,S)
+    masks = (
+        None if raw.masks is None else raw.masks.to(device, non_blocking=True).unsqueeze(2)
+    )  # (B,T,1,S,S)
     label = raw.label.to(device, non_blocking=True)
     if pixels.is_cuda:
         raw.copied = torch.cuda.Event()
         raw.copied.record()
     numbers = [random_of(sample) for sample in raw.samples]
     if augment is not None:
-        changed = [augment(clip, None if masks is None else masks[i], numbers[i]) for i, clip in enumerate(pixels)]
+        changed = [
+            augment(clip, None if masks is None else masks[i], numbers[i])
+            for i, clip in enumerate(pixels)
+        ]
         pixels = torch.stack([clip for clip, _ in changed])
         masks = None if masks is None else torch.stack([mask for _, mask in changed])
     unit = pixels.float().div_(255)
-    bands = None if spec.bands is None else _bands(unit.shape[-1], spec.bands, str(unit.device))(unit)
-    place = [_offset(unit.shape[-1], spec, sample, rng) for sample, rng in zip(raw.samples, numbers, strict=True)]
+    bands = (
+        None if spec.bands is None else _bands(unit.shape[-1], spec.bands, str(unit.device))(unit)
+    )
+    place = [
+        _offset(unit.shape[-1], spec, sample, rng)
+        for sample, rng in zip(raw.samples, numbers, strict=True)
+    ]
     if masks is not None:
         masks = (fit_to_side(masks.float(), spec, place, mode="nearest") > 127).float()
     return Batch(
@@ -81,25 +104,38 @@ def _offset(side: int, spec: ClipSpec, sample: Sample, rng: np.random.Generator)
         return 0, 0
     if room < 0:
         raise CacheError(
-            f"the model crops {spec.size} px out of crops of {side} px; extract with --size {spec.size} or more, "
+            f"the model crops {spec.size} px out of crops of {side} px; extract with --size "
+            f"{spec.size} or more, "
             "or resize with --option fit=resize"
         )
-    return (room // 2, room // 2) if sample.seed is None else tuple(rng.integers(room + 1, size=2).tolist())
+    return (
+        (room // 2, room // 2)
+        if sample.seed is None
+        else tuple(rng.integers(room + 1, size=2).tolist())
+    )
 
 
-def fit_to_side(images: Tensor, spec: ClipSpec, place: Sequence[tuple[int, int]], mode: str = "bilinear") -> Tensor:
-    """(B,T,C,S,S) -> (B,T,C,size,size): cut at `place` (y, x) of each clip, or resized (antialiased)."""
+def fit_to_side(
+    images: Tensor, spec: ClipSpec, place: Sequence[tuple[int, int]], mode: str = "bilinear"
+) -> Tensor:
+    """(B,T,C,S,S) -> (B,T,C,size,size): cut at `place` (y, x) of each clip, or resized
+    (antialiased).
+    """
     size = spec.size
     if images.shape[-1] == size:
         return images
     if spec.fit == "crop":
-        return torch.stack([c[..., y : y + size, x : x + size] for c, (y, x) in zip(images, place, strict=True)])
+        return torch.stack(
+            [c[..., y : y + size, x : x + size] for c, (y, x) in zip(images, place, strict=True)]
+        )
     smooth = mode == "bilinear"
     flat = interpolate(images.flatten(0, 1), size=(size, size), mode=mode, antialias=smooth)
     return flat.unflatten(0, images.shape[:2])  # (B*T,C,s,s) -> (B,T,C,s,s)
 
 
 def normalise(unit: Tensor, norm: str) -> Tensor:
-    """(B,T,3,S,S) in 0..1 -> (x - mean) / std per RGB channel, by the name in unmask.models.spec.NORMS."""
+    """(B,T,3,S,S) in 0..1 -> (x - mean) / std per RGB channel, by the name in
+    unmask.models.spec.NORMS.
+    """
     mean, std = (torch.tensor(value, device=unit.device).view(3, 1, 1) for value in NORMS[norm])
     return unit if norm == "unit" else (unit - mean) / std

@@ -1,7 +1,9 @@
-"""Batches filled ahead of their use by threads that help themselves to the work, in a fixed ring of buffers.
+"""Batches filled ahead of their use by threads that help themselves to the work, in a fixed ring of
+buffers.
 
-Ours because handing each part to an executor kept the consuming thread busy under the interpreter's lock: a sixth of
-the time that copying uncompressed clips takes. Here it only waits for the next batch and gives its buffer back.
+Ours because handing each part to an executor kept the consuming thread busy under the interpreter's
+lock: a sixth of the time that copying uncompressed clips takes. Here it only waits for the next
+batch and gives its buffer back.
 """
 
 from __future__ import annotations
@@ -28,7 +30,8 @@ class _Filling(Generic[Buffer, Raw]):
 class ReadAhead(Generic[Buffer, Item, Raw]):
     """The batches of a plan in its order.
 
-    begin: (free buffer, items of one batch) -> what will be handed out.   fill: (that, rows) reads some of its rows.
+    begin: (free buffer, items of one batch) -> what will be handed out.
+    fill: (that, rows) reads some of its rows.
     parts: every batch is cut into so many, which different threads may fill.
     """
 
@@ -61,7 +64,9 @@ class ReadAhead(Generic[Buffer, Item, Raw]):
                     self._filled.notify()
 
     def next(self) -> tuple[Buffer, Raw]:
-        """The next batch of the plan, once it is filled. Raises what the first of its rows raised."""
+        """The next batch of the plan, once it is filled. Raises what the first of its rows
+        raised.
+        """
         with self._filled:
             while not self._open or self._open[0].left:
                 self._filled.wait()

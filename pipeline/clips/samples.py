@@ -1,8 +1,9 @@
-"""Which frames make one sample, and which samples make one batch: numbers in, numbers out, nothing is read here.
+"""Which frames make one sample, and which samples make one batch: numbers in, numbers out, nothing
+is read here.
 
-A training plan is a pure function of (seed, epoch) and of the manifest. That is why resuming in the middle of an
-epoch is exact (the plan is made again and entered at batch k), and why two processes train on the same global batches
-as one (every process makes the whole plan and takes its slice).
+A training plan is a pure function of (seed, epoch) and of the manifest. That is why resuming in the
+middle of an epoch is exact (the plan is made again and entered at batch k), and why two processes
+train on the same global batches as one (every process makes the whole plan and takes its slice).
 """
 
 from __future__ import annotations
@@ -22,7 +23,8 @@ from unmask.pipeline.records import FAKE
 class Sample:
     """One input of a model: T frames of one video.
 
-    video: position in the source's `entries`.   picks: T pairs (cached clip, frame inside it), in time order.
+    video: position in the source's `entries`.
+    picks: T pairs (cached clip, frame inside it), in time order.
     seed: of this sample's random augmentation and crop; None in evaluation, which has neither.
     """
 
@@ -38,7 +40,9 @@ class Sample:
 
 def _check(spec: ClipSpec, clips: int, length: int) -> None:
     if clips < 1 or length < 1:
-        raise CacheError(f"expected at least one clip of one frame, the cache has {clips} of {length}")
+        raise CacheError(
+            f"expected at least one clip of one frame, the cache has {clips} of {length}"
+        )
     if spec.mode == "consecutive" and spec.frames > length:
         raise CacheError(
             f"the model eats {spec.frames} consecutive frames, the cached clips have {length}; "
@@ -52,7 +56,9 @@ def _clips_wanted(spec: ClipSpec, length: int) -> int:
 
 
 def _spread(spec: ClipSpec, clips: int, length: int) -> tuple[tuple[int, int], ...]:
-    """`frames` frames evenly over a video that has fewer clips than the model wants; repeats when it must."""
+    """`frames` frames evenly over a video that has fewer clips than the model wants; repeats when
+    it must.
+    """
     place = np.rint(np.linspace(0, clips * length - 1, spec.frames)).astype(int)
     return tuple((int(p) // length, int(p) % length) for p in place)
 
@@ -62,13 +68,15 @@ def _chain(chosen: Sequence[int], spec: ClipSpec, length: int) -> tuple[tuple[in
 
 
 def evaluation_picks(spec: ClipSpec, clips: int, length: int) -> list[tuple[tuple[int, int], ...]]:
-    """Every way a video of `clips` clips x `length` frames is shown to the model; scores are averaged over them.
+    """Every way a video of `clips` clips x `length` frames is shown to the model; scores are
+    averaged over them.
 
     consecutive: each clip.   sparse(f): the centre frames of clips s, s + k, s + 2k.. for s < k = clips // f, so that
     sparse(8) of 16 clips gives two samples.   chained(f): f / length whole clips spread over the video.
-    single: the centre frame of each clip. Source: section 'What it needs from the cache' of the models' sheets.
+    single: the centre frame of each clip. Source: section 'What it needs from the cache' of the
+    models' sheets.
     Raises CacheError when the cached clips are shorter than the model's.
-    """
+    """  # noqa: E501
     _check(spec, clips, length)
     centre = length // 2
     if spec.mode == "consecutive":
@@ -85,15 +93,23 @@ def evaluation_picks(spec: ClipSpec, clips: int, length: int) -> list[tuple[tupl
 
 
 def fake_clips(spec: ClipSpec, truth: NDArray[np.int64]) -> NDArray[np.bool_]:
-    """(clips,) which clips of a partly fake video can give a fake sample; truth: (clips, frames) labels."""
+    """(clips,) which clips of a partly fake video can give a fake sample; truth: (clips, frames)
+    labels.
+    """
     shown = truth[:, : spec.frames] if spec.mode == "consecutive" else truth
     return (shown == FAKE).any(axis=1)
 
 
 def _fake_picks(
-    spec: ClipSpec, truth: NDArray[np.int64], turn: int, order: NDArray[np.int64], rng: np.random.Generator
+    spec: ClipSpec,
+    truth: NDArray[np.int64],
+    turn: int,
+    order: NDArray[np.int64],
+    rng: np.random.Generator,
 ) -> tuple[tuple[int, int], ...]:
-    """As training_picks, of a partly fake video: at least one of the frames is fake, the others are as they come."""
+    """As training_picks, of a partly fake video: at least one of the frames is fake, the others
+    are as they come.
+    """
     clips, length = truth.shape
     chosen = order[fake_clips(spec, truth)[order]]
     clip = int(chosen[turn % len(chosen)])
@@ -108,10 +124,15 @@ def _fake_picks(
         spread[int(np.argmin(away))] = pick  # the nearest makes room, so the order of time stays
         return tuple(spread)
     if spec.mode == "chained":
-        others = rng.choice(np.delete(np.arange(clips), clip), _clips_wanted(spec, length) - 1, replace=False)
+        others = rng.choice(
+            np.delete(np.arange(clips), clip), _clips_wanted(spec, length) - 1, replace=False
+        )
         return _chain(np.sort(np.append(others, clip)), spec, length)
     parts = np.array_split(np.arange(clips), spec.frames)
-    return tuple(pick if clip in part else (int(rng.choice(part)), int(rng.integers(length))) for part in parts)
+    return tuple(
+        pick if clip in part else (int(rng.choice(part)), int(rng.integers(length)))
+        for part in parts
+    )
 
 
 def training_picks(
@@ -125,11 +146,12 @@ def training_picks(
 ) -> tuple[tuple[int, int], ...]:
     """One random sample of a video.
 
-    order: a permutation of its clips and turn: how often the video came before in this epoch, so that a video taken
+    order: a permutation of its clips and turn: how often the video came before in this epoch, so
+    that a video taken
     twice shows another clip.   sparse: a random frame of a random clip of each of f equal parts of the video (STIL's
     rule).   chained: random clips in time order (the Xception-LSTM rule).   truth: (clips, frames) labels of a partly
     fake video that shall show something fake.   Raises CacheError as evaluation_picks.
-    """
+    """  # noqa: E501
     _check(spec, clips, length)
     if truth is not None:
         return _fake_picks(spec, truth, turn, order, rng)
@@ -141,6 +163,8 @@ def training_picks(
     if clips < _clips_wanted(spec, length):
         return _spread(spec, clips, length)
     if spec.mode == "chained":
-        return _chain(np.sort(rng.choice(clips, _clips_wanted(spec, length), replace=False)), spec, length)
+        return _chain(
+            np.sort(rng.choice(clips, _clips_wanted(spec, length), replace=False)), spec, length
+        )
     parts = np.array_split(np.arange(clips), spec.frames)
     return tuple((int(rng.choice(part)), int(rng.integers(length))) for part in parts)

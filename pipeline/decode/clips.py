@@ -19,12 +19,16 @@ from unmask.pipeline.errors import VideoError
 from unmask.pipeline.records import Frames, VideoInfo
 
 
-def decode_clips(path: Path, info: VideoInfo, windows: NDArray[np.int64], *, threads: int = 1) -> Iterator[Frames]:
+def decode_clips(
+    path: Path, info: VideoInfo, windows: NDArray[np.int64], *, threads: int = 1
+) -> Iterator[Frames]:
     """Decode the wanted windows and yield one Frames for each, in order; windows may overlap.
 
-    windows: (N, T) frame numbers, increasing along T, first frames in order.   info: scan's answer for this path.
+    windows: (N, T) frame numbers, increasing along T, first frames in order.
+    info: scan's answer for this path.
     Only the windows that overlap the one being filled are in memory.
-    Raises PlanBroken when a guard fires (everything yielded for this video is then void), VideoError like scan.
+    Raises PlanBroken when a guard fires (everything yielded for this video is then void),
+    VideoError like scan.
     """
     windows = np.asarray(windows, np.int64)
     _check_windows(windows, info)
@@ -35,7 +39,10 @@ def decode_clips(path: Path, info: VideoInfo, windows: NDArray[np.int64], *, thr
         return
     planned = info.method == "planned"
     delay = "stated" if planned else "guess"  # guards watch over the order of planned frames
-    with open_container(path, info.width * info.height, threads, delay=delay) as (container, stream):
+    with open_container(path, info.width * info.height, threads, delay=delay) as (
+        container,
+        stream,
+    ):
         if planned:
             assert info.packets is not None, "a planned VideoInfo comes from scan"
             frames = decode_planned(container, stream, info.packets, np.unique(windows))
@@ -48,15 +55,22 @@ def _check_windows(windows: NDArray[np.int64], info: VideoInfo) -> None:
     if windows.ndim != 2:
         raise ValueError(f"windows: expected shape (N, T), got {windows.shape}")
     if windows.size and not 0 <= windows.min() <= windows.max() < info.frames:
-        raise ValueError(f"windows: frames {windows.min()}..{windows.max()} of a video with {info.frames}")
+        raise ValueError(
+            f"windows: frames {windows.min()}..{windows.max()} of a video with {info.frames}"
+        )
     if (np.diff(windows, axis=1) <= 0).any() or (np.diff(windows[:, :1], axis=0) < 0).any():
         raise ValueError(
-            "windows: frames of a window must increase, and windows be in the order of their first frame"
+            "windows: frames of a window must increase, and windows be in the order of their "
+            "first frame"
         )
 
 
-def _fill(frames: Iterable[tuple[int, VideoFrame]], windows: NDArray[np.int64], info: VideoInfo) -> Iterator[Frames]:
-    """Collect (number, frame) in increasing order into windows; windows that overlap share their pictures."""
+def _fill(
+    frames: Iterable[tuple[int, VideoFrame]], windows: NDArray[np.int64], info: VideoInfo
+) -> Iterator[Frames]:
+    """Collect (number, frame) in increasing order into windows; windows that overlap share their
+    pictures.
+    """
     converters = Converters(info.rotation)
     held: dict[int, DecodedFrame] = {}
     opened = done = 0
@@ -69,7 +83,9 @@ def _fill(frames: Iterable[tuple[int, VideoFrame]], windows: NDArray[np.int64], 
         while done < opened and windows[done, -1] <= number:
             row = windows[done].copy()
             if not held.keys() >= set(row.tolist()):
-                deque(frames, maxlen=0)  # a planned walk tells at the end of its run what is missing
+                deque(
+                    frames, maxlen=0
+                )  # a planned walk tells at the end of its run what is missing
                 break
             pictures = [held[n] for n in row.tolist()]
             done += 1
@@ -79,4 +95,7 @@ def _fill(frames: Iterable[tuple[int, VideoFrame]], windows: NDArray[np.int64], 
             del pictures
         if done == len(windows):
             return
-    raise VideoError("changed_while_reading", f"clip {done} of {len(windows)} has lost frames that were there before")
+    raise VideoError(
+        "changed_while_reading",
+        f"clip {done} of {len(windows)} has lost frames that were there before",
+    )

@@ -1,7 +1,9 @@
-"""A path comes in, an open container with its one video stream goes out; nothing hostile is followed on the way.
+"""A path comes in, an open container with its one video stream goes out; nothing hostile is
+followed on the way.
 
-Order of trust: the file system entry (never a FIFO or device), the first bytes, the container's name against a
-list, the stream, the decoder. FFmpeg guesses a container by content, so a text file named x.mp4 could be a playlist
+Order of trust: the file system entry (never a FIFO or device), the first bytes, the container's
+name against a list, the stream, the decoder. FFmpeg guesses a container by content, so a text file
+named x.mp4 could be a playlist
 that opens other files: only the containers below may be tried, and only the protocol `file`.
 """
 
@@ -24,7 +26,8 @@ from unmask.pipeline.config import Limits
 from unmask.pipeline.errors import VideoError
 from unmask.pipeline.formats import CONTAINERS
 
-# What damaged bytes make PyAV raise: its own errors are also ValueError, IndexError, MemoryError and so on.
+# What damaged bytes make PyAV raise: its own errors are also ValueError, IndexError, MemoryError
+# and so on.
 AV_ERRORS = (av.error.FFmpegError, ValueError, LookupError, ArithmeticError, EOFError, UnicodeError)
 
 Delay = Literal["guess", "stated", "ignore"]
@@ -32,15 +35,18 @@ Delay = Literal["guess", "stated", "ignore"]
 # The major version of PyAV; where 19 differs from 16 to 18, the place that knows says so.
 PYAV = int(av.__version__.split(".")[0])
 
-# PyAV before 19 raises on metadata that is not UTF-8 unless told otherwise; 19 replaces it and knows no such word.
+# PyAV before 19 raises on metadata that is not UTF-8 unless told otherwise; 19 replaces it and
+# knows no such word.
 _METADATA_ERRORS: dict[str, str] = {} if PYAV >= 19 else {"metadata_errors": "replace"}
 
 _NOT_VIDEO = Disposition.attached_pic | Disposition.timed_thumbnails | Disposition.still_image
 
-# libavcodec measures rows rounded up to 64 px; rows are at most 16,384 (VideoError too_large comes before).
+# libavcodec measures rows rounded up to 64 px; rows are at most 16,384 (VideoError too_large comes
+# before).
 _ROW_PADDING = 64 * 16384
 
-# First bytes (regular expression) -> what the file looks like, and what it then is: other, nothing to see, video.
+# First bytes (regular expression) -> what the file looks like, and what it then is: other, nothing
+# to see, video.
 _SIGNATURES = (
     (rb"\s*(?:<!doctype html|<html|<head|<body)", "an HTML page", "other"),
     (rb"\s*(?:<\?xml.{0,400})?<svg", "an SVG drawing", "other"),
@@ -48,18 +54,28 @@ _SIGNATURES = (
     (rb"\s*(?:#EXTM3U|ffconcat|\[playlist\])", "a playlist", "other"),
     (rb"PK\x03\x04|\x1f\x8b|7z\xbc\xaf|Rar!", "a compressed archive", "other"),
     (rb"%PDF", "a PDF document", "other"),
-    (rb"version https://git-lfs", "a Git LFS pointer, the video itself was not downloaded", "other"),
+    (
+        rb"version https://git-lfs",
+        "a Git LFS pointer, the video itself was not downloaded",
+        "other",
+    ),
     (rb"\xff\xd8\xff", "a JPEG picture", "still"),
     (rb"\x89PNG\r\n\x1a\n", "a PNG picture", "still"),
     (rb"BM.{4}\0\0\0\0|II\*\0|MM\0\*|RIFF.{4}WEBP", "a picture", "still"),
     (rb"RIFF.{4}WAVE|ID3|fLaC|\xff[\xf1\xf9\xfb\xfa\xf3\xf2]|#!AMR", "a sound file", "still"),
-    (rb"RIFF.{4}AVI |.{4}(?:ftyp|moov|mdat|wide|free|skip)|\x1a\x45\xdf\xa3|GIF8[79]a|FLV\x01", "a video", "video"),
+    (
+        rb"RIFF.{4}AVI |.{4}(?:ftyp|moov|mdat|wide|free|skip)|\x1a\x45\xdf\xa3|GIF8[79]a|FLV\x01",
+        "a video",
+        "video",
+    ),
     (rb"G.{187}G.{187}G|\0\0\x01\xba|\x30\x26\xb2\x75|OggS", "a video", "video"),
 )
 
 
 def guess(head: bytes) -> tuple[str, str]:
-    """Say what a file looks like by its first bytes: words for a person, and `other`, `still` or `video`."""
+    """Say what a file looks like by its first bytes: words for a person, and `other`, `still` or
+    `video`.
+    """
     if not head:
         return "an empty file", "other"
     for pattern, words, kind in _SIGNATURES:
@@ -79,12 +95,15 @@ def guess(head: bytes) -> tuple[str, str]:
 def read_head(path: Path, length: int = 1024) -> bytes:
     """Read the first bytes of a regular file.
 
-    Raises VideoError not_a_file, permission or missing; it never blocks on a FIFO because it looks before it opens.
+    Raises VideoError not_a_file, permission or missing; it never blocks on a FIFO because it looks
+    before it opens.
     """
     try:
         mode = path.stat().st_mode
         if not stat.S_ISREG(mode):
-            raise VideoError("not_a_file", f"{path.name!r} is {_entry_name(mode)}; a video is a regular file")
+            raise VideoError(
+                "not_a_file", f"{path.name!r} is {_entry_name(mode)}; a video is a regular file"
+            )
         with open(path, "rb") as file:
             return file.read(length)
     except FileNotFoundError:
@@ -92,7 +111,9 @@ def read_head(path: Path, length: int = 1024) -> bytes:
     except PermissionError:
         raise VideoError("permission", f"{path.name!r} may not be read by this user") from None
     except OSError as error:
-        raise VideoError("not_a_file", f"{path.name!r} cannot be opened: {error.strerror}") from None
+        raise VideoError(
+            "not_a_file", f"{path.name!r} cannot be opened: {error.strerror}"
+        ) from None
 
 
 def _entry_name(mode: int) -> str:
@@ -105,15 +126,17 @@ def _entry_name(mode: int) -> str:
 def open_container(
     path: Path, max_pixels: int, threads: int = 1, *, delay: Delay = "guess"
 ) -> Iterator[tuple[InputContainer, VideoStream]]:
-    """Open a file and give its container and first real video stream (cover art is not one), decoder set up.
+    """Open a file and give its container and first real video stream (cover art is not one),
+    decoder set up.
 
     max_pixels: of one frame; the decoder itself refuses more, also in the middle of a file.
     threads: of the decoder, 1 in a worker; more only helps a single interactive video.
-    delay: how long the decoder holds frames back, which libavformat finds out by decoding seven; without that, an mp4
-    opens in a tenth of the time. `guess` does so always, `stated` where the stream does not state it, `ignore` never:
-    the packets of an mp4 are then the same, but frames decoded in a row can come late or be lost.
-    Raises VideoError not_a_file, permission, missing, not_a_video, truncated, corrupt, no_video_stream,
-    unsupported_codec or out_of_memory.
+    delay: how long the decoder holds frames back, which libavformat finds out by decoding seven;
+    without that, an mp4 opens in a tenth of the time. `guess` does so always, `stated` where the
+    stream does not state it, `ignore` never: the packets of an mp4 are then the same, but frames
+    decoded in a row can come late or be lost.
+    Raises VideoError not_a_file, permission, missing, not_a_video, truncated, corrupt,
+    no_video_stream, unsupported_codec or out_of_memory.
     """
     head = read_head(path)
     # Other containers have no dts of their own: theirs follows from the delay.
@@ -135,7 +158,9 @@ def open_container(
 
 
 def _states_delay(container: InputContainer) -> bool:
-    """Whether every moving picture in it says how long its frames are held back; zero counts as saying nothing."""
+    """Whether every moving picture in it says how long its frames are held back; zero counts as
+    saying nothing.
+    """
     codecs = [stream.codec_context for stream in container.streams.video]
     return all(codec is not None and codec.has_b_frames for codec in codecs)
 
@@ -146,7 +171,9 @@ def _open_container(path: Path, head: bytes, quick: bool) -> InputContainer:
         raise VideoError("no_video_stream", f"{path.name!r} looks like {words}")
     options = {"format_whitelist": ",".join(CONTAINERS), "protocol_whitelist": "file"}
     if quick:
-        options["skip_frame"] = "all"  # of the decoders that libavformat tries; ours has its own setting
+        options["skip_frame"] = (
+            "all"  # of the decoders that libavformat tries; ours has its own setting
+        )
     try:
         container = open_input(os.path.abspath(path), options=options)
     except MemoryError:
@@ -156,16 +183,23 @@ def _open_container(path: Path, head: bytes, quick: bool) -> InputContainer:
             raise VideoError("not_a_video", f"{path.name!r} looks like {words}") from None
         if is_cut(path) or _lacks_index(path, head):
             raise VideoError("truncated", f"{path.name!r} ends before its index") from None
-        raise VideoError("corrupt", f"the header of {path.name!r} is damaged: {_short(error)}") from None
+        raise VideoError(
+            "corrupt", f"the header of {path.name!r} is damaged: {_short(error)}"
+        ) from None
     if container.format.name not in CONTAINERS:
         name = container.format.name
         container.close()
-        raise VideoError("not_a_video", f"{path.name!r} is read as {name!r}, which is not an accepted container")
+        raise VideoError(
+            "not_a_video", f"{path.name!r} is read as {name!r}, which is not an accepted container"
+        )
     return container
 
 
-def open_input(file: str | BinaryIO, options: dict[str, str], name: str | None = None) -> InputContainer:
-    """Open a path or a file-like object with PyAV, the same under every PyAV; name: of the container, if known.
+def open_input(
+    file: str | BinaryIO, options: dict[str, str], name: str | None = None
+) -> InputContainer:
+    """Open a path or a file-like object with PyAV, the same under every PyAV; name: of the
+    container, if known.
 
     Raises what PyAV raises (AV_ERRORS).
     """
@@ -182,16 +216,22 @@ def _first_video(container: InputContainer, path: Path) -> VideoStream:
         if stream.disposition & _NOT_VIDEO:
             continue
         if stream.codec_context is None:
-            raise VideoError("unsupported_codec", f"{path.name!r}: no decoder is installed for its video")
+            raise VideoError(
+                "unsupported_codec", f"{path.name!r}: no decoder is installed for its video"
+            )
         return stream
     if is_cut(path):
         raise VideoError("truncated", f"{path.name!r} ends inside its index")
     kinds = sorted({stream.type for stream in container.streams}) or ["nothing"]
-    raise VideoError("no_video_stream", f"{path.name!r} holds {', '.join(kinds)} and no moving picture")
+    raise VideoError(
+        "no_video_stream", f"{path.name!r} holds {', '.join(kinds)} and no moving picture"
+    )
 
 
 def decoder_limit(max_pixels: int) -> dict[str, str]:
-    """Decoder options that refuse frames above max_pixels; the slack is for the row padding that it counts."""
+    """Decoder options that refuse frames above max_pixels; the slack is for the row padding that
+    it counts.
+    """
     return {"max_pixels": str(max_pixels + _ROW_PADDING)}
 
 
@@ -203,23 +243,28 @@ def check_size(width: int, height: int, limits: Limits) -> None:
     size = f"{width}x{height} px"
     if width * height > limits.max_pixels or max(width, height) > limits.max_side:
         raise VideoError(
-            "too_large", f"{size}, at most {limits.max_side} px a side and {limits.max_pixels} px in all"
+            "too_large",
+            f"{size}, at most {limits.max_side} px a side and {limits.max_pixels} px in all",
         )
     if min(width, height) < limits.min_side:
         raise VideoError("too_small", f"{size}, at least {limits.min_side} px a side")
 
 
 def is_cut(path: Path) -> bool:
-    """Whether a file ends inside something that its container began: a box, a RIFF list, a segment, a packet."""
+    """Whether a file ends inside something that its container began: a box, a RIFF list, a
+    segment, a packet.
+    """
     size, head = path.stat().st_size, read_head(path)
     if head[:4] == b"RIFF":
         return int.from_bytes(head[4:8], "little") + 8 > size
     if head[:4] == b"\x1a\x45\xdf\xa3":
-        # An EBML size of 8 bytes starts with 0x01; all ones mean "until the end" (RFC 8794, section 6).
+        # An EBML size of 8 bytes starts with 0x01; all ones mean "until the end" (RFC 8794, section
+        # 6).
         at = head.find(b"\x18\x53\x80\x67") + 4
         length = int.from_bytes(head[at + 1 : at + 8], "big")
         return at < 4 or (head[at] == 1 and length != (1 << 56) - 1 and at + 8 + length > size)
-    # Transport stream packets begin with 0x47 ("G") and are 188 bytes long, 204 with error correction.
+    # Transport stream packets begin with 0x47 ("G") and are 188 bytes long, 204 with error
+    # correction.
     packet = next((length for length in (188, 204) if head[::length][:4] == b"GGGG"), 0)
     if packet:
         return size % packet != 0
@@ -232,7 +277,9 @@ def _lacks_index(path: Path, head: bytes) -> bool:
 
 
 def _walk_boxes(path: Path, size: int) -> tuple[bool, bool]:
-    """Walk the top-level boxes of an mp4 (ISO/IEC 14496-12, section 4.2): is the last one cut, is there a `moov`?"""
+    """Walk the top-level boxes of an mp4 (ISO/IEC 14496-12, section 4.2): is the last one cut, is
+    there a `moov`?
+    """
     position, index = 0, False
     with open(path, "rb") as file:
         while position < size:

@@ -1,8 +1,8 @@
-"""Decoded frames that are converted to RGB where somebody looks: a crop needs a tenth of a picture, and only the
-detector sees one that is not a part.
+"""Decoded frames that are converted to RGB where somebody looks: a crop needs a tenth of a picture,
+and only the detector sees one that is not a part.
 
-Ours because converting whole 4:4:4 pictures of 1920x1080 took a fifth of extraction. A part has exactly the pixels
-that the whole conversion has there (tested); `sparse` serves comparisons only.
+Ours because converting whole 4:4:4 pictures of 1920x1080 took a fifth of extraction. A part has
+exactly the pixels that the whole conversion has there (tested); `sparse` serves comparisons only.
 """
 
 from __future__ import annotations
@@ -20,7 +20,8 @@ from unmask.pipeline.records import Frames
 # Pixel formats of which a part can be converted alone -> log2 of how much smaller their chroma is.
 CHROMA = {"yuv420p": 1, "yuvj420p": 1, "yuv444p": 0, "yuvj444p": 0}
 
-# swscale goes through a row in steps of so many px: a part on this grid is rounded as the whole row is.
+# swscale goes through a row in steps of so many px: a part on this grid is rounded as the whole row
+# is.
 GRID = 16
 
 
@@ -28,7 +29,10 @@ class Converters:
     """One per video and use: swscale is set up anew for every size."""
 
     def __init__(self, rotation: int) -> None:
-        self.whole, self.half, self.part, self.sparse = Converter(rotation), *(Converter(0) for _ in range(3))
+        self.whole, self.half, self.part, self.sparse = (
+            Converter(rotation),
+            *(Converter(0) for _ in range(3)),
+        )
         self.upright = rotation == 0
 
 
@@ -49,17 +53,20 @@ class DecodedFrame:
         return self._pixels
 
     def half(self) -> NDArray[np.uint8]:
-        """Half as high and wide, each pixel the mean of 2 x 2, up to the rounding of the conversion.
+        """Half as high and wide, each pixel the mean of 2 x 2, up to the rounding of the
+        conversion.
 
-        4:4:4 is made smaller before it is converted: the detector rarely needs more, and a whole picture of 1920x1080
-        takes 6 ms. 4:2:0 has a fast conversion, and would lose colour.
+        4:4:4 is made smaller before it is converted: the detector rarely needs more, and a whole
+        picture of 1920x1080 takes 6 ms. 4:2:0 has a fast conversion, and would lose colour.
         """
         if self.chroma != 0:
             return halve(self.pixels())
         small = VideoFrame(self.width // 2, self.height // 2, self.frame.format.name)
         small.colorspace, small.color_range = self.frame.colorspace, self.frame.color_range
         for source, target in zip(self.frame.planes, small.planes, strict=True):
-            plane_rows(target, small.width)[:] = halve(plane_rows(source, self.width)[: self.height])
+            plane_rows(target, small.width)[:] = halve(
+                plane_rows(source, self.width)[: self.height]
+            )
         pixels = np.empty((small.height, small.width, 3), np.uint8)
         self.converters.half.write(small, pixels)
         return pixels
@@ -72,14 +79,20 @@ class DecodedFrame:
         far, low = min(-(-right // GRID) * GRID, self.width), min(-(-bottom // 2) * 2, self.height)
 
         def cut(plane: NDArray, chroma: int) -> NDArray:
-            return plane[y >> chroma : (low + chroma) >> chroma, x >> chroma : (far + chroma) >> chroma]
+            return plane[
+                y >> chroma : (low + chroma) >> chroma, x >> chroma : (far + chroma) >> chroma
+            ]
 
-        pixels = _convert([self], self.converters.part, cut, self.frame.format.name, far - x, low - y)[0]
+        pixels = _convert(
+            [self], self.converters.part, cut, self.frame.format.name, far - x, low - y
+        )[0]
         return pixels[top - y : bottom - y, left - x : right - x]
 
 
 def sparse(pictures: Sequence[DecodedFrame], step: int) -> Sequence[NDArray[np.uint8]]:
-    """Every step-th pixel of every step-th row of each picture, up to the rounding of the conversion."""
+    """Every step-th pixel of every step-th row of each picture, up to the rounding of the
+    conversion.
+    """
     first = pictures[0]
     if first.chroma is None or len({picture.frame.format.name for picture in pictures}) > 1:
         return [picture.pixels()[::step, ::step] for picture in pictures]
@@ -89,7 +102,9 @@ def sparse(pictures: Sequence[DecodedFrame], step: int) -> Sequence[NDArray[np.u
         if step % 2 and chroma:
             rows, columns = (np.arange(n) * step // 2 for n in (height, width))
             return plane[rows[:, None], columns]
-        return plane[: first.height : step >> chroma, : first.width : step >> chroma][:height, :width]
+        return plane[: first.height : step >> chroma, : first.width : step >> chroma][
+            :height, :width
+        ]
 
     whole_chroma = first.frame.format.name.replace("420", "444")
     return _convert(pictures, first.converters.sparse, pick, whole_chroma, width, height)
@@ -123,9 +138,13 @@ def _convert(
 
 
 class LazyFrames(Frames):
-    """Frames of a video file; `pixels` converts all of them, the other ways no more than is asked for."""
+    """Frames of a video file; `pixels` converts all of them, the other ways no more than is asked
+    for.
+    """
 
-    def __init__(self, pictures: Sequence[DecodedFrame], index: NDArray[np.int64], pts: NDArray[np.float64]) -> None:
+    def __init__(
+        self, pictures: Sequence[DecodedFrame], index: NDArray[np.int64], pts: NDArray[np.float64]
+    ) -> None:
         object.__setattr__(self, "_pictures", list(pictures))
         object.__setattr__(self, "index", index)
         object.__setattr__(self, "pts", pts)

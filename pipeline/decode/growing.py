@@ -24,7 +24,9 @@ PAUSE = 0.05
 
 
 class Growing:
-    """A file object for the demuxer: at the end of the file it waits, and gives up after `patience` seconds."""
+    """A file object for the demuxer: at the end of the file it waits, and gives up after
+    `patience` seconds.
+    """
 
     def __init__(self, file: BinaryIO, patience: float) -> None:
         self.file, self.patience, self.waited, self.over = file, patience, 0.0, False
@@ -35,13 +37,17 @@ class Growing:
         while not data and not self.over:
             time.sleep(PAUSE)
             data = self.file.read(size)
-            self.over = not data and time.monotonic() - start > self.patience  # it asks again at the end
+            self.over = (
+                not data and time.monotonic() - start > self.patience
+            )  # it asks again at the end
         self.waited += time.monotonic() - start
         return data
 
 
 class GrowingClips:
-    """Clips of consecutive frames, one every `every` seconds, from an open recording. seen: seconds so far."""
+    """Clips of consecutive frames, one every `every` seconds, from an open recording. seen:
+    seconds so far.
+    """
 
     def __init__(self, container: InputContainer, config: PredictConfig, length: int) -> None:
         if not container.streams.video:
@@ -77,7 +83,9 @@ class GrowingClips:
         rate = float(self.stream.average_rate or 0) or 25.0
         return self.count / rate if frame.pts is None else float(frame.pts * self.stream.time_base)
 
-    def _begin(self, frame: av.VideoFrame, stamp: float) -> tuple[Converter, float, float, tuple[int, int]]:
+    def _begin(
+        self, frame: av.VideoFrame, stamp: float
+    ) -> tuple[Converter, float, float, tuple[int, int]]:
         rotation = read_rotation(frame)
         check_size(frame.width, frame.height, self.limits)
         return Converter(rotation), stamp, stamp, upright_size(frame, rotation)

@@ -1,9 +1,10 @@
-"""The packet index of a video, the guards that say whether it can be trusted, and the plan of what to decode.
+"""The packet index of a video, the guards that say whether it can be trusted, and the plan of what
+to decode.
 
-Planned decode (ours): a file is demuxed once without decoding, its frames are numbered by the rank of their pts, and
-then only the groups of pictures that hold wanted frames are fed to the decoder, where unwanted frames that no other
-frame needs are skipped. It gives exactly the pixels of a plain sequential decode, or it says that it cannot:
-PlanBroken.
+Planned decode (ours): a file is demuxed once without decoding, its frames are numbered by the rank
+of their pts, and then only the groups of pictures that hold wanted frames are fed to the decoder,
+where unwanted frames that no other frame needs are skipped. It gives exactly the pixels of a plain
+sequential decode, or it says that it cannot: PlanBroken.
 """
 
 from __future__ import annotations
@@ -29,8 +30,10 @@ ROW = np.dtype([("pts", "i8"), ("dts", "i8"), ("key", "?"), ("discard", "?")])
 class PacketIndex:
     """What one pass over the packets found.
 
-    rows: (packets,) ROW in file order.   first: first decodable frame, for its size, format and rotation.
-    trouble: why the pass itself cannot be trusted, or "".   end: pts + duration of the last packet shown, ticks.
+    rows: (packets,) ROW in file order.
+    first: first decodable frame, for its size, format and rotation.
+    trouble: why the pass itself cannot be trusted, or "".
+    end: pts + duration of the last packet shown, ticks.
     """
 
     rows: NDArray[np.void]
@@ -92,7 +95,9 @@ def list_packets(container: InputContainer, stream: VideoStream, max_frames: int
 
 
 def _decode_alone(stream: VideoStream, packet: Packet) -> VideoFrame | None:
-    """The frame of one packet, without waiting for the packets after it; None where it needs others."""
+    """The frame of one packet, without waiting for the packets after it; None where it needs
+    others.
+    """
     codec = stream.codec_context
     frames = [*codec.decode(packet), *codec.decode(None)]
     codec.flush_buffers()
@@ -100,20 +105,26 @@ def _decode_alone(stream: VideoStream, packet: Packet) -> VideoFrame | None:
 
 
 def shown_order(rows: NDArray[np.void]) -> NDArray[np.int64]:
-    """Frame number -> position in the file (frames,): rank by pts among the packets that are shown."""
+    """Frame number -> position in the file (frames,): rank by pts among the packets that are
+    shown.
+    """
     shown = np.flatnonzero(~rows["discard"])
     return shown[np.argsort(rows["pts"][shown], kind="stable")]
 
 
 def is_steady(steps: NDArray[np.int64]) -> bool:
-    """Whether 95 % of the pts steps (ticks) are equal, up to one tick where a coarse clock rounds (33, 33, 34 ms)."""
+    """Whether 95 % of the pts steps (ticks) are equal, up to one tick where a coarse clock rounds
+    (33, 33, 34 ms).
+    """
     if not len(steps):
         return True
     return float((np.abs(steps - np.median(steps)) <= _rounding(steps)).mean()) >= 0.95
 
 
 def is_variable(steps: NDArray[np.int64]) -> bool:
-    """Whether any step (ticks) differs from the median by more than rounding and 5 %: a variable frame rate."""
+    """Whether any step (ticks) differs from the median by more than rounding and 5 %: a variable
+    frame rate.
+    """
     if not len(steps):
         return False
     median = np.median(steps)

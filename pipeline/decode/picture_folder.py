@@ -1,9 +1,11 @@
 """A folder of PNG or JPEG frames, read like a video; names sort by their numbers, gaps allowed.
 
-Covers the extracted frames that many datasets ship and VidTIMIT's JPEG files without extension (001, 002, ...).
-Pictures carry no time: where the names are distinct numbers, number / 25 s is taken (so a gap in the names is a gap
-in time), else position / 25 s; either way the flag times_from_rate says so. The numbers go along as
-VideoInfo.numbers: two pictures are neighbours when their numbers are, not when they lie side by side.
+Covers the extracted frames that many datasets ship and VidTIMIT's JPEG files without extension
+(001, 002, ...).
+Pictures carry no time: where the names are distinct numbers, number / 25 s is taken (so a gap in
+the names is a gap in time), else position / 25 s; either way the flag times_from_rate says so. The
+numbers go along as VideoInfo.numbers: two pictures are neighbours when their numbers are, not when
+they lie side by side.
 """
 
 from __future__ import annotations
@@ -32,7 +34,8 @@ SUFFIXES = (".png", ".jpg", ".jpeg", "")
 
 _DECODERS = ((b"\xff\xd8\xff", "mjpeg"), (b"\x89PNG\r\n\x1a\n", "png"))
 _MAX_BYTES = 256 * 1024 * 1024
-# EXIF orientation (tag 0x0112, type 3, count 1) with one of the four mirrored values, in either byte order.
+# EXIF orientation (tag 0x0112, type 3, count 1) with one of the four mirrored values, in either
+# byte order.
 _MIRRORED = re.compile(
     rb"Exif\0\0(?:II.{0,4000}?\x12\x01\x03\0\x01\0\0\0[\x02\x04\x05\x07]\0"
     rb"|MM.{0,4000}?\x01\x12\0\x03\0\0\0\x01\0[\x02\x04\x05\x07])",
@@ -41,17 +44,26 @@ _MIRRORED = re.compile(
 
 
 def list_pictures(folder: Path) -> list[Path]:
-    """List the pictures of a folder in frame order; other files, hidden ones and subfolders are left out.
+    """List the pictures of a folder in frame order; other files, hidden ones and subfolders are
+    left out.
 
     Raises VideoError permission or not_a_file when the folder holds none.
     """
     try:
-        entries = [entry for entry in folder.iterdir() if entry.suffix.lower() in SUFFIXES and entry.name[0] != "."]
+        entries = [
+            entry
+            for entry in folder.iterdir()
+            if entry.suffix.lower() in SUFFIXES and entry.name[0] != "."
+        ]
         found = [
-            entry for entry in entries if entry.is_file() and (entry.suffix or _decoder_name(read_head(entry, 16)))
+            entry
+            for entry in entries
+            if entry.is_file() and (entry.suffix or _decoder_name(read_head(entry, 16)))
         ]
     except PermissionError:
-        raise VideoError("permission", f"folder {folder.name!r} may not be read by this user") from None
+        raise VideoError(
+            "permission", f"folder {folder.name!r} may not be read by this user"
+        ) from None
     if not found:
         raise VideoError("not_a_file", f"{folder.name!r} is a folder without PNG or JPEG pictures")
     return sorted(found, key=_natural)
@@ -61,7 +73,10 @@ def _natural(path: Path) -> tuple[object, ...]:
     """Sort key: runs of digits by value, text between them by letters, then the whole name."""
     pieces = re.split(r"(\d+)", path.stem)
     return (
-        *[(int(piece) if at % 2 else 0, "" if at % 2 else piece) for at, piece in enumerate(pieces)],
+        *[
+            (int(piece) if at % 2 else 0, "" if at % 2 else piece)
+            for at, piece in enumerate(pieces)
+        ],
         (0, path.name),
     )
 
@@ -80,7 +95,8 @@ def _decoder_name(head: bytes) -> str:
 
 
 def read_picture(path: Path, max_pixels: int) -> VideoFrame | None:
-    """Decode one PNG or JPEG file, None when it is damaged or something else; max_pixels of the picture.
+    """Decode one PNG or JPEG file, None when it is damaged or something else; max_pixels of the
+    picture.
 
     Raises VideoError unsupported_rotation for a mirrored EXIF orientation, out_of_memory.
     """
@@ -119,8 +135,8 @@ def _frames(files: list[Path], max_pixels: int) -> Iterator[tuple[Path, VideoFra
 def scan(folder: Path, limits: Limits, *, planned: bool = True, guard: str = "") -> VideoInfo:
     """Count the pictures; planned takes the names' word for it, otherwise every picture is decoded.
 
-    Raises VideoError not_a_file, permission, too_large, too_small, corrupt (too many damaged pictures, or pictures
-    of different sizes), unsupported_rotation.
+    Raises VideoError not_a_file, permission, too_large, too_small, corrupt (too many damaged
+    pictures, or pictures of different sizes), unsupported_rotation.
     """
     files = list_pictures(folder)
     if len(files) > limits.max_frames:
@@ -137,7 +153,10 @@ def _count(files: list[Path], limits: Limits, guard: str) -> VideoInfo:
         if first is None:
             first, rotation = frame, read_rotation(frame)
         if not _fits(frame, *upright_size(first, rotation), rotation):
-            raise VideoError("corrupt", f"{path.name!r} is {frame.width}x{frame.height} px, unlike the first picture")
+            raise VideoError(
+                "corrupt",
+                f"{path.name!r} is {frame.width}x{frame.height} px, unlike the first picture",
+            )
         good.append(path)
     bad = len(files) - len(good)
     if first is None or bad > limits.max_bad_packets * len(files):
@@ -146,7 +165,12 @@ def _count(files: list[Path], limits: Limits, guard: str) -> VideoInfo:
 
 
 def _info(
-    files: list[Path], first: VideoFrame, limits: Limits, method: str, guard: str, flags: tuple[str, ...] = ()
+    files: list[Path],
+    first: VideoFrame,
+    limits: Limits,
+    method: str,
+    guard: str,
+    flags: tuple[str, ...] = (),
 ) -> VideoInfo:
     check_size(first.width, first.height, limits)
     rotation = read_rotation(first)
@@ -171,7 +195,9 @@ def _info(
     )
 
 
-def decode(folder: Path, info: VideoInfo, wanted: NDArray[np.int64]) -> Iterator[tuple[int, VideoFrame]]:
+def decode(
+    folder: Path, info: VideoInfo, wanted: NDArray[np.int64]
+) -> Iterator[tuple[int, VideoFrame]]:
     """Yield (number, frame) of the wanted pictures (frame numbers, increasing).
 
     Raises PlanBroken when a picture of a planned folder is damaged or unlike the first one.

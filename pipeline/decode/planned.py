@@ -18,8 +18,8 @@ from unmask.pipeline.decode.containers import AV_ERRORS
 from unmask.pipeline.decode.packets import NO_TIME, PacketIndex, is_steady, shown_order
 from unmask.pipeline.errors import VideoError
 
-# Decoders whose frames that nobody refers to can be skipped one by one (AVDISCARD_NONREF) without a trace.
-# In VP9 it does nothing; in AV1 it loses wanted frames.
+# Decoders whose frames that nobody refers to can be skipped one by one (AVDISCARD_NONREF) without a
+# trace. In VP9 it does nothing; in AV1 it loses wanted frames.
 SKIPS_NONREF = ("h264", "hevc", "mpeg4", "mpeg2video")
 _PLANNED_CODECS = (*SKIPS_NONREF, "vp9", "av1", "mjpeg")
 # AVI has no pts of its own, GIF and the others were never found trustworthy.
@@ -29,11 +29,15 @@ SKIP, FEED_REFERENCES, FEED = 0, 1, 2
 
 
 class PlanBroken(Exception):
-    """A guard of planned decode fired: every frame got so far is void; scan again with planned=False."""
+    """A guard of planned decode fired: every frame got so far is void; scan again with
+    planned=False.
+    """
 
 
 def find_guard(listing: PacketIndex, container: str, codec: str) -> str:
-    """Say why a video must be decoded sequentially, "" when it can be planned (the guards before decoding)."""
+    """Say why a video must be decoded sequentially, "" when it can be planned (the guards before
+    decoding).
+    """
     rows = listing.rows
     if listing.trouble:
         return listing.trouble
@@ -66,7 +70,9 @@ def _find_time_guard(rows: NDArray[np.void]) -> str:
 
 @dataclass
 class Stretch:
-    """One stretch of packets fed to a fresh decoder: file positions start..stop-1; wanted: pts -> frame number."""
+    """One stretch of packets fed to a fresh decoder: file positions start..stop-1; wanted: pts ->
+    frame number.
+    """
 
     start: int
     stop: int
@@ -74,10 +80,11 @@ class Stretch:
 
 
 def plan_runs(rows: NDArray[np.void], wanted: NDArray[np.int64]) -> list[Stretch]:
-    """Cut the wanted frame numbers (increasing) into runs that each start at a keyframe, in file order.
+    """Cut the wanted frame numbers (increasing) into runs that each start at a keyframe, in file
+    order.
 
-    A run starts at the last keyframe packet at or before the wanted one; a frame shown before that keyframe (open
-    group of pictures) needs the keyframe before it too.
+    A run starts at the last keyframe packet at or before the wanted one; a frame shown before that
+    keyframe (open group of pictures) needs the keyframe before it too.
     Raises PlanBroken when the order of runs is not the order of frames.
     """
     positions = shown_order(rows)[wanted]
@@ -88,7 +95,9 @@ def plan_runs(rows: NDArray[np.void], wanted: NDArray[np.int64]) -> list[Stretch
     if (nearest < 0).any() or (np.diff(nearest) < 0).any():
         raise PlanBroken("frames are not in the order of their keyframes")
     runs: list[Stretch] = []
-    for start, position, number in zip(keys[nearest].tolist(), positions.tolist(), wanted.tolist(), strict=True):
+    for start, position, number in zip(
+        keys[nearest].tolist(), positions.tolist(), wanted.tolist(), strict=True
+    ):
         if not runs or (start != runs[-1].start and start >= runs[-1].stop):
             runs.append(Stretch(start, start, {}))
         runs[-1].stop = max(runs[-1].stop, position + 1)
@@ -97,7 +106,8 @@ def plan_runs(rows: NDArray[np.void], wanted: NDArray[np.int64]) -> list[Stretch
 
 
 def plan_actions(rows: NDArray[np.void], runs: list[Stretch], codec: str) -> bytes:
-    """What to do with each packet, in file order: SKIP it, FEED it, or FEED_REFERENCES (drop it if nobody needs it).
+    """What to do with each packet, in file order: SKIP it, FEED it, or FEED_REFERENCES (drop it if
+    nobody needs it).
 
     Discarded packets and the first of a run are always fed whole.
     """
@@ -111,11 +121,15 @@ def plan_actions(rows: NDArray[np.void], runs: list[Stretch], codec: str) -> byt
 
 
 def decode_planned(
-    container: InputContainer, stream: VideoStream, rows: NDArray[np.void], wanted: NDArray[np.int64]
+    container: InputContainer,
+    stream: VideoStream,
+    rows: NDArray[np.void],
+    wanted: NDArray[np.int64],
 ) -> Iterator[tuple[int, VideoFrame]]:
     """Yield (number, frame) of the wanted frames in order, decoding no more than they need.
 
-    rows: the packets as scan listed them.   wanted: frame numbers, increasing.
+    rows: the packets as scan listed them.
+    wanted: frame numbers, increasing.
     Raises PlanBroken when a guard fires, VideoError out_of_memory.
     """
     codec = stream.codec_context
@@ -149,9 +163,13 @@ def decode_planned(
 
 
 class _RunCheck:
-    """The guards while decoding, over the frames of one run; shape is shared by all runs of the video."""
+    """The guards while decoding, over the frames of one run; shape is shared by all runs of the
+    video.
+    """
 
-    def __init__(self, run: Stretch, rows: NDArray[np.void], shape: list[tuple[int, int, str]]) -> None:
+    def __init__(
+        self, run: Stretch, rows: NDArray[np.void], shape: list[tuple[int, int, str]]
+    ) -> None:
         self._wanted = dict(run.wanted)
         self._fed = set(rows["pts"][run.start : run.stop].tolist())
         self._start = None if rows["discard"][run.start] else int(rows["pts"][run.start])

@@ -8,9 +8,13 @@ from numpy.typing import NDArray
 
 
 def halve(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """(H, W, 3) -> (H // 2, W // 2, 3), each pixel the mean of 2 x 2; an odd last row or column is left out."""
+    """(H, W, 3) -> (H // 2, W // 2, 3), each pixel the mean of 2 x 2; an odd last row or column is
+    left out.
+    """
     height, width = (length // 2 for length in picture.shape[:2])
-    return cv2.resize(picture[: 2 * height, : 2 * width], (width, height), interpolation=cv2.INTER_AREA)
+    return cv2.resize(
+        picture[: 2 * height, : 2 * width], (width, height), interpolation=cv2.INTER_AREA
+    )
 
 
 class Whole:
@@ -30,10 +34,12 @@ class Whole:
 
 
 def reduce_to(picture: NDArray[np.uint8], width: int, height: int) -> NDArray[np.uint8]:
-    """(H, W, 3) -> (height, width, 3): halved as often as that is still larger, the rest is interpolated.
+    """(H, W, 3) -> (height, width, 3): halved as often as that is still larger, the rest is
+    interpolated.
 
-    Averaging 2 x 2 pixels is fast, averaging 1.5 x 1.5 is five times slower than interpolating what is left. Where
-    one side is still more than twice too long, that would jump over pixels: then it is averaged all the same.
+    Averaging 2 x 2 pixels is fast, averaging 1.5 x 1.5 is five times slower than interpolating what
+    is left. Where one side is still more than twice too long, that would jump over pixels: then it
+    is averaged all the same.
     """
     while min(picture.shape[1] / width, picture.shape[0] / height) >= 2:
         picture = halve(picture)

@@ -1,12 +1,13 @@
 """Decoded frames of any pixel format come in, upright uint8 RGB goes out.
 
-Colour is converted by swscale through PyAV, once and everywhere the same way, by the matrix and range that the frame
-itself states (BT.601 limited where it states none, as ffmpeg and OpenCV do). Plain 8-bit 4:2:0 takes swscale's direct
-path, the one that ffmpeg users get by default: chroma repeated, up to 4 levels from the formula, 1.2 too dark on
-average. Every other YUV goes through planar RGB with exact rounding: within 2 levels and without bias; for 4:4:4 at
-1280x720 that conversion took 2.0 ms against 6.0 ms of the direct path. The exact way would cost 4:2:0 about 2.0 ms
-more a frame at 720x1364 and 4.6 ms at 1920x1080 (one core, measured once): as much as decoding it. Alpha is dropped,
-not blended. Sample aspect ratio and interlacing stay as stored.
+Colour is converted by swscale through PyAV, once and everywhere the same way, by the matrix and
+range that the frame itself states (BT.601 limited where it states none, as ffmpeg and OpenCV do).
+Plain 8-bit 4:2:0 takes swscale's direct path, the one that ffmpeg users get by default: chroma
+repeated, up to 4 levels from the formula, 1.2 too dark on average. Every other YUV goes through
+planar RGB with exact rounding: within 2 levels and without bias; for 4:4:4 at 1280x720 that
+conversion took 2.0 ms against 6.0 ms of the direct path. The exact way would cost 4:2:0 about 2.0
+ms more a frame at 720x1364 and 4.6 ms at 1920x1080 (one core, measured once): as much as decoding
+it. Alpha is dropped, not blended. Sample aspect ratio and interlacing stay as stored.
 """
 
 from __future__ import annotations
@@ -28,12 +29,15 @@ from unmask.pipeline.errors import VideoError
 
 _EXACT = Interpolation.BILINEAR | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INT
 _DIRECT = ("yuv420p", "yuvj420p")
-# Coded angles come from floating-point trigonometry in 16.16 fixed point: half a degree is far above its rounding.
+# Coded angles come from floating-point trigonometry in 16.16 fixed point: half a degree is far
+# above its rounding.
 _ANGLE_TOLERANCE = 0.5
 
 
 class Converter:
-    """Write frames as upright RGB into arrays; one for all frames of a video, so that swscale is set up once."""
+    """Write frames as upright RGB into arrays; one for all frames of a video, so that swscale is
+    set up once.
+    """
 
     def __init__(self, rotation: int) -> None:
         self._turns = rotation // 90
@@ -50,7 +54,9 @@ class Converter:
             rgb = self._reformatter.reformat(frame, format=target, interpolation=way, threads=1)
         except FFmpegError:
             name = frame.format.name
-            raise VideoError("unsupported_codec", f"pixel format {name} cannot be converted to RGB") from None
+            raise VideoError(
+                "unsupported_codec", f"pixel format {name} cannot be converted to RGB"
+            ) from None
         if planar:
             green, blue, red = (plane_rows(plane, rgb.width) for plane in rgb.planes)
             stored = cv2.merge((red, green, blue))
@@ -72,16 +78,21 @@ def _needs_planar(form: VideoFormat) -> bool:
 def read_rotation(frame: VideoFrame) -> int:
     """Degrees, counter-clockwise, that turn the stored picture upright: 0, 90, 180 or 270.
 
-    From the frame's display matrix (a, b, u, c, d, v, x, y, w): its angle is -atan2(b, a), and a negative
-    determinant a*d - b*c is a mirror, which `frame.rotation` alone cannot tell.
+    From the frame's display matrix (a, b, u, c, d, v, x, y, w): its angle is -atan2(b, a), and a
+    negative determinant a*d - b*c is a mirror, which `frame.rotation` alone cannot tell.
     Raises VideoError unsupported_rotation for a mirror or an angle that is not a multiple of 90.
     """
     angle, mirrored = _read_matrix(frame)
     quarter = round(angle / 90) * 90
     if mirrored:
-        raise VideoError("unsupported_rotation", "the display matrix mirrors the picture; write it upright first")
+        raise VideoError(
+            "unsupported_rotation", "the display matrix mirrors the picture; write it upright first"
+        )
     if abs(angle - quarter) > _ANGLE_TOLERANCE:
-        raise VideoError("unsupported_rotation", f"the display matrix turns by {angle:.1f} degrees, not by quarters")
+        raise VideoError(
+            "unsupported_rotation",
+            f"the display matrix turns by {angle:.1f} degrees, not by quarters",
+        )
     return quarter % 360
 
 
@@ -91,7 +102,8 @@ def _read_matrix(frame: VideoFrame) -> tuple[float, bool]:
         held = frame.side_data
         kinds = {data.type: data for data in (held.values() if PYAV >= 19 else held)}
     except ValueError:
-        # PyAV cannot list the side data of a frame that carries a kind it does not know (EXIF of a JPEG).
+        # PyAV cannot list the side data of a frame that carries a kind it does not know (EXIF of a
+        # JPEG).
         return float(frame.rotation), False
     if Type.DISPLAYMATRIX not in kinds:
         return 0.0, False

@@ -1,9 +1,11 @@
-"""A video file or a folder of pictures comes in, upright RGB clips go out; the only room where video is decoded.
+"""A video file or a folder of pictures comes in, upright RGB clips go out; the only room where
+video is decoded.
 
-`scan` finds out everything about a file and chooses the way to read it; `decode_clips` yields the wanted clips, one
-window of frames in memory at a time. Two ways give the same pixels: planned (pipeline/decode/planned.py, fast, guarded) and
-sequential (every packet in turn, damaged ones counted). A guard that fires while decoding raises PlanBroken: the
-caller drops that video's clips, scans again with planned=False and starts over.
+`scan` finds out everything about a file and chooses the way to read it; `decode_clips` yields the
+wanted clips, one window of frames in memory at a time. Two ways give the same pixels: planned
+(pipeline/decode/planned.py, fast, guarded) and sequential (every packet in turn, damaged ones
+counted). A guard that fires while decoding raises PlanBroken: the caller drops that video's clips,
+scans again with planned=False and starts over.
 """
 
 from __future__ import annotations
@@ -30,20 +32,30 @@ from unmask.pipeline.records import VideoInfo
 log = logging.getLogger(__name__)
 
 
-def scan(path: Path, limits: Limits, *, planned: bool = True, guard: str = "", threads: int = 1) -> VideoInfo:
-    """Find out what a file holds: exact frame count, time of each frame, and how decode_clips can read it.
+def scan(
+    path: Path, limits: Limits, *, planned: bool = True, guard: str = "", threads: int = 1
+) -> VideoInfo:
+    """Find out what a file holds: exact frame count, time of each frame, and how decode_clips can
+    read it.
 
-    planned=False decodes once from start to end to count; guard says why, for the record.   threads: of the decoder.
-    Raises VideoError: not_a_file, permission, missing, not_a_video, no_video_stream, unsupported_codec,
-    unsupported_rotation, too_large, too_small, too_short (no frame at all), truncated, corrupt, out_of_memory.
+    planned=False decodes once from start to end to count; guard says why, for the record.
+    threads: of the decoder.
+    Raises VideoError: not_a_file, permission, missing, not_a_video, no_video_stream,
+        unsupported_codec, unsupported_rotation, too_large, too_small, too_short (no frame at all),
+        truncated, corrupt, out_of_memory.
     """
     if path.is_dir():
         return picture_folder.scan(path, limits, planned=planned, guard=guard)
     if planned:
-        with open_container(path, limits.max_pixels, threads, delay="ignore") as (container, stream):
+        with open_container(path, limits.max_pixels, threads, delay="ignore") as (
+            container,
+            stream,
+        ):
             _check_declared_size(stream, limits)
             listing = list_packets(container, stream, limits.max_frames)
-            guard = find_guard(listing, container.format.name, stream.codec_context.codec.canonical_name)
+            guard = find_guard(
+                listing, container.format.name, stream.codec_context.codec.canonical_name
+            )
             if not guard:
                 return _planned_info(container, stream, listing, limits, is_cut(path))
         log.debug("%s: sequential, because %s", path.name, guard)
@@ -108,8 +120,12 @@ def _info(
     )
 
 
-def _falls_short(container: InputContainer, stream: VideoStream, end: int | None, packets: int) -> bool:
-    """Whether the file ends before what it declares: the stream's or container's duration, else its frame count."""
+def _falls_short(
+    container: InputContainer, stream: VideoStream, end: int | None, packets: int
+) -> bool:
+    """Whether the file ends before what it declares: the stream's or container's duration, else
+    its frame count.
+    """
     if end is None:
         return True
     declared = _declared_end(container, stream)
@@ -135,19 +151,30 @@ def _declared_end(container: InputContainer, stream: VideoStream) -> float | Non
     return start + container.duration / 1e6 if alone else None
 
 
-def _count(container: InputContainer, stream: VideoStream, limits: Limits, guard: str, cut: bool) -> VideoInfo:
-    """Decode once without converting, and keep the times; cut: whether the file is known to end too early."""
+def _count(
+    container: InputContainer, stream: VideoStream, limits: Limits, guard: str, cut: bool
+) -> VideoInfo:
+    """Decode once without converting, and keep the times; cut: whether the file is known to end
+    too early.
+    """
     tally, first, ticks = Tally(), None, []
     for frame in decode_all(container, stream, tally):
         first = first or frame
         ticks.append(frame.pts)
         if len(ticks) > limits.max_frames:
             raise VideoError("too_large", f"more than {limits.max_frames} frames")
-    cut = cut or tally.ended_early or tally.last_bad or _falls_short(container, stream, tally.end, tally.packets)
+    cut = (
+        cut
+        or tally.ended_early
+        or tally.last_bad
+        or _falls_short(container, stream, tally.end, tally.packets)
+    )
     if tally.share_bad() > limits.max_bad_packets:
         raise VideoError("corrupt", f"{tally.bad} of {tally.packets} packets cannot be decoded")
     if first is None:
-        raise VideoError("truncated" if cut else "too_short", f"no frame in {tally.packets} packets")
+        raise VideoError(
+            "truncated" if cut else "too_short", f"no frame in {tally.packets} packets"
+        )
     seconds, made = _sequential_times(ticks, stream)
     flags = _flags(
         incomplete=cut or tally.damaged,
@@ -159,8 +186,12 @@ def _count(container: InputContainer, stream: VideoStream, limits: Limits, guard
     return _info(container, stream, first, limits, seconds, "sequential", guard, flags)
 
 
-def _sequential_times(ticks: list[int | None], stream: VideoStream) -> tuple[NDArray[np.float64], bool]:
-    """Seconds of each frame, and whether they had to be made from the frame rate because the file's are no order."""
+def _sequential_times(
+    ticks: list[int | None], stream: VideoStream
+) -> tuple[NDArray[np.float64], bool]:
+    """Seconds of each frame, and whether they had to be made from the frame rate because the
+    file's are no order.
+    """
     if None not in ticks and (np.diff(np.array(ticks, np.int64)) > 0).all():
         return np.array(ticks, np.int64) * float(stream.time_base), False
     rate = float(stream.average_rate or stream.guessed_rate or 0) or picture_folder.RATE

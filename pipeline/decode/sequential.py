@@ -1,8 +1,9 @@
-"""The two ways through the packets of an open video, planned and sequential; both yield frames in display order.
+"""The two ways through the packets of an open video, planned and sequential; both yield frames in
+display order.
 
-The sequential walk is what "decode this file" plainly means and the measure of the planned one. The guards over the
-planned walk's frames are ours. Tests make several of them fire; a change of picture size or format inside a video has
-no test file yet.
+The sequential walk is what "decode this file" plainly means and the measure of the planned one. The
+guards over the planned walk's frames are ours. Tests make several of them fire; a change of picture
+size or format inside a video has no test file yet.
 """
 
 from __future__ import annotations
@@ -25,8 +26,10 @@ from unmask.pipeline.errors import VideoError
 class Tally:
     """What a sequential decode met on its way.
 
-    bad: packets that could not be decoded; last_bad: whether the last one was.   corrupt: frames marked so.
-    ended_early: the container stopped with an error.   end: pts + duration of the last packet shown, ticks.
+    bad: packets that could not be decoded; last_bad: whether the last one was.
+    corrupt: frames marked so.
+    ended_early: the container stopped with an error.
+    end: pts + duration of the last packet shown, ticks.
     """
 
     packets: int = 0
@@ -46,8 +49,12 @@ class Tally:
         return (self.bad - self.last_bad) / max(self.packets, 1)
 
 
-def decode_all(container: InputContainer, stream: VideoStream, tally: Tally) -> Iterator[VideoFrame]:
-    """Decode every packet in turn and yield all frames in display order, stepping over damaged packets."""
+def decode_all(
+    container: InputContainer, stream: VideoStream, tally: Tally
+) -> Iterator[VideoFrame]:
+    """Decode every packet in turn and yield all frames in display order, stepping over damaged
+    packets.
+    """
     size = None
     for frame in _decode_packets(container, stream, tally):
         tally.corrupt += frame.is_corrupt
@@ -55,11 +62,15 @@ def decode_all(container: InputContainer, stream: VideoStream, tally: Tally) -> 
         size = size or (frame.width, frame.height)
         if (frame.width, frame.height) != size:
             now = f"{frame.width}x{frame.height}"
-            raise VideoError("corrupt", f"the picture size changes from {size[0]}x{size[1]} to {now} px")
+            raise VideoError(
+                "corrupt", f"the picture size changes from {size[0]}x{size[1]} to {now} px"
+            )
         yield frame
 
 
-def _decode_packets(container: InputContainer, stream: VideoStream, tally: Tally) -> Iterator[VideoFrame]:
+def _decode_packets(
+    container: InputContainer, stream: VideoStream, tally: Tally
+) -> Iterator[VideoFrame]:
     packets = container.demux(stream)
     while True:
         try:
@@ -84,7 +95,9 @@ def _decode_packet(stream: VideoStream, packet: Packet | None, tally: Tally) -> 
     except MemoryError:
         raise VideoError("out_of_memory", f"decoding packet {tally.packets}") from None
     except DecoderNotFoundError:
-        raise VideoError("unsupported_codec", f"{stream.codec_context.name} cannot decode this video") from None
+        raise VideoError(
+            "unsupported_codec", f"{stream.codec_context.name} cannot decode this video"
+        ) from None
     except AV_ERRORS:
         tally.bad += packet is not None
         tally.last_bad = packet is not None

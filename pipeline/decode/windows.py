@@ -1,8 +1,9 @@
-"""Which frames of a scanned video make its clips: spread evenly, never over a gap in the frame numbers, or where
-another video has its own.
+"""Which frames of a scanned video make its clips: spread evenly, never over a gap in the frame
+numbers, or where another video has its own.
 
-A window is a row of positions, as decode_clips takes them. The position of a frame in a video file is its number; a
-picture in a folder has the number that its name says, and two pictures are neighbours when their numbers are.
+A window is a row of positions, as decode_clips takes them. The position of a frame in a video file
+is its number; a picture in a folder has the number that its name says, and two pictures are
+neighbours when their numbers are.
 """
 
 from __future__ import annotations
@@ -17,7 +18,8 @@ from unmask.pipeline.records import VideoInfo
 
 
 def plan_clips(info: VideoInfo, clips: int, length: int) -> NDArray[np.int64]:
-    """Windows (N, length) of consecutive frames spread evenly over all places where one fits; N <= clips.
+    """Windows (N, length) of consecutive frames spread evenly over all places where one fits; N <=
+    clips.
 
     Source: datasets sheet, sections 10 and 15.2; without gaps it is spread_clips.
     Raises: VideoError too_short, or truncated for an incomplete file, when no clip fits.
@@ -28,13 +30,18 @@ def plan_clips(info: VideoInfo, clips: int, length: int) -> NDArray[np.int64]:
     last = info.frames - length + 1
     starts = np.flatnonzero(info.numbers[length - 1 :] - info.numbers[:last] == length - 1)
     if not len(starts):
-        raise VideoError("too_short", f"no {length} consecutive frame numbers among {info.frames} pictures")
+        raise VideoError(
+            "too_short", f"no {length} consecutive frame numbers among {info.frames} pictures"
+        )
     chosen = spread_clips(len(starts), clips, 1)[:, 0]
     return starts[chosen][:, None] + np.arange(length)
 
 
-def find_windows(info: VideoInfo, index: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
-    """Where the frames of another video's clips lie in this one: windows (M, T), and which of the N it has, (N,).
+def find_windows(
+    info: VideoInfo, index: NDArray[np.int64]
+) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+    """Where the frames of another video's clips lie in this one: windows (M, T), and which of the N
+    it has, (N,).
 
     index: (N, T) frame numbers of the other video.
     """
@@ -57,11 +64,14 @@ def frame_numbers(info: VideoInfo, windows: NDArray[np.int64]) -> NDArray[np.int
     return windows if info.numbers is None else info.numbers[windows]
 
 
-def spread_clips(frames: int, clips: int, length: int, flags: tuple[str, ...] = ()) -> NDArray[np.int64]:
+def spread_clips(
+    frames: int, clips: int, length: int, flags: tuple[str, ...] = ()
+) -> NDArray[np.int64]:
     """Spread clips of consecutive frames evenly over a whole video: frame numbers (N, length).
 
-    N = min(clips, frames - length + 1): the video is cut into N equal parts and a clip starts in the middle of each,
-    so that starts are distinct and neither the first nor the last frames, often black, are favoured.
+    N = min(clips, frames - length + 1): the video is cut into N equal parts and a clip starts in
+    the middle of each, so that starts are distinct and neither the first nor the last frames, often
+    black, are favoured.
     flags: of VideoInfo, they tell a cut file from a short one.
     Raises VideoError too_short, or truncated for an incomplete file, when no clip fits.
     """

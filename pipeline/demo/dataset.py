@@ -1,7 +1,9 @@
-"""The demo's dataset: drawn people in the official FaceForensics++ tree, split lists and mask videos included.
+"""The demo's dataset: drawn people in the official FaceForensics++ tree, split lists and mask
+videos included.
 
-Ours because no deepfake dataset may be shipped: everything here is drawn, so a stranger can walk the whole road
-without asking anyone for access. Numbers from it show that the road works, never that a detector is good.
+Ours because no deepfake dataset may be shipped: everything here is drawn, so a stranger can walk
+the whole road without asking anyone for access. Numbers from it show that the road works, never
+that a detector is good.
 """
 
 from __future__ import annotations
@@ -20,7 +22,8 @@ from unmask.pipeline.cache.video import open_video
 from unmask.pipeline.demo.drawing import Forgery, draw_frames, draw_identity, encode_video
 from unmask.pipeline.disk.files import write_whole
 
-# Flicker, place and softness differ by method as they do in FF++; NeuralTextures moves the mouth only.
+# Flicker, place and softness differ by method as they do in FF++; NeuralTextures moves the mouth
+# only.
 METHODS: dict[str, dict[str, float | bool]] = {
     "Deepfakes": {},
     "NeuralTextures": {"mouth_only": True, "flicker": 0.4, "jitter": 5.0},
@@ -29,7 +32,9 @@ METHODS: dict[str, dict[str, float | bool]] = {
 
 @dataclass(frozen=True)
 class DemoConfig:
-    """Size of the drawn dataset: pairs per split (each is two reals and two fakes per method), frames, px."""
+    """Size of the drawn dataset: pairs per split (each is two reals and two fakes per method),
+    frames, px.
+    """
 
     train_pairs: int = 12
     val_pairs: int = 3
@@ -46,7 +51,8 @@ class DemoConfig:
         ids = iter(range(1000))
         counts = {"train": self.train_pairs, "val": self.val_pairs, "test": self.test_pairs}
         return {
-            split: [(f"{next(ids):03d}", f"{next(ids):03d}") for _ in range(count)] for split, count in counts.items()
+            split: [(f"{next(ids):03d}", f"{next(ids):03d}") for _ in range(count)]
+            for split, count in counts.items()
         }
 
     @property
@@ -56,12 +62,16 @@ class DemoConfig:
 
 
 def draw_dataset(root: Path, config: DemoConfig) -> Iterator[Path]:
-    """Write the tree under `root` and yield each video as it appears; a video that is there is left alone.
+    """Write the tree under `root` and yield each video as it appears; a video that is there is left
+    alone.
 
-    Tree: original_sequences/youtube/<compression>/videos, manipulated_sequences/<method>/..., <method>/masks/videos,
-    and train.json, val.json, test.json in the root (datasets sheet, section 1.1).
+    Tree: original_sequences/youtube/<compression>/videos, manipulated_sequences/<method>/...,
+    <method>/masks/videos, and train.json, val.json, test.json in the root (datasets sheet, section
+    1.1).
     """
-    families = [both for pairs in config.pairs.values() for a, b in pairs for both in ((a, b), (b, a))]
+    families = [
+        both for pairs in config.pairs.values() for a, b in pairs for both in ((a, b), (b, a))
+    ]
     for split, pairs in config.pairs.items():
         write_whole(root / f"{split}.json", json.dumps(pairs, indent=1).encode() + b"\n")
     with ThreadPoolExecutor(os.cpu_count()) as pool:
@@ -91,9 +101,11 @@ def _draw_family(root: Path, config: DemoConfig, target: str, source: str) -> li
 
 
 def mosaic(cache: Path, videos: int = 3, columns: int = 8, side: int = 120) -> bytes:
-    """A PNG of the first test people: a row for each real video, and under it one for each of its fakes.
+    """A PNG of the first test people: a row for each real video, and under it one for each of its
+    fakes.
 
-    cache: the folder <dataset>/<key>.   columns: clips shown per video, their middle frame, `side` px.
+    cache: the folder <dataset>/<key>.
+    columns: clips shown per video, their middle frame, `side` px.
     """
     rows = []
     reals = sorted(cache.glob("youtube-*"))[-videos:]
@@ -103,5 +115,9 @@ def mosaic(cache: Path, videos: int = 3, columns: int = 8, side: int = 120) -> b
             reader = open_video(folder)
             chosen = np.linspace(0, reader.clips - 1, columns).round().astype(int)
             crops = reader.read_crops(list(chosen))[:, reader.shape[1] // 2]
-            rows.append(np.hstack([cv2.resize(crop, (side, side), interpolation=cv2.INTER_AREA) for crop in crops]))
+            rows.append(
+                np.hstack(
+                    [cv2.resize(crop, (side, side), interpolation=cv2.INTER_AREA) for crop in crops]
+                )
+            )
     return cv2.imencode(".png", np.vstack(rows)[..., ::-1])[1].tobytes()

@@ -1,4 +1,5 @@
-"""Absent or whole: how files and folders are written so that a stop at any moment leaves no half of them.
+"""Absent or whole: how files and folders are written so that a stop at any moment leaves no half of
+them.
 
 Bytes and folders come in; they appear under their name by one rename, or not at all.
 

@@ -1,4 +1,6 @@
-"""Put one small file on disk so that it is absent or whole, also after a killed process or a power cut."""
+"""Put one small file on disk so that it is absent or whole, also after a killed process or a power
+cut.
+"""
 
 from __future__ import annotations
 
@@ -18,9 +20,11 @@ from unmask.pipeline.errors import DiskError
 def write_whole(path: Path, data: bytes) -> None:
     """Replace `path` by `data`: temporary sibling, fsync, one rename, fsync of the folder.
 
-    The temporary name starts with `.tmp-`, is created exclusively and flocked for as long as it lives, so that two
-    writers never share one and cleaning up (commit.remove_stale) never takes a live one away.
-    Raises: DiskError when the file system refuses (no space, no permission); the old file is then untouched.
+    The temporary name starts with `.tmp-`, is created exclusively and flocked for as long as it
+    lives, so that two writers never share one and cleaning up (commit.remove_stale) never takes a
+    live one away.
+    Raises: DiskError when the file system refuses (no space, no permission); the old file is then
+    untouched.
     """
     with refusals(path, len(data)):
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -39,7 +43,9 @@ def write_whole(path: Path, data: bytes) -> None:
 
 @contextlib.contextmanager
 def refusals(path: Path, needed: int = 0) -> Iterator[None]:
-    """Turn an OSError of the block into a DiskError: what is free, what is needed (bytes), and what to do."""
+    """Turn an OSError of the block into a DiskError: what is free, what is needed (bytes), and
+    what to do.
+    """
     try:
         yield
     except OSError as error:
@@ -62,12 +68,16 @@ def _why(error: OSError, folder: Path, needed: int) -> str:
 
 
 def begin_sync(file: BinaryIO) -> None:
-    """Let the system write out a file in the background, so that the fsync to come waits less (5 ms for a video).
+    """Let the system write out a file in the background, so that the fsync to come waits less (5 ms
+    for a video).
 
-    Raises: OSError when what is left in the buffer cannot be written; the rest is a hint that may fail.
+    Raises: OSError when what is left in the buffer cannot be written; the rest is a hint that may
+    fail.
     """
     file.flush()
-    with contextlib.suppress(OSError, AttributeError):  # not every system, nor every file system, takes it
+    with contextlib.suppress(
+        OSError, AttributeError
+    ):  # not every system, nor every file system, takes it
         os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
 
 
@@ -82,7 +92,9 @@ def _own_sibling(path: Path) -> tuple[Path, int]:
 
 
 def flock_alone(descriptor: int) -> bool:
-    """Whether nobody else holds it, and it is held now; file systems without flock count as nobody."""
+    """Whether nobody else holds it, and it is held now; file systems without flock count as
+    nobody.
+    """
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

@@ -1,7 +1,9 @@
-"""A folder on disk is absent or whole: temporary sibling, fsync, one rename; and one writer of a cache at a time.
+"""A folder on disk is absent or whole: temporary sibling, fsync, one rename; and one writer of a
+cache at a time.
 
-Ours because zarr makes single files atomic but never syncs them, and nothing of it covers a group of files. Every
-temporary folder is flocked by its writer for as long as it lives, so that cleaning up never takes a live one away.
+Ours because zarr makes single files atomic but never syncs them, and nothing of it covers a group
+of files. Every temporary folder is flocked by its writer for as long as it lives, so that cleaning
+up never takes a live one away.
 """
 
 from __future__ import annotations
@@ -22,10 +24,12 @@ TEMPORARY = re.compile(r"\.tmp-.+-\d+(-[0-9a-f]{8})?", re.DOTALL)
 
 
 def commit_folder(target: Path, fill: Callable[[Path], None], needed: int) -> bool:
-    """Make `target` appear with what `fill(temporary folder)` wrote; False when another writer's is there already.
+    """Make `target` appear with what `fill(temporary folder)` wrote; False when another writer's is
+    there already.
 
     needed: bytes, for the message of a full disk.
-    Raises: DiskError when the file system refuses (no space, quota, read-only, other file system); nothing is left.
+    Raises: DiskError when the file system refuses (no space, quota, read-only, other file system);
+    nothing is left.
     """
     with refusals(target, needed):
         temporary, hold = _temporary_sibling(target)
@@ -43,7 +47,9 @@ def commit_folder(target: Path, fill: Callable[[Path], None], needed: int) -> bo
 
 @contextlib.contextmanager
 def scratch_folder(target: Path) -> Iterator[Path]:
-    """A temporary sibling of `target` for notes that nobody needs later; gone at the end, or at the next clean-up."""
+    """A temporary sibling of `target` for notes that nobody needs later; gone at the end, or at
+    the next clean-up.
+    """
     with refusals(target):
         temporary, hold = _temporary_sibling(target)
     try:
@@ -54,7 +60,9 @@ def scratch_folder(target: Path) -> Iterator[Path]:
 
 
 def remove_folder(target: Path) -> None:
-    """Take a folder away in one rename, then delete it: no reader ever sees half of it. Absent is fine."""
+    """Take a folder away in one rename, then delete it: no reader ever sees half of it. Absent is
+    fine.
+    """
     doomed = target.with_name(f".tmp-{target.name[:100]}-{os.getpid()}-{secrets.token_hex(4)}")
     with refusals(target):
         try:
@@ -97,7 +105,9 @@ def _temporary_sibling(target: Path) -> tuple[Path, int]:
 def _remove_dead(path: str, folder: bool) -> bool:
     try:
         # network file systems give a lock of a file only to those who may write it
-        descriptor = os.open(path, os.O_NOFOLLOW | os.O_CLOEXEC | (os.O_DIRECTORY if folder else os.O_WRONLY))
+        descriptor = os.open(
+            path, os.O_NOFOLLOW | os.O_CLOEXEC | (os.O_DIRECTORY if folder else os.O_WRONLY)
+        )
     except OSError:  # gone meanwhile, or another user's
         return False
     try:
@@ -113,9 +123,11 @@ def _remove_dead(path: str, folder: bool) -> bool:
 
 
 def _sync_tree(folder: Path) -> None:
-    """fsync every file, then every folder from the inside out: names must not become durable before contents.
+    """fsync every file, then every folder from the inside out: names must not become durable before
+    contents.
 
-    All files at once: they then share the journal's commits, measured 16 ms instead of 38 ms for one video.
+    All files at once: they then share the journal's commits, measured 16 ms instead of 38 ms for
+    one video.
     """
     places = list(os.walk(folder, topdown=False))
     files = [os.path.join(place, name) for place, _, names in places for name in sorted(names)]

@@ -1,4 +1,6 @@
-"""Who may write into a folder: one lock per cache folder, and short turns at one small shared file."""
+"""Who may write into a folder: one lock per cache folder, and short turns at one small shared
+file.
+"""
 
 from __future__ import annotations
 
@@ -21,16 +23,21 @@ POLL_SECONDS = 0.1
 
 @contextlib.contextmanager
 def lock_cache(parent: Path, shared: bool = False, wait: float = 0.0) -> Iterator[None]:
-    """Hold the lock of one cache folder; the kernel gives it back when the process dies, however it dies.
+    """Hold the lock of one cache folder; the kernel gives it back when the process dies, however it
+    dies.
 
-    shared: together with other shared holders.   wait: seconds to wait for another holder, math.inf for ever.
-    Raises: CacheError naming the holder (pid, host, since), or saying why the folder cannot be locked.
+    shared: together with other shared holders.
+    wait: seconds to wait for another holder, math.inf for ever.
+    Raises: CacheError naming the holder (pid, host, since), or saying why the folder cannot be
+        locked.
     """
     path = parent / LOCK_FILE
     try:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o666)
     except OSError as error:
-        raise CacheError(f"{path}: cannot be locked ({error.strerror}); choose another --cache") from error
+        raise CacheError(
+            f"{path}: cannot be locked ({error.strerror}); choose another --cache"
+        ) from error
     try:
         _acquire(descriptor, path, shared, wait)
         if not shared:
@@ -47,7 +54,8 @@ def lock_cache(parent: Path, shared: bool = False, wait: float = 0.0) -> Iterato
 
 @contextlib.contextmanager
 def taking_turns(folder: Path) -> Iterator[None]:
-    """For the blink of reading, merging and writing one small file that runs share; waits for whoever is at it.
+    """For the blink of reading, merging and writing one small file that runs share; waits for
+    whoever is at it.
 
     Where the file system cannot lock, it goes on without: that is what --no-lock asked for.
     """
@@ -64,14 +72,19 @@ def _acquire(descriptor: int, path: Path, shared: bool, wait: float) -> None:
     until = time.monotonic() + wait
     while True:
         try:
-            return fcntl.flock(descriptor, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
+            return fcntl.flock(
+                descriptor, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB
+            )
         except BlockingIOError:
             if time.monotonic() >= until:
                 raise CacheError(
-                    f"{path.parent}: another run is writing here ({_holder(descriptor)}); wait for it, or stop it"
+                    f"{path.parent}: another run is writing here ({_holder(descriptor)}); wait "
+                    "for it, or stop it"
                 ) from None
         except OSError as error:
-            raise CacheError(f"{path}: this file system cannot lock ({error.strerror}); use --no-lock") from error
+            raise CacheError(
+                f"{path}: this file system cannot lock ({error.strerror}); use --no-lock"
+            ) from error
         time.sleep(POLL_SECONDS)
 
 

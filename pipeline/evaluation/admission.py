@@ -1,4 +1,6 @@
-"""May this run be evaluated on this manifest? Videos it was trained on and other pixels are found before scoring."""
+"""May this run be evaluated on this manifest? Videos it was trained on and other pixels are found
+before scoring.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +25,9 @@ SHOWN = 3
 
 @dataclass(frozen=True)
 class Allowed:
-    """What the user asked for in spite of the doubts; each of them becomes a caution in the report."""
+    """What the user asked for in spite of the doubts; each of them becomes a caution in the
+    report.
+    """
 
     cache: Path
     missing: bool = False
@@ -34,46 +38,66 @@ class Allowed:
 def admit(path: Path, run: Run, model: nn.Module, allowed: Allowed) -> tuple[ClipSource, list[str]]:
     """The manifest's clips as the model eats them, and what the report must say.
 
-    Raises ManifestError for videos or leakage groups that training has seen, CacheError for crops of other settings
-    (naming them), and what ClipSource raises.
+    Raises ManifestError for videos or leakage groups that training has seen, CacheError for crops
+    of other settings (naming them), and what ClipSource raises.
     """
     cache = allowed.cache
-    source = ClipSource(path, cache, replace(model.spec, masks=False), allow_missing=allowed.missing)
+    source = ClipSource(
+        path, cache, replace(model.spec, masks=False), allow_missing=allowed.missing
+    )
     pixels = other_pixels(source, run, cache)
     if pixels and not allowed.other_pixels:
-        raise CacheError(f"{source.path}: {pixels}; extract again with the run's settings, or take --other-pixels")
+        raise CacheError(
+            f"{source.path}: {pixels}; extract again with the run's settings, or take "
+            "--other-pixels"
+        )
     leak = find_leaks(source, run.manifest, cache)
     if not allowed.leakage:
         leak.refuse(source.path)
-    return source, [line for line in (f"Other pixels: {pixels}." if pixels else "", leak.caution) if line]
+    return source, [
+        line for line in (f"Other pixels: {pixels}." if pixels else "", leak.caution) if line
+    ]
 
 
 def other_pixels(source: ClipSource, run: Run, cache: Path) -> str:
-    """ "" when the crops have the key the run was trained on, else both keys and the settings that differ."""
+    """ "" when the crops have the key the run was trained on, else both keys and the settings that
+    differ.
+    """
     if source.key == run.key or PICTURES_KEY in (source.key, run.key) or not run.key:
         return ""
-    return f"its crops have key {source.key}, the run was trained on {run.key}{_differing(source, run, cache)}"
+    return (
+        f"its crops have key {source.key}, the run was trained on "
+        f"{run.key}{_differing(source, run, cache)}"
+    )
 
 
 def _differing(source: ClipSource, run: Run, cache: Path) -> str:
     """The settings in which two cache keys differ, read from one video of each."""
     here = source.readers[0].attributes.get("settings")
     there: dict[str, object] = {}
-    for folder in (path for dataset in sorted(cache.glob(f"*/{run.key}")) for path in sorted(dataset.iterdir())[:3]):
+    for folder in (
+        path
+        for dataset in sorted(cache.glob(f"*/{run.key}"))
+        for path in sorted(dataset.iterdir())[:3]
+    ):
         there = there or settings_of(folder)
     if not isinstance(here, dict) or not there:
         return ""
     names = [name for name in sorted({*here, *there}) if here.get(name) != there.get(name)]
-    return ": " + ", ".join(f"{name} {here.get(name)!r} instead of {there.get(name)!r}" for name in names)
+    return ": " + ", ".join(
+        f"{name} {here.get(name)!r} instead of {there.get(name)!r}" for name in names
+    )
 
 
 @dataclass(frozen=True)
 class Leakage:
     """Entries of the evaluated manifest that training has seen.
 
-    videos: the same video, in whatever compression, or the same file.   groups: only the same leakage group.
-    checked: False when the training manifest is gone; `note` then says so.   official: every group leak comes from
-    split lists of the dataset's owners, which are kept as they are.
+    videos: the same video, in whatever compression, or the same file.
+    groups: only the same leakage group.
+    checked: False when the training manifest is gone; `note` then says so.
+    official: every group leak comes from split lists of the dataset's owners, which are kept as
+        they are.
     """
 
     videos: tuple[str, ...] = ()
@@ -83,13 +107,20 @@ class Leakage:
     note: str = ""
 
     def refuse(self, manifest: Path) -> None:
-        """Raise ManifestError for videos that training has seen, and for groups split by no official list."""
-        for names, what in ((self.videos, "videos"), (() if self.official else self.groups, "leakage groups")):
+        """Raise ManifestError for videos that training has seen, and for groups split by no
+        official list.
+        """
+        for names, what in (
+            (self.videos, "videos"),
+            (() if self.official else self.groups, "leakage groups"),
+        ):
             if names:
                 first = ", ".join(names[:SHOWN])
                 raise ManifestError(
-                    f"{manifest}: {len(names)} {what} are in the run's training manifest too (first: {first}); "
-                    "the numbers would be wrong. --allow-leakage scores them all the same and says so in the report"
+                    f"{manifest}: {len(names)} {what} are in the run's training manifest too "
+                    f"(first: {first}); "
+                    "the numbers would be wrong. --allow-leakage scores them all the same and "
+                    "says so in the report"
                 )
 
     @property
@@ -99,17 +130,26 @@ class Leakage:
             return self.note
         parts = []
         if self.videos:
-            parts.append(f"{len(self.videos)} of these videos were trained on: the numbers below are too good.")
+            parts.append(
+                f"{len(self.videos)} of these videos were trained on: the numbers below are too "
+                "good."
+            )
         if self.groups:
-            parts.append(f"{len(self.groups)} videos share a person or source with a training video.")
+            parts.append(
+                f"{len(self.groups)} videos share a person or source with a training video."
+            )
         return " ".join(parts)
 
 
 def identity(attributes: dict[str, object], folder: str) -> Hashable:
-    """What stays the same when a video is compressed again: dataset and its owners' name without the compression."""
+    """What stays the same when a video is compressed again: dataset and its owners' name without
+    the compression.
+    """
     key = str(attributes.get("key") or Path(folder).name)
     compression = str(attributes.get("compression") or "")
-    return attributes.get("dataset") or Path(folder).parent.name, tuple(p for p in key.split("/") if p != compression)
+    return attributes.get("dataset") or Path(folder).parent.name, tuple(
+        p for p in key.split("/") if p != compression
+    )
 
 
 def digest(attributes: dict[str, object]) -> str:
@@ -124,17 +164,26 @@ def group(attributes: dict[str, object]) -> Hashable:
 
 
 def find_leaks(source: ClipSource, training: Path, cache_root: Path) -> Leakage:
-    """Compare the videos of `source` with those of a training manifest, by the cached attributes of both."""
+    """Compare the videos of `source` with those of a training manifest, by the cached attributes
+    of both.
+    """
     trained = _trained(training, cache_root)
     if trained is None:
-        return Leakage(checked=False, note=f"Whether these videos were trained on is unknown: {training} is gone.")
+        return Leakage(
+            checked=False,
+            note=f"Whether these videos were trained on is unknown: {training} is gone.",
+        )
     names = _known(trained, lambda attributes, entry: identity(attributes, entry.folder))
     files, groups = _known(trained, lambda a, _: digest(a)), _known(trained, lambda a, _: group(a))
     folders = {entry.folder for _, entry in trained}
     videos, shared, official = [], [], True
     for reader, entry in zip(source.readers, source.entries, strict=True):
         facts = reader.attributes
-        same = identity(facts, entry.folder) in names or digest(facts) in files or entry.folder in folders
+        same = (
+            identity(facts, entry.folder) in names
+            or digest(facts) in files
+            or entry.folder in folders
+        )
         if same:
             videos.append(Path(entry.folder).name)
         elif group(facts) in groups:
@@ -144,7 +193,8 @@ def find_leaks(source: ClipSource, training: Path, cache_root: Path) -> Leakage:
 
 
 def _known(
-    trained: Iterable[tuple[dict[str, object], Entry]], what: Callable[[dict[str, object], Entry], Hashable]
+    trained: Iterable[tuple[dict[str, object], Entry]],
+    what: Callable[[dict[str, object], Entry], Hashable],
 ) -> set[Hashable]:
     return {value for attributes, entry in trained if (value := what(attributes, entry))}
 
@@ -156,7 +206,9 @@ def _trained(training: Path, cache_root: Path) -> list[tuple[dict[str, object], 
         return None
     if training.suffix == ".h5":
         return [(reader.attributes, entry) for reader, entry in _exported(training, cache_root)]
-    return [(attributes_of(cache_root / entry.folder), entry) for entry in parse(data, str(training))]
+    return [
+        (attributes_of(cache_root / entry.folder), entry) for entry in parse(data, str(training))
+    ]
 
 
 def _exported(training: Path, cache_root: Path) -> list[tuple[ClipReader, Entry]]:

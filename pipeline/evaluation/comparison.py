@@ -19,9 +19,12 @@ LEAST = 2
 
 @dataclass(frozen=True)
 class Comparison:
-    """table: every metric of both and its difference with a 95 % interval.   auc: DeLong's test.
+    """table: every metric of both and its difference with a 95 % interval.
 
-    left_out: videos that only one of the two has.   sizes: n, real, fake of the common ones.
+    auc: DeLong's test.
+
+    left_out: videos that only one of the two has.
+    sizes: n, real, fake of the common ones.
     """
 
     table: Table
@@ -38,7 +41,9 @@ class Comparison:
         if test.p >= 0.05:
             return f"No difference in AUC that these videos can show (DeLong p = {test.p:.3g})."
         better = "The second" if test.difference > 0 else "The first"
-        return f"{better} has the higher AUC, by {abs(test.difference):.3f} (DeLong p = {test.p:.3g})."
+        return (
+            f"{better} has the higher AUC, by {abs(test.difference):.3f} (DeLong p = {test.p:.3g})."
+        )
 
 
 def compare(
@@ -66,7 +71,8 @@ def compare(
     counts = sizes(a)
     if min(counts["real"], counts["fake"]) < LEAST:
         raise UsageError(
-            f"they share {counts['real']} real and {counts['fake']} fake videos; a comparison needs two of each"
+            f"they share {counts['real']} real and {counts['fake']} fake videos; a comparison "
+            "needs two of each"
         )
     options = {"threshold": threshold, "resamples": resamples, "seed": seed}
     one, two = measure(a.label, a.score, **options), measure(b.label, b.score, **options)

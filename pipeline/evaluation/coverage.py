@@ -13,7 +13,9 @@ from unmask.pipeline.scores.results import Coverage
 
 
 def coverage_of(source: ClipSource) -> Coverage:
-    """Failed videos from the outcomes beside the manifest (of its split), missing ones from the manifest itself."""
+    """Failed videos from the outcomes beside the manifest (of its split), missing ones from the
+    manifest itself.
+    """
     listed = source.path.parent / "outcomes.jsonl"
     splits = {str(reader.attributes.get("split") or "") for reader in source.readers}
     split = splits.pop() if len(splits) == 1 else ""
@@ -25,10 +27,13 @@ def coverage_of(source: ClipSource) -> Coverage:
     return replace(coverage, missing=(len(source.missing) - fakes, fakes))
 
 
-def failed_of(outcomes: Iterable[Listed], split: str, scored: frozenset[str] = frozenset()) -> Coverage:
+def failed_of(
+    outcomes: Iterable[Listed], split: str, scored: frozenset[str] = frozenset()
+) -> Coverage:
     """Videos of this split that extraction refused, from the list beside the manifest.
 
-    split: "" counts every split.   scored: ids that are in the cache after all (a later run got them).
+    split: "" counts every split.
+    scored: ids that are in the cache after all (a later run got them).
     """
     rows = list(outcomes)
     counts, reasons = [0, 0], {}

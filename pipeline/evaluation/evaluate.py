@@ -1,4 +1,5 @@
-"""A run over one or several manifests: scores file, metrics, pictures and report for each, and one table across.
+"""A run over one or several manifests: scores file, metrics, pictures and report for each, and one
+table across.
 
 RUN/evaluations/<dataset>-<compression>-<split>/scores.csv    every sample's score, the file all numbers come from
                                                 metrics.json  every number, with settings and hashes
@@ -6,7 +7,7 @@ RUN/evaluations/<dataset>-<compression>-<split>/scores.csv    every sample's sco
                                                 report.html   all of it on one page
 RUN/evaluations/across.{md,csv,json,tex}                      several manifests in one call
 RUN/calibration.json                                          temperature, threshold and unsure zone for predict
-"""
+"""  # noqa: E501
 
 from __future__ import annotations
 
@@ -50,19 +51,25 @@ TSNE_VIDEOS = (8, 1500)
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What one manifest gave. document: metrics.json as written.   folder: where everything lies."""
+    """What one manifest gave. document: metrics.json as written.
+
+    folder: where everything lies.
+    """
 
     name: str
     folder: Path
     document: dict[str, object]
 
 
-def evaluate(config: EvaluateConfig, progress: Progress = lambda what, done, total: None) -> list[Evaluation]:
-    """Score every manifest with the run, write everything, and return the evaluations in the order of the manifests.
+def evaluate(
+    config: EvaluateConfig, progress: Progress = lambda what, done, total: None
+) -> list[Evaluation]:
+    """Score every manifest with the run, write everything, and return the evaluations in the order
+    of the manifests.
 
     progress: is told (what, samples done, samples in all).
-    Raises ManifestError, CacheError, CheckpointError, ScoresError or UsageError, and all but those of a sample that
-    cannot be read before anything is written.
+    Raises ManifestError, CacheError, CheckpointError, ScoresError or UsageError, and all but those
+    of a sample that cannot be read before anything is written.
     """
     if not config.manifests:
         raise UsageError("evaluate needs at least one manifest")
@@ -76,33 +83,47 @@ def evaluate(config: EvaluateConfig, progress: Progress = lambda what, done, tot
     calibration = _calibration(config, loaded, progress)
     results = []
     for (source, cautions), name in zip(sources, names, strict=True):
-        results.append(_one(config, loaded, source, name, cautions, calibration, published, progress))
+        results.append(
+            _one(config, loaded, source, name, cautions, calibration, published, progress)
+        )
     if len(results) > 1:
         _across(config, results, published)
     return results
 
 
 def _allowed(config: EvaluateConfig) -> Allowed:
-    return Allowed(Path(config.cache), config.allow_missing, config.allow_leakage, config.other_pixels)
+    return Allowed(
+        Path(config.cache), config.allow_missing, config.allow_leakage, config.other_pixels
+    )
 
 
 def name_of(manifest: Path) -> str:
     """`manifests/ffpp/c23/test.txt` -> ffpp-c23-test."""
     parts = [
-        part for part in (*manifest.absolute().parent.parts[-2:], manifest.stem) if part not in ("/", "manifests")
+        part
+        for part in (*manifest.absolute().parent.parts[-2:], manifest.stem)
+        if part not in ("/", "manifests")
     ]
     return "-".join(
-        "".join(c if c.isalnum() or c in "._" else "-" for c in part).strip("-.") or "x" for part in parts
+        "".join(c if c.isalnum() or c in "._" else "-" for c in part).strip("-.") or "x"
+        for part in parts
     )
 
 
 def _names(paths: Sequence[Path]) -> list[str]:
     names = [name_of(path) for path in paths]
-    return [name if names.count(name) == 1 else f"{name}-{number}" for number, name in enumerate(names, 1)]
+    return [
+        name if names.count(name) == 1 else f"{name}-{number}"
+        for number, name in enumerate(names, 1)
+    ]
 
 
-def _calibration(config: EvaluateConfig, loaded: Loaded, progress: Progress) -> cal.Calibration | None:
-    """Fitted on validation: a scores file, an evaluation folder, or a manifest that this run scores now."""
+def _calibration(
+    config: EvaluateConfig, loaded: Loaded, progress: Progress
+) -> cal.Calibration | None:
+    """Fitted on validation: a scores file, an evaluation folder, or a manifest that this run
+    scores now.
+    """
     if not config.threshold_from:
         return None
     path = Path(config.threshold_from)
@@ -112,15 +133,24 @@ def _calibration(config: EvaluateConfig, loaded: Loaded, progress: Progress) -> 
         source, _ = admit(path, loaded.run, loaded.model, _allowed(config))
         folder = _folder(config, loaded.run, f"{name_of(path)}-threshold")
         write_scores(
-            folder / SCORES, score_manifest(config, loaded, source, f"threshold {path.name}", progress).scores
+            folder / SCORES,
+            score_manifest(config, loaded, source, f"threshold {path.name}", progress).scores,
         )
         path = folder / SCORES
     rows, sha256 = read_scores(path)
     joined = video_scores(rows, config.rule, config.tracks)
     fitted = cal.fit_calibration(
-        joined.label, joined.score, rule=config.threshold_rule, error=config.error, source=str(path), sha256=sha256
+        joined.label,
+        joined.score,
+        rule=config.threshold_rule,
+        error=config.error,
+        source=str(path),
+        sha256=sha256,
     )
-    write_whole((Path(config.out) if config.out else loaded.run.folder) / cal.FILE, cal.as_json(fitted).encode())
+    write_whole(
+        (Path(config.out) if config.out else loaded.run.folder) / cal.FILE,
+        cal.as_json(fitted).encode(),
+    )
     return fitted
 
 
@@ -153,11 +183,17 @@ def _one(
     provenance = provenance_of(config, loaded, source, sha256)
     document = {"name": name, "cautions": cautions, **result, "provenance": provenance}
     joined = video_scores(scores, config.rule, config.tracks)
-    pictures = plots.pictures_of(result, joined) + _feature_map(source, scored) if config.pictures else []
-    robust = score_distorted(config, loaded, source, options, progress) if config.robustness else None
+    pictures = (
+        plots.pictures_of(result, joined) + _feature_map(source, scored) if config.pictures else []
+    )
+    robust = (
+        score_distorted(config, loaded, source, options, progress) if config.robustness else None
+    )
     if robust:
         document["robustness"] = [list(row) for row in robust[0].rows]
-    protocol = (protocols.beside(published, [document]), _protocol_line(published)) if published else None
+    protocol = (
+        (protocols.beside(published, [document]), _protocol_line(published)) if published else None
+    )
     worst = (
         explain(loaded.model, source, scores, joined, loaded.device, config.explain, config.clips)
         if config.explain
@@ -168,14 +204,17 @@ def _one(
         pictures=pictures,
         worst=worst,
         provenance=[
-            (title, [*pairs.items(), *([speed] if title == "Run" else [])]) for title, pairs in provenance.items()
+            (title, [*pairs.items(), *([speed] if title == "Run" else [])])
+            for title, pairs in provenance.items()
         ],
         protocol=protocol,
         robustness=robust,
         cautions=cautions,
     )
     title = f"{loaded.run.model} on {name}"
-    page = evaluation_page(f"Evaluation: {title}", f"run {loaded.run.folder}, manifest {source.path}", result, extras)
+    page = evaluation_page(
+        f"Evaluation: {title}", f"run {loaded.run.folder}, manifest {source.path}", result, extras
+    )
     for picture in pictures:
         write_whole(folder / f"{_slug(picture.title)}.png", picture.png())
     write_whole(folder / REPORT, page.encode())
@@ -190,14 +229,23 @@ def _feature_map(source: ClipSource, scored: Scored) -> list[Picture]:
         return []
     chosen = robustness.subset(source.labels, most // 2)
     method = [str(source.readers[i].attributes.get("method") or source.labels[i]) for i in chosen]
-    return [plots.scatter("Features (t-SNE)", metrics.embed(scored.feature[chosen]), method, source.labels[chosen])]
+    return [
+        plots.scatter(
+            "Features (t-SNE)", metrics.embed(scored.feature[chosen]), method, source.labels[chosen]
+        )
+    ]
 
 
 def _protocol_line(protocol: protocols.Protocol) -> str:
-    return f"{protocol.source}. Train: {protocol.train}. Evaluate: {protocol.evaluate}. {protocol.note}"
+    return (
+        f"{protocol.source}. Train: {protocol.train}. Evaluate: {protocol.evaluate}. "
+        f"{protocol.note}"
+    )
 
 
-def _across(config: EvaluateConfig, results: list[Evaluation], published: protocols.Protocol | None) -> None:
+def _across(
+    config: EvaluateConfig, results: list[Evaluation], published: protocols.Protocol | None
+) -> None:
     root = results[0].folder.parent
     for table, stem in across(results, published):
         for suffix, spell in WRITERS.items():
@@ -205,9 +253,13 @@ def _across(config: EvaluateConfig, results: list[Evaluation], published: protoc
 
 
 def across(
-    results: Sequence[Evaluation], published: protocols.Protocol | None = None, keys: Sequence[str] = REPORTED
+    results: Sequence[Evaluation],
+    published: protocols.Protocol | None = None,
+    keys: Sequence[str] = REPORTED,
 ) -> Iterator[tuple[Table, str]]:
-    """The cross-dataset table at video level, and the protocol's over all evaluations, with their file names."""
+    """The cross-dataset table at video level, and the protocol's over all evaluations, with their
+    file names.
+    """
     blocks = {result.name: result.document["levels"]["video"] for result in results}
     yield metrics_table("Across manifests, video level", blocks, "manifest", keys), "across"
     if published:

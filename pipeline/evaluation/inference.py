@@ -1,7 +1,8 @@
 """A trained model over a manifest's clips: one row of scores per sample, and one feature per video.
 
-The only place where evaluation meets a network. Rows come in manifest order, whatever the batch size; facts of the
-rows (dataset, method, compression, split, track, frame) are those of the cached attributes.
+The only place where evaluation meets a network. Rows come in manifest order, whatever the batch
+size; facts of the rows (dataset, method, compression, split, track, frame) are those of the cached
+attributes.
 """
 
 from __future__ import annotations
@@ -29,13 +30,17 @@ from unmask.pipeline.runs.run_folder import Run
 from unmask.pipeline.scores.calibration import sigmoid
 from unmask.pipeline.scores.table import ABSENT, Scores, scores_table
 
-# One clip (T,S,S,3) uint8 and its random numbers -> the same shape: what robustness does to the pixels.
+# One clip (T,S,S,3) uint8 and its random numbers -> the same shape: what robustness does to the
+# pixels.
 Change = Callable[[NDArray[np.uint8], np.random.Generator], NDArray[np.uint8]]
 
 
 @dataclass(frozen=True)
 class Scored:
-    """scores: one row per sample.   feature: (V, D) mean feature of each video in `source` order, or None."""
+    """scores: one row per sample.
+
+    feature: (V, D) mean feature of each video in `source` order, or None.
+    """
 
     scores: Scores
     feature: NDArray[np.float32] | None
@@ -56,9 +61,13 @@ def score(
 ) -> Scored:
     """Score every sample of every video.
 
-    half: bfloat16 autocast.   per_video: at most so many samples per video, 0 for all.   only: positions of the
-    videos to score, None for all.   change: applied to the cached pixels first.   progress: hears of each batch.
-    Raises CheckpointError when the model answers with something that is not a number, naming the folder.
+    half: bfloat16 autocast.
+    per_video: at most so many samples per video, 0 for all.
+    only: positions of the videos to score, None for all.
+    change: applied to the cached pixels first.
+    progress: hears of each batch.
+    Raises CheckpointError when the model answers with something that is not a number, naming the
+    folder.
     """
     samples = source.evaluation_samples(per_video)
     if only is not None:
@@ -97,7 +106,10 @@ def _outputs(
             for clip, sample in zip(raw.pixels, raw.samples, strict=True):
                 clip.copy_(torch.from_numpy(change(clip.numpy(), random_of(sample))))
         ready = prepare(raw, source.spec, device)
-        with torch.inference_mode(), torch.autocast(device, torch.bfloat16) if half else nullcontext():
+        with (
+            torch.inference_mode(),
+            torch.autocast(device, torch.bfloat16) if half else nullcontext(),
+        ):
             yield raw, model.outputs(ready.pixels, ready.bands)
 
 
@@ -105,7 +117,9 @@ def _refuse_nan(logit: NDArray[np.float64], raw: RawBatch, source: ClipSource) -
     bad = np.flatnonzero(~np.isfinite(logit))
     if len(bad):
         folder = source.entries[raw.samples[bad[0]].video].folder
-        raise CheckpointError(f"{folder}: the model answers {logit[bad[0]]} instead of a number; train it again")
+        raise CheckpointError(
+            f"{folder}: the model answers {logit[bad[0]]} instead of a number; train it again"
+        )
 
 
 def _table(source: ClipSource, samples: list[Sample], logit: NDArray[np.float64]) -> Scores:
@@ -114,10 +128,14 @@ def _table(source: ClipSource, samples: list[Sample], logit: NDArray[np.float64]
     clip, frame = _numbers(source, samples)
     return scores_table(
         **{
-            name: [fact[name] for fact in order] for name in ("dataset", "video_id", "method", "compression", "split")
+            name: [fact[name] for fact in order]
+            for name in ("dataset", "video_id", "method", "compression", "split")
         },
         label=[int(source.labels[sample.video]) for sample in samples],
-        row_label=[ABSENT if source.truth[sample.video] is None else source.label_of(sample) for sample in samples],
+        row_label=[
+            ABSENT if source.truth[sample.video] is None else source.label_of(sample)
+            for sample in samples
+        ],
         track=[fact["track"] for fact in order],
         clip=clip,
         frame=frame,
@@ -175,7 +193,12 @@ class Loaded:
 
 
 def score_manifest(
-    config: EvaluateConfig, loaded: Loaded, source: ClipSource, what: str, progress: Progress, **more: object
+    config: EvaluateConfig,
+    loaded: Loaded,
+    source: ClipSource,
+    what: str,
+    progress: Progress,
+    **more: object,
 ) -> Scored:
     settings = {
         "batch": config.batch,

@@ -1,9 +1,11 @@
-"""What moved the score of the most wrong videos: Grad-CAM on the network's last map, or the mask it predicts.
+"""What moved the score of the most wrong videos: Grad-CAM on the network's last map, or the mask it
+predicts.
 
-Works for any of our models without knowing its layers: the map is the output of the last module that still has at
-least 7 x 7 places (convolution maps in either channel order, or tokens on a square grid). Source: Selvaraju et al.,
-ICCV 2017, eq. 1 and 2, on logit(fake) - logit(real), drawn for the side the model decided for. A heat map shows where
-the score came from; it does not show what was manipulated.
+Works for any of our models without knowing its layers: the map is the output of the last module
+that still has at least 7 x 7 places (convolution maps in either channel order, or tokens on a
+square grid). Source: Selvaraju et al., ICCV 2017, eq. 1 and 2, on logit(fake) - logit(real), drawn
+for the side the model decided for. A heat map shows where the score came from; it does not show
+what was manipulated.
 """
 
 from __future__ import annotations
@@ -21,11 +23,18 @@ from unmask.pipeline.scores.table import Scores
 
 
 def explain(
-    model: nn.Module, source: ClipSource, scores: Scores, joined: Scores, device: str, count: int, per_video: int = 0
+    model: nn.Module,
+    source: ClipSource,
+    scores: Scores,
+    joined: Scores,
+    device: str,
+    count: int,
+    per_video: int = 0,
 ) -> list[Wrong]:
     """Pictures of the most wrong videos, at most `count` per class, worst first.
 
-    scores: rows in the order of `source.evaluation_samples(per_video)`.   joined: their videos.
+    scores: rows in the order of `source.evaluation_samples(per_video)`.
+    joined: their videos.
     """
     samples, number, own = source.evaluation_samples(per_video), scores.video, scores.by_row().label
     shown = []
@@ -34,15 +43,23 @@ def explain(
         worst = mine[np.argmax(np.abs(scores.score[mine] - own[mine]))]
         picture, what = draw(model, source, samples[worst], device)
         name, method = str(joined.video_id[row]), str(joined.method[row])
-        shown.append(Wrong(name, int(joined.label[row]), float(joined.score[row]), method, picture, what))
+        shown.append(
+            Wrong(name, int(joined.label[row]), float(joined.score[row]), method, picture, what)
+        )
     return shown
 
 
 def draw(model: nn.Module, source: ClipSource, sample: Sample, device: str) -> tuple[bytes, str]:
-    """One sample as a JPEG: frames above, the same frames with the heat below; and what the heat is."""
+    """One sample as a JPEG: frames above, the same frames with the heat below; and what the heat
+    is.
+    """
     raw = next(source.batches([[sample]], threads=1))
     batch = prepare(raw, source.spec, device)
     heat, what = heat_of(model, batch)
     frames = seen(batch.pixels[0], source.spec)  # (T,3,S,S)
-    chosen = np.unique(np.rint(np.linspace(0, len(frames) - 1, min(FRAMES, len(frames)))).astype(int))
-    return overlay(frames[chosen].cpu(), heat[chosen if len(heat) == len(frames) else [0] * len(chosen)].cpu()), what
+    chosen = np.unique(
+        np.rint(np.linspace(0, len(frames) - 1, min(FRAMES, len(frames)))).astype(int)
+    )
+    return overlay(
+        frames[chosen].cpu(), heat[chosen if len(heat) == len(frames) else [0] * len(chosen)].cpu()
+    ), what

@@ -1,7 +1,9 @@
-"""Numbers and pictures in, one HTML file out that needs nothing else: no network, no script, everything escaped.
+"""Numbers and pictures in, one HTML file out that needs nothing else: no network, no script,
+everything escaped.
 
-Bricks for every report of the project: `page` renders a template of pipeline/reports/templates with autoescape and refuses a
-name that was not given; templates/bricks.html holds figures, tables and facts.
+Bricks for every report of the project: `page` renders a template of pipeline/reports/templates with
+autoescape and refuses a name that was not given; templates/bricks.html holds figures, tables and
+facts.
 """
 
 from __future__ import annotations
@@ -19,16 +21,21 @@ PARTS = ("auc", "acc", "balanced_acc", "eer", "ap", "tpr_at_fpr_10")
 
 CAUTIONS = (
     "They are not evidence about any single video, and no score is a probability of guilt.",
-    "They hold for these videos: other generators, cameras, compressions and people can lower them at any time.",
-    "Intervals say how much other videos of the same kind would move the numbers. They do not cover other kinds of "
+    "They hold for these videos: other generators, cameras, compressions and people can lower "
+    "them at any time.",
+    "Intervals say how much other videos of the same kind would move the numbers. They do not "
+    "cover other kinds of "
     "video, another training seed, or mistakes in the labels.",
-    "Videos in which no face was found are not scored. Look at “Who was counted” before quoting a number.",
+    "Videos in which no face was found are not scored. Look at “Who was counted” before quoting "
+    "a number.",
 )
 
 
 @dataclass(frozen=True)
 class Wrong:
-    """One of the most wrong videos. picture: JPEG or PNG of what the model looked at; what: its name."""
+    """One of the most wrong videos. picture: JPEG or PNG of what the model looked at; what: its
+    name.
+    """
 
     video_id: str
     label: int
@@ -42,7 +49,8 @@ class Wrong:
 class Extras:
     """What a full evaluation shows and a bare scores file cannot.
 
-    provenance: (title, facts) groups.   protocol, robustness: their table, and a line below the heading.
+    provenance: (title, facts) groups.
+    protocol, robustness: their table, and a line below the heading.
     """
 
     pictures: Sequence[Picture] = ()
@@ -85,13 +93,16 @@ def evaluation_page(title: str, subtitle: str, result: dict[str, object], extras
         pictures=extras.pictures,
         coverage=_coverage(result["coverage"]),
         coverage_line=_coverage_line(result["coverage"]),
-        failed_as_half=half and metrics_table("Unscored at 0.5", {"all videos": half}, "videos", PARTS),
+        failed_as_half=half
+        and metrics_table("Unscored at 0.5", {"all videos": half}, "videos", PARTS),
         breakdowns=breakdowns,
         calibration=calibration,
-        robustness=extras.robustness and dict(zip(("table", "picture", "line"), extras.robustness, strict=True)),
+        robustness=extras.robustness
+        and dict(zip(("table", "picture", "line"), extras.robustness, strict=True)),
         protocol=extras.protocol and dict(zip(("table", "line"), extras.protocol, strict=True)),
         worst=[_wrong(entry) for entry in extras.worst],
-        worst_line="Farthest from their label, at most a few of each class. What is marked moved the score; it need "
+        worst_line="Farthest from their label, at most a few of each class. What is marked moved "
+        "the score; it need "
         "not be what was manipulated.",
         provenance=[(name, list(pairs)) for name, pairs in extras.provenance],
     )
@@ -107,7 +118,13 @@ def _tiles(result: dict[str, object]) -> list[tuple[str, str, str]]:
         below = f"{number(value.low)} to {number(value.high)}" if known else value.note
         tiles.append((number(value.value), f"video {METRICS[key][0]}", below))
     share = result["coverage"]["share"]
-    scored = NONE if share is None else f"{100 * share:.0f} %" if share in (0, 1) else f"{100 * share:.1f} %"
+    scored = (
+        NONE
+        if share is None
+        else f"{100 * share:.0f} %"
+        if share in (0, 1)
+        else f"{100 * share:.1f} %"
+    )
     return [*tiles, (scored, "of the videos scored", f"{video['real']} real, {video['fake']} fake")]
 
 
@@ -122,22 +139,35 @@ def _notes(result: dict[str, object]) -> list[str]:
     video = result["levels"]["video"]["metrics"]["auc"]
     if video["value"] == 1.0:
         lines.append(
-            "Perfect separation has an interval of width zero; that is a limit of the bootstrap, not certainty."
+            "Perfect separation has an interval of width zero; that is a limit of the bootstrap, "
+            "not certainty."
         )
     return lines
 
 
 def _coverage(coverage: dict[str, object]) -> Table:
-    names = {"scored": "scored", "failed": "refused by extraction", "missing": "in the manifest, not in the cache"}
-    rows = [(text, *(coverage[key][part] for part in ("n", "real", "fake"))) for key, text in names.items()]
+    names = {
+        "scored": "scored",
+        "failed": "refused by extraction",
+        "missing": "in the manifest, not in the cache",
+    }
+    rows = [
+        (text, *(coverage[key][part] for part in ("n", "real", "fake")))
+        for key, text in names.items()
+    ]
     return Table("Who was counted", ("videos", "all", "real", "fake"), tuple(rows))
 
 
 def _coverage_line(coverage: dict[str, object]) -> str:
     reasons = ", ".join(f"{name} {count}" for name, count in coverage["reasons"].items())
     if not coverage["failed"]["known"]:
-        return "No list of outcomes lay beside the manifest, so nobody knows how many videos extraction refused."
-    return f"Refused because: {reasons}." if reasons else "Extraction refused no video of this split."
+        return (
+            "No list of outcomes lay beside the manifest, so nobody knows how many videos "
+            "extraction refused."
+        )
+    return (
+        f"Refused because: {reasons}." if reasons else "Extraction refused no video of this split."
+    )
 
 
 def _breakdowns(by: dict[str, dict[str, object]]) -> list[tuple[str, str, Table]]:
@@ -168,9 +198,12 @@ def _calibration(block: dict[str, object] | None) -> dict[str, object] | None:
         *([("note", block["note"])] if block["note"] else []),
     ]
     return {
-        "line": "Temperature, threshold and unsure zone were fitted on validation videos and only applied here.",
+        "line": "Temperature, threshold and unsure zone were fitted on validation videos and only applied here.",  # noqa: E501
         "table": metrics_table(
-            "After calibration", {"video": block}, "level", ("acc", "balanced_acc", "f1", "log_loss", "ece")
+            "After calibration",
+            {"video": block},
+            "level",
+            ("acc", "balanced_acc", "f1", "log_loss", "ece"),
         ),
         "facts": facts,
     }

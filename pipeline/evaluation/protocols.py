@@ -1,7 +1,9 @@
-"""What the papers report and how: each protocol's training and test sets, and the published value of every cell.
+"""What the papers report and how: each protocol's training and test sets, and the published value
+of every cell.
 
-Tags say where a number comes from: T read in a published table or abstract, R recalled from the paper, not re-read.
-Tolerance is how far an honest re-implementation may be off before something is wrong, in the metric's own unit.
+Tags say where a number comes from: T read in a published table or abstract, R recalled from the
+paper, not re-read. Tolerance is how far an honest re-implementation may be off before something is
+wrong, in the metric's own unit.
 """
 
 from __future__ import annotations
@@ -17,7 +19,9 @@ from unmask.pipeline.scores.metrics import METRICS, Measure
 class Published:
     """One published cell.
 
-    metric: key of METRICS.   level: frame, clip or video.   dataset, compression, method: "" for all of them.
+    metric: key of METRICS.
+    level: frame, clip or video.
+    dataset, compression, method: "" for all of them.
     """
 
     metric: str
@@ -37,7 +41,11 @@ class Published:
 
 @dataclass(frozen=True)
 class Protocol:
-    """How to repeat a paper's main table.   train, evaluate: commands' worth of words.   note: what to know first."""
+    """How to repeat a paper's main table.
+
+    train, evaluate: commands' worth of words.
+    note: what to know first.
+    """
 
     name: str
     model: str
@@ -52,17 +60,20 @@ def _per_method(
     metric: str, level: str, tag: str, tolerance: float, values: dict[str, float], **more: str
 ) -> tuple[Published, ...]:
     return tuple(
-        Published(metric, level, value, tolerance, tag, method=name, **more) for name, value in values.items()
+        Published(metric, level, value, tolerance, tag, method=name, **more)
+        for name, value in values.items()
     )
 
 
 CLRNET = Protocol(
     "clrnet-paper",
     "clrnet",
-    "one method's fakes and the originals at a time, about 750 videos per class, 16 clips of 5 frames at 240 px",
+    "one method's fakes and the originals at a time, about 750 videos per class, 16 clips of 5 "
+    "frames at 240 px",
     "the same method's test videos, about 125 per class, every clip on its own",
     "Tariq, Lee, Woo 2020 (arXiv 2009.07480), table of same-method F1",
-    "Not the official split; compression not stated. Trained on one method, others stay near chance.",
+    "Not the official split; compression not stated. Trained on one method, others stay near "
+    "chance.",
     (
         *_per_method(
             "f1",
@@ -79,10 +90,12 @@ CLRNET = Protocol(
 STIL = Protocol(
     "stil-paper",
     "stil",
-    "one method's fakes and the originals at a time, official FF++ split 720/140/140, 8 sparse frames at 224 px",
+    "one method's fakes and the originals at a time, official FF++ split 720/140/140, 8 sparse "
+    "frames at 224 px",
     "the same method's 140 fakes and the 140 originals, mean of the logits, threshold 0.5",
     "Gu et al. 2021 (arXiv 2109.01860), accuracy per method",
-    "Each value is a multiple of 1/280: one video is 0.36 points. --video-rule mean-logit joins as the paper does.",
+    "Each value is a multiple of 1/280: one video is 0.36 points. --video-rule mean-logit joins "
+    "as the paper does.",
     (
         *_per_method(
             "acc",
@@ -97,7 +110,12 @@ STIL = Protocol(
             "video",
             "R",
             0.015,
-            {"Deepfakes": 0.9821, "Face2Face": 0.9214, "FaceSwap": 0.9714, "NeuralTextures": 0.9178},
+            {
+                "Deepfakes": 0.9821,
+                "Face2Face": 0.9214,
+                "FaceSwap": 0.9714,
+                "NeuralTextures": 0.9178,
+            },
             compression="c40",
         ),
         Published("acc", "video", 0.9978, 0.015, "R", dataset="celebdf2"),
@@ -112,7 +130,8 @@ M2TR = Protocol(
     "all four FF++ methods together, official split, single frames, faces at 1.3 x",
     "test videos of the same compression, every frame on its own",
     "Wang et al. 2022 (arXiv 2104.09770) and the authors' released table",
-    "With the released weights others measured 0.919 (c23) and 0.583 (c40): read the result relative to an "
+    "With the released weights others measured 0.919 (c23) and 0.583 (c40): read the result "
+    "relative to an "
     "EfficientNet-b4 baseline of the same protocol.",
     (
         Published("acc", "frame", 0.9950, 0.02, "T", compression="raw"),
@@ -142,10 +161,19 @@ DEEPFAKEBENCH = Protocol(
     "all four FF++ methods at c23, official split, 32 frames per video, single frames",
     "32 frames per video of each dataset, every frame on its own",
     "DeepfakeBench read-me (2023 to 2025), frame AUC of Xception trained on FF++ c23",
-    "Preprocessings differ by 3 to 7 points. Its own video AUC groups by folder name only and is not comparable.",
+    "Preprocessings differ by 3 to 7 points. Its own video AUC groups by folder name only and is "
+    "not comparable.",
     (
         *(
-            Published("auc", "frame", value, 0.05, "T", dataset=name, compression="c23" if name == "ffpp" else "")
+            Published(
+                "auc",
+                "frame",
+                value,
+                0.05,
+                "T",
+                dataset=name,
+                compression="c23" if name == "ffpp" else "",
+            )
             for name, value in _BENCH.items()
         ),
         Published("auc", "frame", 0.826, 0.05, "T", compression="c40"),
@@ -177,13 +205,17 @@ def find_protocol(name: str) -> Protocol:
 
 
 def beside(protocol: Protocol, results: list[dict[str, object]]) -> Table:
-    """The published cells beside what was measured: value with interval, and whether it is within the tolerance.
+    """The published cells beside what was measured: value with interval, and whether it is within
+    the tolerance.
 
-    results: evaluations of one model, each with `sets`: the datasets and compressions its videos come from.
+    results: evaluations of one model, each with `sets`: the datasets and compressions its videos
+    come from.
     """
     rows = []
     for cell in protocol.cells:
-        measured = next((m for result in results if (m := _measured(cell, result)) is not None), None)
+        measured = next(
+            (m for result in results if (m := _measured(cell, result)) is not None), None
+        )
         if measured is None:
             verdict = "not evaluated"
         elif measured.value is None:
@@ -191,17 +223,32 @@ def beside(protocol: Protocol, results: list[dict[str, object]]) -> Table:
         else:
             off = measured.value - cell.value
             verdict = (
-                "within" if abs(off) <= cell.tolerance else f"{'above' if off > 0 else 'below'} by {abs(off):.3f}"
+                "within"
+                if abs(off) <= cell.tolerance
+                else f"{'above' if off > 0 else 'below'} by {abs(off):.3f}"
             )
         rows.append(
-            (cell.name, cell.value, f"± {cell.tolerance:g}", f"[{cell.tag}]", measured or Measure(None), verdict)
+            (
+                cell.name,
+                cell.value,
+                f"± {cell.tolerance:g}",
+                f"[{cell.tag}]",
+                measured or Measure(None),
+                verdict,
+            )
         )
-    return Table(protocol.name, ("what", "published", "tolerance", "source", "measured", "verdict"), tuple(rows))
+    return Table(
+        protocol.name,
+        ("what", "published", "tolerance", "source", "measured", "verdict"),
+        tuple(rows),
+    )
 
 
 def _measured(cell: Published, result: dict[str, object]) -> Measure | None:
     sets = result["sets"]
-    if sets["dataset"] != [cell.dataset] or (cell.compression and sets["compression"] != [cell.compression]):
+    if sets["dataset"] != [cell.dataset] or (
+        cell.compression and sets["compression"] != [cell.compression]
+    ):
         return None
     if not cell.method:
         block = result["levels"].get(cell.level)

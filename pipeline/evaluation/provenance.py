@@ -1,4 +1,6 @@
-"""Where an evaluation's numbers come from: model, weights, training and data, in words for a report."""
+"""Where an evaluation's numbers come from: model, weights, training and data, in words for a
+report.
+"""
 
 from __future__ import annotations
 
@@ -44,7 +46,11 @@ def provenance_of(
             "manifest sha256": source.sha256,
             "cache key": source.key,
             "scores sha256": sha256,
-            **{k: _cell(v) for k, v in asdict(config).items() if k not in ("manifests", "run", "cache", "out")},
+            **{
+                k: _cell(v)
+                for k, v in asdict(config).items()
+                if k not in ("manifests", "run", "cache", "out")
+            },
         },
         "Pixels": {k: _cell(v) for k, v in settings.items()} if isinstance(settings, dict) else {},
         "Versions": {
@@ -52,10 +58,16 @@ def provenance_of(
             "python": platform.python_version(),
             "torch": torch.__version__,
             "numpy": np.__version__,
-            "device": torch.cuda.get_device_name() if loaded.device == "cuda" else platform.machine(),
+            "device": torch.cuda.get_device_name()
+            if loaded.device == "cuda"
+            else platform.machine(),
         },
     }
 
 
 def _cell(value: object) -> Cell:
-    return value if isinstance(value, str | int | float) or value is None else json.dumps(value, sort_keys=True)
+    return (
+        value
+        if isinstance(value, str | int | float) or value is None
+        else json.dumps(value, sort_keys=True)
+    )

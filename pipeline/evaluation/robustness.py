@@ -1,8 +1,10 @@
-"""What is left of a detector when its crops are treated badly: seven distortions at five levels, an H.264 ladder.
+"""What is left of a detector when its crops are treated badly: seven distortions at five levels, an
+H.264 ladder.
 
-Distortions and levels are those of DeeperForensics-1.0 (Jiang et al., CVPR 2020), parameters as in its released code,
-which applied them to whole frames; here they are applied to the cached face crops. Two names promise something else
-than that code does, and we keep what it does: CC scales brightness, JPEG shrinks and enlarges.
+Distortions and levels are those of DeeperForensics-1.0 (Jiang et al., CVPR 2020), parameters as in
+its released code, which applied them to whole frames; here they are applied to the cached face
+crops. Two names promise something else than that code does, and we keep what it does: CC scales
+brightness, JPEG shrinks and enlarges.
 """
 
 from __future__ import annotations
@@ -31,7 +33,9 @@ Distortion = Callable[[Clip, float, np.random.Generator], Clip]
 BLOCK = 8
 BT601 = np.array([0.299, 0.587, 0.114], dtype=np.float32)
 # Y, Cb, Cr -> R, G, B of full-range BT.601.
-TO_RGB = np.array([[1.0, 1.0, 1.0], [0.0, -0.344136, 1.772], [1.402, -0.714136, 0.0]], dtype=np.float32)
+TO_RGB = np.array(
+    [[1.0, 1.0, 1.0], [0.0, -0.344136, 1.772], [1.402, -0.714136, 0.0]], dtype=np.float32
+)
 # The released code adds noise where luma spans 219 and chroma 224 of 255 levels.
 SPAN = np.array([255 / 219, 255 / 224, 255 / 224], dtype=np.float32)
 
@@ -53,9 +57,11 @@ def contrast(clip: Clip, amount: float, rng: np.random.Generator) -> Clip:
 
 
 def blocks(clip: Clip, amount: float, rng: np.random.Generator) -> Clip:
-    """BW: grey 8 x 8 squares at random places of every frame, `amount` of them per 256 x 256 pixels.
+    """BW: grey 8 x 8 squares at random places of every frame, `amount` of them per 256 x 256
+    pixels.
 
-    The released code rounds the count down to zero below 256 pixels; ours is proportional to the area.
+    The released code rounds the count down to zero below 256 pixels; ours is proportional to the
+    area.
     """
     frames, side = len(clip), clip.shape[1]
     out = clip.copy()
@@ -67,7 +73,9 @@ def blocks(clip: Clip, amount: float, rng: np.random.Generator) -> Clip:
 
 def noise(clip: Clip, variance: float, rng: np.random.Generator) -> Clip:
     """GNC: white Gaussian noise of this variance (of levels / 255) in Y, Cb and Cr."""
-    drawn = rng.standard_normal(clip.shape, dtype=np.float32) * (np.sqrt(variance) * 255 * SPAN).astype(np.float32)
+    drawn = rng.standard_normal(clip.shape, dtype=np.float32) * (
+        np.sqrt(variance) * 255 * SPAN
+    ).astype(np.float32)
     return _bytes(clip + drawn @ TO_RGB)
 
 
@@ -79,9 +87,13 @@ def blur(clip: Clip, window: float, rng: np.random.Generator) -> Clip:
 
 
 def shrink(clip: Clip, factor: float, rng: np.random.Generator) -> Clip:
-    """JPEG: bilinear to 1 / `factor` of the side and back, without smoothing before, as released."""
+    """JPEG: bilinear to 1 / `factor` of the side and back, without smoothing before, as
+    released.
+    """
     frames, side = torch.from_numpy(clip).permute(0, 3, 1, 2).float(), clip.shape[1]
-    small = torch.nn.functional.interpolate(frames, size=(side // int(factor),) * 2, mode="bilinear")
+    small = torch.nn.functional.interpolate(
+        frames, size=(side // int(factor),) * 2, mode="bilinear"
+    )
     large = torch.nn.functional.interpolate(small, size=(side, side), mode="bilinear")
     return _bytes(large.permute(0, 2, 3, 1).numpy())
 
@@ -123,17 +135,29 @@ def changes() -> Iterator[tuple[Kind, int, Callable[[Clip, np.random.Generator],
     """Every distortion and level with the function that scoring applies to the pixels."""
     for kind in (*KINDS, LADDER):
         for level in range(1, len(kind.levels) + 1):
-            yield kind, level, lambda clip, rng, kind=kind, level=level: distort(clip, kind, level, rng)
+            yield (
+                kind,
+                level,
+                lambda clip, rng, kind=kind, level=level: distort(clip, kind, level, rng),
+            )
 
 
 def subset(label: NDArray, each: int) -> NDArray[np.int64]:
-    """Positions of at most `each` videos of either class, spread evenly over the manifest; 0 takes all."""
+    """Positions of at most `each` videos of either class, spread evenly over the manifest; 0 takes
+    all.
+    """
     if each <= 0:
         return np.arange(len(label))
     chosen = []
     for value in np.unique(label):
         member = np.flatnonzero(label == value)
-        chosen.append(member[np.unique(np.rint(np.linspace(0, len(member) - 1, min(each, len(member)))).astype(int))])
+        chosen.append(
+            member[
+                np.unique(
+                    np.rint(np.linspace(0, len(member) - 1, min(each, len(member)))).astype(int)
+                )
+            ]
+        )
     return np.sort(np.concatenate(chosen))
 
 
@@ -146,19 +170,28 @@ def score_distorted(
     quick = replace(options, resamples=0)
 
     def auc(what: str, change: object = None) -> float | None:
-        rows = score_manifest(config, loaded, source, what, progress, change=change, **common).scores
+        rows = score_manifest(
+            config, loaded, source, what, progress, change=change, **common
+        ).scores
         return evaluate_scores(rows, quick)["levels"]["video"]["metrics"]["auc"]["value"]
 
     clean = auc("robustness: clean")
     found: dict[str, list[float | None]] = {}
     for kind, level, change in robustness.changes():
-        found.setdefault(kind.title, [clean]).append(auc(f"robustness: {kind.name} {level}", change))
+        found.setdefault(kind.title, [clean]).append(
+            auc(f"robustness: {kind.name} {level}", change)
+        )
     steps = ("clean", *map(str, range(1, 6)))
-    table = Table("Robustness", ("video AUC", *steps), tuple((name, *values) for name, values in found.items()))
+    table = Table(
+        "Robustness",
+        ("video AUC", *steps),
+        tuple((name, *values) for name, values in found.items()),
+    )
     picture = plots.lines("Robustness", found, steps, "video AUC", "level")
     ladder = ", ".join(f"{crf:g}" for crf in robustness.LADDER.levels)
     line = (
-        f"Video AUC on {len(only)} videos, {config.robust_clips or 'all'} clips each. Distortions and levels of "
+        f"Video AUC on {len(only)} videos, {config.robust_clips or 'all'} clips each. "
+        "Distortions and levels of "
         f"DeeperForensics-1.0, applied to the face crops; the H.264 ladder is crf {ladder}."
     )
     return table, picture, line

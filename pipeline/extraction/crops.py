@@ -1,4 +1,6 @@
-"""The crops of one video file, for extraction and prediction alike: scan, decode, find faces, cut."""
+"""The crops of one video file, for extraction and prediction alike: scan, decode, find faces,
+cut.
+"""
 
 from __future__ import annotations
 
@@ -15,15 +17,16 @@ if TYPE_CHECKING:
     from unmask.pipeline.faces.detector import Detector
 
 
-# Videos that one process works on at a time. Those beside each other share the detector's batches, and its context on
-# a GPU, which costs half a gigabyte there for every process.
+# Videos that one process works on at a time. Those beside each other share the detector's batches,
+# and its context on a GPU, which costs half a gigabyte there for every process.
 BESIDE = {"cpu": 1, "cuda": 4}
 
 
 def read_crops(
     path: Path, config: ExtractConfig, places: Places | None = None, first: int = 0
 ) -> tuple[VideoInfo, list[Crops]]:
-    """Decode the clips of one video and cut its people out; planned where it is exact, else frame by frame.
+    """Decode the clips of one video and cut its people out; planned where it is exact, else frame
+    by frame.
 
     places: of one person of the original, where and when a fake is cut.
     first: as Video.first_frame.
@@ -46,7 +49,9 @@ def read_crops(
         try:
             people = find_crops(decode_clips(path, info, windows), detector_for(crop), crop, boxes)
             people = [replace(crops, index=frame_numbers(info, crops.index)) for crops in people]
-            return info, people if places is None else [places.named(crops, there) for crops in people]
+            return info, people if places is None else [
+                places.named(crops, there) for crops in people
+            ]
         except PlanBroken as broken:
             info = count_from(scan(path, config.limits, planned=False, guard=str(broken)), first)
     raise AssertionError("a sequential scan has no plan to break")
@@ -54,7 +59,9 @@ def read_crops(
 
 @functools.lru_cache(maxsize=2)
 def detector_for(config: CropConfig) -> Detector:
-    """The detector of these settings, built once per process: a worker keeps it for all its videos."""
+    """The detector of these settings, built once per process: a worker keeps it for all its
+    videos.
+    """
     from unmask.pipeline.faces.detector import build_detector
     from unmask.pipeline.faces.shared_detector import SharedDetector
 

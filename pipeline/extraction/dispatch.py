@@ -1,10 +1,11 @@
 """Shares videos out to processes so that a video can only ever cost itself.
 
-Ours because joblib ends a whole call when one worker dies, and does not say which input was guilty. Each video
-leaves a note in a scratch folder while it runs; Python's fault handler writes into that note when the process crashes
-or the watchdog fires. After a crash the note names the guilty video. Where no note speaks (SIGKILL, exit, several
-videos beside each other on a GPU), those that were running are tried again alone, so every crash takes at least one
-video off the list and the run ends.
+Ours because joblib ends a whole call when one worker dies, and does not say which input was guilty.
+Each video leaves a note in a scratch folder while it runs; Python's fault handler writes into that
+note when the process crashes or the watchdog fires. After a crash the note names the guilty video.
+Where no note speaks (SIGKILL, exit, several videos beside each other on a GPU), those that were
+running are tried again alone, so every crash takes at least one video off the list and the run
+ends.
 """
 
 from __future__ import annotations
@@ -42,7 +43,8 @@ STARTS = 3
 
 
 def dispatch(videos: Sequence[Video], config: ExtractConfig, parent: Path) -> Iterator[Outcome]:
-    """Run every video in some worker and yield the outcomes as they come; a dead worker is an outcome too.
+    """Run every video in some worker and yield the outcomes as they come; a dead worker is an
+    outcome too.
 
     Raises: KeyboardInterrupt and other stops of the parent, after all workers are gone.
     """
@@ -58,8 +60,10 @@ def dispatch(videos: Sequence[Video], config: ExtractConfig, parent: Path) -> It
                 fruitless = fruitless + 1 if sum(map(len, waiting)) == left else 0
                 if fruitless == STARTS:
                     raise PipelineError(
-                        f"{STARTS} times the worker processes ended before they could begin a video; what they said "
-                        "is above, `unmask doctor` looks for the usual causes (memory limit, broken libraries)"
+                        f"{STARTS} times the worker processes ended before they could begin a "
+                        "video; what they said "
+                        "is above, `unmask doctor` looks for the usual causes (memory limit, "
+                        "broken libraries)"
                     )
         except BaseException:  # Ctrl-C, SIGTERM, a full disk, or a caller that stops listening
             stop_workers()
@@ -69,7 +73,8 @@ def dispatch(videos: Sequence[Video], config: ExtractConfig, parent: Path) -> It
 def _shared_out(videos: Sequence[Video], config: ExtractConfig) -> tuple[list[list[Video]], int]:
     """The tasks, the last one first, and the processes for them.
 
-    --jobs counts videos that are worked on at a time: each has a process on a CPU, a thread of one on a GPU.
+    --jobs counts videos that are worked on at a time: each has a process on a CPU, a thread of one
+    on a GPU.
     """
     beside, at_a_time = BESIDE[config.crop.device], worker_count(config.jobs)
     workers = min(-(-at_a_time // beside), max(1, len(videos)))
@@ -85,7 +90,9 @@ def _until_a_crash(
     parent: Path,
     notes: Path,
 ) -> Iterator[Outcome]:
-    """Feed the pool from the end of `waiting`; after a crash put what was handed out into `interrupted`."""
+    """Feed the pool from the end of `waiting`; after a crash put what was handed out into
+    `interrupted`.
+    """
     pool = worker_pool(workers, config)
     running: dict[Future[list[Outcome]], list[Video]] = {}
     broken = False
@@ -103,13 +110,22 @@ def _until_a_crash(
             if isinstance(future.exception(), BrokenProcessPool):
                 interrupted += videos
                 broken = True
-            elif len(videos) > 1 and (fault := future.exception()) is not None and not _ends_all(fault):
-                log.warning("a fault of unmask with %d videos beside each other, each is tried alone", len(videos))
+            elif (
+                len(videos) > 1
+                and (fault := future.exception()) is not None
+                and not _ends_all(fault)
+            ):
+                log.warning(
+                    "a fault of unmask with %d videos beside each other, each is tried alone",
+                    len(videos),
+                )
                 log.info("the fault", exc_info=fault)
                 yield from _each_alone(videos, waiting, config, parent)
             else:
                 for video, outcome in zip(videos, _results(future, videos), strict=True):
-                    if len(videos) > 1 and outcome.reason == "out_of_memory":  # perhaps the others took it
+                    if (
+                        len(videos) > 1 and outcome.reason == "out_of_memory"
+                    ):  # perhaps the others took it
                         waiting.append([video])
                     else:
                         yield outcome
@@ -118,7 +134,9 @@ def _until_a_crash(
 def _verdict_after_crash(
     video: Video, waiting: list[list[Video]], config: ExtractConfig, parent: Path, notes: Path
 ) -> Iterator[Outcome]:
-    """Guilty by its own note; innocent if it had not begun (back to the list); else tried once more, alone."""
+    """Guilty by its own note; innocent if it had not begun (back to the list); else tried once
+    more, alone.
+    """
     note = notes / video.video_id
     if not note.exists():
         yield from _each_alone([video], waiting, config, parent)
@@ -163,7 +181,8 @@ def _ends_all(fault: BaseException) -> bool:
 
 
 def _results(future: Future[list[Outcome]], videos: Sequence[Video]) -> list[Outcome]:
-    """What the task returned; a fault of ours is recorded with its only video and does not end a long run.
+    """What the task returned; a fault of ours is recorded with its only video and does not end a
+    long run.
 
     Raises: PipelineError that ends all.
     """
@@ -176,23 +195,29 @@ def _results(future: Future[list[Outcome]], videos: Sequence[Video]) -> list[Out
 
 
 def _reason(told: str) -> str:
-    """What the fault handler wrote into a note, as a reason; empty when the process died without a word."""
+    """What the fault handler wrote into a note, as a reason; empty when the process died without a
+    word.
+    """
     if "Timeout (" in told:
         return "timeout"
     return "decoder_crash" if "Fatal Python error" in told else ""
 
 
-def _task(videos: Sequence[Video], config: ExtractConfig, parent: Path, notes: Path) -> list[Outcome]:
-    """Videos in this worker, with notes that outlive the process and a watchdog that no lock can hold up.
+def _task(
+    videos: Sequence[Video], config: ExtractConfig, parent: Path, notes: Path
+) -> list[Outcome]:
+    """Videos in this worker, with notes that outlive the process and a watchdog that no lock can
+    hold up.
 
-    Of several beside each other no note says more than that they were running: each is judged alone.
+    Of several beside each other no note says more than that they were running: each is judged
+    alone.
     """
     settle()
     own = [notes / video.video_id for video in videos]
     with refusals(own[0]):
         for note in own:
             note.touch()
-        told = open(own[0] if len(own) == 1 else os.devnull, "w")  # noqa: SIM115, closed below
+        told = open(own[0] if len(own) == 1 else os.devnull, "w")
     with told:
         faulthandler.enable(file=told, all_threads=False)
         faulthandler.dump_traceback_later(config.limits.seconds * len(videos), exit=True, file=told)

@@ -14,10 +14,14 @@ if TYPE_CHECKING:
     pass
 
 
-def cut_masks(video: Video, crops: Crops, config: ExtractConfig) -> tuple[NDArray[np.uint8] | None, str]:
-    """Manipulation masks (N, T, S, S) uint8 cut with the face's own transforms, and a flag where there are none.
+def cut_masks(
+    video: Video, crops: Crops, config: ExtractConfig
+) -> tuple[NDArray[np.uint8] | None, str]:
+    """Manipulation masks (N, T, S, S) uint8 cut with the face's own transforms, and a flag where
+    there are none.
 
-    A real video has all-zero masks. Mask videos are lossy, so they are thresholded at mid-grey (datasets sheet 1.4).
+    A real video has all-zero masks. Mask videos are lossy, so they are thresholded at mid-grey
+    (datasets sheet 1.4).
     """
     from unmask.pipeline.decode.clips import decode_clips
     from unmask.pipeline.decode.planned import PlanBroken
@@ -37,7 +41,10 @@ def cut_masks(video: Video, crops: Crops, config: ExtractConfig) -> tuple[NDArra
             return None, "mask_incomplete"
         try:
             clips = zip(decode_clips(video.mask, info, windows), crops.transform, strict=True)
-            grey = [crop_clip(frames.pixels, transform, config.crop.size)[..., 1] for frames, transform in clips]
+            grey = [
+                crop_clip(frames.pixels, transform, config.crop.size)[..., 1]
+                for frames, transform in clips
+            ]
             return np.where(np.stack(grey) >= 128, 255, 0).astype(np.uint8), ""
         except PlanBroken as broken:
             info = scan(video.mask, config.limits, planned=False, guard=str(broken))

@@ -1,7 +1,8 @@
-"""One video, from its file to its committed groups in the cache: the task that a worker process runs.
+"""One video, from its file to its committed groups in the cache: the task that a worker process
+runs.
 
-Never raises for a bad video: whatever is wrong with the file becomes the Outcome's reason. read_crops is the part
-that predict shares, so that a model sees in use what it saw in training.
+Never raises for a bad video: whatever is wrong with the file becomes the Outcome's reason.
+read_crops is the part that predict shares, so that a model sees in use what it saw in training.
 """
 
 from __future__ import annotations
@@ -37,7 +38,9 @@ SKIPPED_REASONS = frozenset({"no_face", "too_short"})
 
 
 def extract_video(video: Video, config: ExtractConfig, parent: Path) -> Outcome:
-    """Decode, detect, align and commit one video; whatever is wrong with the file becomes the Outcome's reason."""
+    """Decode, detect, align and commit one video; whatever is wrong with the file becomes the
+    Outcome's reason.
+    """
     started = time.monotonic()
     before = stat_fingerprint(video.path)
     try:
@@ -50,7 +53,9 @@ def extract_video(video: Video, config: ExtractConfig, parent: Path) -> Outcome:
             raise
         outcome = refused_outcome(video, "changed_while_reading", str(video.path))
     except MemoryError as error:
-        outcome = refused_outcome(video, "out_of_memory", str(error) or f"limit {config.limits.memory_mib} MiB")
+        outcome = refused_outcome(
+            video, "out_of_memory", str(error) or f"limit {config.limits.memory_mib} MiB"
+        )
     if outcome.status != "ok" and before is not None:
         refused.remember(parent, outcome, before)
     return replace(outcome, seconds=time.monotonic() - started)
@@ -58,11 +63,17 @@ def extract_video(video: Video, config: ExtractConfig, parent: Path) -> Outcome:
 
 def refused_outcome(video: Video, reason: str, detail: str) -> Outcome:
     """The outcome of a video that gives no crops."""
-    return Outcome(video.video_id, "skipped" if reason in SKIPPED_REASONS else "failed", reason, detail)
+    return Outcome(
+        video.video_id, "skipped" if reason in SKIPPED_REASONS else "failed", reason, detail
+    )
 
 
-def _extract(video: Video, config: ExtractConfig, parent: Path, before: refused.Fingerprint | None) -> Outcome:
-    """The straight road for one video. Raises: VideoError with the reason; CacheError when the disk gives out."""
+def _extract(
+    video: Video, config: ExtractConfig, parent: Path, before: refused.Fingerprint | None
+) -> Outcome:
+    """The straight road for one video. Raises: VideoError with the reason; CacheError when the
+    disk gives out.
+    """
     if before is None:
         raise VideoError(why_absent(video.path), str(video.path))
     info, people, paired = _people(video, config, parent)
@@ -75,14 +86,18 @@ def _extract(video: Video, config: ExtractConfig, parent: Path, before: refused.
     if config.crop.pair_boxes and video.pair and not paired:
         flags.append("own_boxes")
     committed: list[Outcome] = []
-    for crops in reversed(people):  # the main person last: its folder says that the video is finished
+    for crops in reversed(
+        people
+    ):  # the main person last: its folder says that the video is finished
         name = video.video_id if crops.track == 0 else f"{video.video_id}--{crops.track}"
         masks, mask_flag = cut_masks(video, crops, config) if config.crop.masks else (None, "")
         own_flags = [*flags, *([mask_flag] if mask_flag else [])]
         if len(crops.pixels) < config.crop.clips:
             own_flags.append("fewer_clips")
         frames = int(crops.index.size)
-        outcome = Outcome(name, "ok", flags=tuple(sorted(own_flags)), clips=len(crops.pixels), frames_read=frames)
+        outcome = Outcome(
+            name, "ok", flags=tuple(sorted(own_flags)), clips=len(crops.pixels), frames_read=frames
+        )
         attributes = {
             **facts(video),
             "split": video.split,
@@ -98,12 +113,19 @@ def _extract(video: Video, config: ExtractConfig, parent: Path, before: refused.
     return committed[-1]
 
 
-def _people(video: Video, config: ExtractConfig, parent: Path) -> tuple[VideoInfo, list[Crops], bool]:
-    """Everybody in the video, main person first, and whether they were cut where the original has them."""
+def _people(
+    video: Video, config: ExtractConfig, parent: Path
+) -> tuple[VideoInfo, list[Crops], bool]:
+    """Everybody in the video, main person first, and whether they were cut where the original has
+    them.
+    """
     if config.crop.pair_boxes and video.pair:
         from unmask.pipeline.extraction.pairs import places_of
 
-        cut = [read_crops(video.path, config, places, first=video.first_frame) for places in places_of(video, parent)]
+        cut = [
+            read_crops(video.path, config, places, first=video.first_frame)
+            for places in places_of(video, parent)
+        ]
         if cut:
             return cut[0][0], [crops for _, people in cut for crops in people], True
     return *read_crops(video.path, config, first=video.first_frame), False
@@ -122,8 +144,22 @@ def extract_beside(videos: Sequence[Video], config: ExtractConfig, parent: Path)
 
 
 def _media(info: VideoInfo) -> dict[str, object]:
-    names = ("container", "codec", "pixel_format", "width", "height", "rotation", "fps", "frames", "method", "guard")
-    return {name: getattr(info, name) for name in names} | {"flags": list(info.flags), "start": float(info.pts[0])}
+    names = (
+        "container",
+        "codec",
+        "pixel_format",
+        "width",
+        "height",
+        "rotation",
+        "fps",
+        "frames",
+        "method",
+        "guard",
+    )
+    return {name: getattr(info, name) for name in names} | {
+        "flags": list(info.flags),
+        "start": float(info.pts[0]),
+    }
 
 
 def _bands(pixels: NDArray[np.uint8], crop: CropConfig) -> NDArray[np.float16]:

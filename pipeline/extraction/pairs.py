@@ -1,8 +1,10 @@
-"""A fake is cut when and where its original is: what the cache says of the original's clips (`--pair-boxes`).
+"""A fake is cut when and where its original is: what the cache says of the original's clips
+(`--pair-boxes`).
 
-Otherwise the crop itself may give the label away (datasets sheet, section 15.6). Frame i of a fake is frame i of its
-original in every dataset that names pairs, but not where words were replaced: LAV-DF stretches its fakes in time
-(sheet, section 5), so a fake with spans in seconds is cut by its own faces.
+Otherwise the crop itself may give the label away (datasets sheet, section 15.6). Frame i of a fake
+is frame i of its original in every dataset that names pairs, but not where words were replaced:
+LAV-DF stretches its fakes in time (sheet, section 5), so a fake with spans in seconds is cut by its
+own faces.
 """
 
 from __future__ import annotations
@@ -24,7 +26,11 @@ SHORTER = "shorter_than_original"
 
 @dataclass(frozen=True)
 class Places:
-    """One person of an original.   index: (N, T) frame numbers.   window, box, landmark: as in Crops."""
+    """One person of an original.
+
+    index: (N, T) frame numbers.
+    window, box, landmark: as in Crops.
+    """
 
     index: NDArray[np.int64]
     window: NDArray[np.int64]
@@ -40,10 +46,15 @@ class Places:
         """
         windows, there = find_windows(info, self.index)
         if not len(windows):
-            raise VideoError("too_short", f"{info.frames} frames hold none of the {len(there)} clips of its original")
+            raise VideoError(
+                "too_short",
+                f"{info.frames} frames hold none of the {len(there)} clips of its original",
+            )
         return windows, there
 
-    def boxes(self, there: NDArray[np.bool_]) -> list[tuple[NDArray[np.float32], NDArray[np.float32]]]:
+    def boxes(
+        self, there: NDArray[np.bool_]
+    ) -> list[tuple[NDArray[np.float32], NDArray[np.float32]]]:
         """Box and landmarks of the chosen clips, for find_crops."""
         return list(zip(self.box[there], self.landmark[there], strict=True))
 
@@ -55,7 +66,9 @@ class Places:
 
 
 def places_of(video: Video, parent: Path) -> list[Places]:
-    """The persons of the original a fake was made from, main person first; empty where the cache has no original."""
+    """The persons of the original a fake was made from, main person first; empty where the cache
+    has no original.
+    """
     if not video.pair_id or video.fake_spans or not is_committed(parent / video.pair_id):
         return []
     others = [folder for folder in parent.glob(f"{video.pair_id}--*") if is_committed(folder)]

@@ -12,17 +12,25 @@ from unmask.pipeline.sources.audit import Probe, Report
 from unmask.pipeline.sources.dataset import Dataset
 
 
-def probe(dataset: Dataset, report: Report, progress: Callable[[], None] = lambda: None, jobs: int = -1) -> None:
-    """Open every file, without decoding a whole one, and add what it is to the report; failures are faults.
+def probe(
+    dataset: Dataset, report: Report, progress: Callable[[], None] = lambda: None, jobs: int = -1
+) -> None:
+    """Open every file, without decoding a whole one, and add what it is to the report; failures are
+    faults.
 
-    progress: called once per video.   jobs: worker processes, as of extract; a decoder that crashes or hangs takes
-    its own worker with it and nothing else.
+    progress: called once per video.
+    jobs: worker processes, as of extract; a decoder that crashes or hangs takes its own worker with
+        it and nothing else.
     """
     from unmask.pipeline.machine.isolation import Crash, in_order
 
-    for video, result in zip(dataset.videos, in_order(_probe, dataset.videos, ExtractConfig(jobs=jobs)), strict=True):
+    for video, result in zip(
+        dataset.videos, in_order(_probe, dataset.videos, ExtractConfig(jobs=jobs)), strict=True
+    ):
         crashed = isinstance(result, Crash)
-        report.probes.append(Probe(video.key, reason=result.reason, detail=result.detail) if crashed else result)
+        report.probes.append(
+            Probe(video.key, reason=result.reason, detail=result.detail) if crashed else result
+        )
         progress()
     reasons = Counter(result.reason for result in report.probes if result.reason)
     if reasons:
@@ -31,12 +39,14 @@ def probe(dataset: Dataset, report: Report, progress: Callable[[], None] = lambd
 
 
 def _probe(video: Video) -> Probe:
-    from unmask.pipeline.decode.scan import scan  # brings in FFmpeg, which verifying without probing never needs
+    from unmask.pipeline.decode.scan import (
+        scan,
+    )  # brings in FFmpeg, which verifying without probing never needs
 
     try:
         info = scan(video.path, Limits())
     except VideoError as error:
         return Probe(video.key, reason=error.reason, detail=error.detail)
     return Probe(
-        video.key, info.codec, info.pixel_format, info.width, info.height, info.fps, info.frames, info.flags
+        video.key, info.codec, info.pixel_format, info.width, info.height, info.fps, info.frames, info.flags  # noqa: E501
     )  # fmt: skip

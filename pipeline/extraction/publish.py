@@ -24,10 +24,12 @@ from unmask.pipeline.sources.dataset import Dataset
 def publish(
     dataset: Dataset, ended: Sequence[Outcome], config: ExtractConfig, cache: Path, manifests: Path
 ) -> dict[Path, int]:
-    """Write manifests, outcomes.jsonl and extract.json per compression, and return each manifest with its length.
+    """Write manifests, outcomes.jsonl and extract.json per compression, and return each manifest
+    with its length.
 
-    Lists every committed video of the dataset, not only those of this call, so that `--shard` runs and interrupted
-    runs end with the same files as one uninterrupted run. Layout: <manifests>/<dataset>/<compression>/<split>.txt.
+    Lists every committed video of the dataset, not only those of this call, so that `--shard` runs
+    and interrupted runs end with the same files as one uninterrupted run. Layout:
+    <manifests>/<dataset>/<compression>/<split>.txt.
     """
     parent = cache_folder(cache, dataset.name, config.crop)
     known = {outcome.video_id: outcome for outcome in ended}
@@ -50,7 +52,9 @@ def publish(
                 write_manifest(path, entries)
                 written[path] = len(entries)
         lacking = [v for v in dataset.missing if v.compression == compression]
-        rows += [Outcome(v.video_id, "failed", "missing", "an official list names it") for v in lacking]
+        rows += [
+            Outcome(v.video_id, "failed", "missing", "an official list names it") for v in lacking
+        ]
         listed = [
             outcomes.Listed(outcome, video.label, video.method, video.split)
             for video, outcome in zip([*videos, *lacking], rows, strict=True)
@@ -58,13 +62,19 @@ def publish(
         ]
         outcomes.write_outcomes(folder / "outcomes.jsonl", listed)
         about = describe_run(config, dataset)
-        write_whole(folder / "extract.json", json.dumps(about, indent=1, sort_keys=True).encode() + b"\n")
+        write_whole(
+            folder / "extract.json", json.dumps(about, indent=1, sort_keys=True).encode() + b"\n"
+        )
     return written
 
 
 def describe_run(config: ExtractConfig, dataset: Dataset) -> dict[str, object]:
-    """Settings and versions of one extraction, for extract.json beside the manifests; no times, no machine names."""
-    libraries = {name: version(name) for name in (*PIXEL_LIBRARIES, "zarr", "numpy", "joblib", "unmask")}
+    """Settings and versions of one extraction, for extract.json beside the manifests; no times, no
+    machine names.
+    """
+    libraries = {
+        name: version(name) for name in (*PIXEL_LIBRARIES, "zarr", "numpy", "joblib", "unmask")
+    }
     return {
         "dataset": dataset.name,
         "cache_key": config.crop.cache_key(),
@@ -76,7 +86,9 @@ def describe_run(config: ExtractConfig, dataset: Dataset) -> dict[str, object]:
 
 
 def _present(video: Video, parent: Path) -> Outcome | None:
-    """How a video of another shard, or of an earlier run, ended; None when nobody has worked on it yet."""
+    """How a video of another shard, or of an earlier run, ended; None when nobody has worked on it
+    yet.
+    """
     folder = parent / video.video_id
     if not is_committed(folder):
         return refused.recall(parent, video.video_id)
@@ -87,4 +99,7 @@ def _present(video: Video, parent: Path) -> Outcome | None:
 def _tracks(parent: Path, video_id: str, crop: CropConfig) -> list[str]:
     """The folders of one video: its own, and with `--faces all` one more per further person."""
     others = sorted(parent.glob(f"{video_id}--*")) if crop.faces == "all" else []
-    return [video_id, *(folder.name for folder in others if folder.name.removeprefix(f"{video_id}--").isdigit())]
+    return [
+        video_id,
+        *(folder.name for folder in others if folder.name.removeprefix(f"{video_id}--").isdigit()),
+    ]

@@ -16,9 +16,11 @@ from unmask.pipeline.records import Outcome
 def repair(
     damaged: Sequence[Path], config: ExtractConfig, cache: Path, progress: Callable[[Outcome], None]
 ) -> list[Outcome]:
-    """Make exactly the videos of the damaged groups again; one whose source is gone keeps what is left of it.
+    """Make exactly the videos of the damaged groups again; one whose source is gone keeps what is
+    left of it.
 
-    Raises: CacheError where a folder is in no index, or where the software of today gives other pixels.
+    Raises: CacheError where a folder is in no index, or where the software of today gives other
+    pixels.
     """
     from unmask.pipeline.extraction import run
 
@@ -30,12 +32,18 @@ def repair(
         videos, settings = read_index(parent)
         known = {video.video_id: video for video in videos}
         owners = {
-            folder: folder.name if folder.name in known else folder.name.rsplit("--", 1)[0] for folder in folders
+            folder: folder.name if folder.name in known else folder.name.rsplit("--", 1)[0]
+            for folder in folders
         }
         strangers = [folder.name for folder, owner in owners.items() if owner not in known]
         if strangers:
-            raise CacheError(f"{parent}: {', '.join(strangers[:5])} is in no index; not ours, or run extract again")
-        plans.append(([known[name] for name in sorted(set(owners.values()))], crop_config(settings)))
+            raise CacheError(
+                f"{parent}: {', '.join(strangers[:5])} is in no index; not ours, or run extract "
+                "again"
+            )
+        plans.append(
+            ([known[name] for name in sorted(set(owners.values()))], crop_config(settings))
+        )
     ended = []
     for videos, crop in plans:
         again = frozenset(video.video_id for video in videos)

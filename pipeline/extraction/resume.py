@@ -33,7 +33,8 @@ GROUP_NAMES = frozenset({"zarr.json", "digest.json", "crops", "bands", "masks"})
 
 
 def finished(video: Video, parent: Path, config: ExtractConfig) -> Outcome | None:
-    """The outcome of a video that needs no work: committed from this very file, or refused for a lasting reason.
+    """The outcome of a video that needs no work: committed from this very file, or refused for a
+    lasting reason.
 
     Looks only; a folder that does not stand is taken away by make_room.
     """
@@ -46,7 +47,9 @@ def finished(video: Video, parent: Path, config: ExtractConfig) -> Outcome | Non
 
 
 def _standing(folder: Path, video: Video, fingerprint: refused.Fingerprint) -> Outcome | None:
-    """The outcome that a committed folder tells, or None when it is damaged or was made from something else."""
+    """The outcome that a committed folder tells, or None when it is damaged or was made from
+    something else.
+    """
     try:
         attributes = open_video(folder).attributes
     except CacheError as error:
@@ -63,7 +66,8 @@ def _standing(folder: Path, video: Video, fingerprint: refused.Fingerprint) -> O
 
 
 def make_room(video: Video, parent: Path, present: Mapping[str, Sequence[str]]) -> None:
-    """Take away the groups of a video that must be made again; where its file is gone they stay as they are.
+    """Take away the groups of a video that must be made again; where its file is gone they stay as
+    they are.
 
     present: video_id -> names of its groups in `parent`, as they were before they were judged.
     Raises: CacheError for a name that something else than a group of ours has taken.
@@ -72,22 +76,31 @@ def make_room(video: Video, parent: Path, present: Mapping[str, Sequence[str]]) 
         return
     for name in present.get(video.video_id, ()):
         folder = parent / name
-        foreign = {name} if folder.is_symlink() or not folder.is_dir() else {*os.listdir(folder)} - GROUP_NAMES
+        foreign = (
+            {name}
+            if folder.is_symlink() or not folder.is_dir()
+            else {*os.listdir(folder)} - GROUP_NAMES
+        )
         if foreign:
             raise CacheError(
-                f"{folder}: {sorted(foreign)[0]!r} is not of unmask and is in the way; move it elsewhere"
+                f"{folder}: {sorted(foreign)[0]!r} is not of unmask and is in the way; move it "
+                "elsewhere"
             )
         remove_folder(folder)
 
 
 def facts(video: Video) -> dict[str, object]:
-    """What the dataset says of a video, as plain JSON; the split stays out, it belongs to the manifests."""
+    """What the dataset says of a video, as plain JSON; the split stays out, it belongs to the
+    manifests.
+    """
     plain = {name: value for name, value in asdict(video).items() if name not in NOT_FACTS}
     return json.loads(json.dumps(plain))
 
 
 def stat_fingerprint(path: Path) -> refused.Fingerprint | None:
-    """Size and modification time of a file (of all files in a folder of pictures), or None where there is none."""
+    """Size and modification time of a file (of all files in a folder of pictures), or None where
+    there is none.
+    """
     try:
         if not path.is_dir():
             found = path.stat()
@@ -95,18 +108,25 @@ def stat_fingerprint(path: Path) -> refused.Fingerprint | None:
         files = [entry.stat() for entry in os.scandir(path) if entry.is_file()]
     except OSError:
         return None
-    return {"size": sum(f.st_size for f in files), "mtime_ns": max((f.st_mtime_ns for f in files), default=0)}
+    return {
+        "size": sum(f.st_size for f in files),
+        "mtime_ns": max((f.st_mtime_ns for f in files), default=0),
+    }
 
 
 def content_hash(path: Path) -> str:
-    """sha256 of the bytes; of a folder of pictures: of every name and its bytes, in order of the names."""
+    """sha256 of the bytes; of a folder of pictures: of every name and its bytes, in order of the
+    names.
+    """
     if not path.is_dir():
         with open(path, "rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
     digest = hashlib.sha256()
     for entry in sorted(os.scandir(path), key=lambda entry: entry.name):
         if entry.is_file():
-            digest.update(os.fsencode(entry.name) + b"\0" + bytes.fromhex(content_hash(Path(entry.path))))
+            digest.update(
+                os.fsencode(entry.name) + b"\0" + bytes.fromhex(content_hash(Path(entry.path)))
+            )
     return digest.hexdigest()
 
 

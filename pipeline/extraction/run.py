@@ -1,7 +1,8 @@
-"""Joins the road from dataset to cache and manifests: what is done is skipped, what is left is shared out to workers.
+"""Joins the road from dataset to cache and manifests: what is done is skipped, what is left is
+shared out to workers.
 
-On disk a video is absent or whole, and one that was refused is remembered with its reason, so running again does
-only what is left, and gives the same bytes as a run that was never stopped.
+On disk a video is absent or whole, and one that was refused is remembered with its reason, so
+running again does only what is left, and gives the same bytes as a run that was never stopped.
 """
 
 from __future__ import annotations
@@ -38,9 +39,11 @@ def extract(
     progress: Callable[[Outcome], None] = lambda outcome: None,
     again: Collection[str] = (),
 ) -> list[Outcome]:
-    """Bring every video into the cache that is not there yet, and return how each one ended, in the order given.
+    """Bring every video into the cache that is not there yet, and return how each one ended, in the
+    order given.
 
-    videos: of one dataset.   progress: called once per video, the ones already done first.
+    videos: of one dataset.
+    progress: called once per video, the ones already done first.
     again: ids of videos to make again even where they seem whole (their bytes were found damaged).
     Raises: CacheError when the cache cannot be written or another run holds it.
     """
@@ -68,11 +71,15 @@ def extract(
                 ended[video.video_id] = known
                 progress(known)
         if again_count:
-            log.warning("%d videos are made again: damaged, or made from other files or labels", again_count)
+            log.warning(
+                "%d videos are made again: damaged, or made from other files or labels", again_count
+            )
         share = _own_share(videos, config.shard, config.crop.pair_boxes)
         waiting = _longest_first([v for v in share if v.video_id not in ended])
         for phase in _phases(waiting, config.crop.pair_boxes):
-            for outcome in (cluster if config.scheduler else workers).dispatch(phase, config, parent):
+            for outcome in (cluster if config.scheduler else workers).dispatch(
+                phase, config, parent
+            ):
                 ended[outcome.video_id] = outcome
                 progress(outcome)
     return [ended[v.video_id] for v in videos if v.video_id in ended]
@@ -96,7 +103,9 @@ def prepare_folder(parent: Path) -> None:
 
 @contextlib.contextmanager
 def _held(parent: Path, config: ExtractConfig) -> Iterator[None]:
-    """The cache folder under its lock and without leftovers, before and after, however the run ends."""
+    """The cache folder under its lock and without leftovers, before and after, however the run
+    ends.
+    """
     with lock_cache(parent, shared=config.shard != (1, 1) or not config.lock):
         _clean(parent)
         try:
@@ -122,13 +131,19 @@ def _groups(parent: Path) -> dict[str, list[str]]:
 
 
 def _phases(videos: list[Video], pair_boxes: bool) -> list[list[Video]]:
-    """Originals before their fakes where a fake is cut at its original's boxes; else everything at once."""
+    """Originals before their fakes where a fake is cut at its original's boxes; else everything at
+    once.
+    """
     if not pair_boxes:
         return [videos] if videos else []
-    return [part for part in ([v for v in videos if not v.pair], [v for v in videos if v.pair]) if part]
+    return [
+        part for part in ([v for v in videos if not v.pair], [v for v in videos if v.pair]) if part
+    ]
 
 
-def _own_share(videos: Sequence[Video], shard: tuple[int, int], pair_boxes: bool = False) -> list[Video]:
+def _own_share(
+    videos: Sequence[Video], shard: tuple[int, int], pair_boxes: bool = False
+) -> list[Video]:
     """The K-th of N parts (K from 1): by a hash of the id, so that adding videos moves no other.
 
     pair_boxes: a fake goes with its original, whose boxes it must wait for.
@@ -142,6 +157,8 @@ def _own_share(videos: Sequence[Video], shard: tuple[int, int], pair_boxes: bool
 
 
 def _longest_first(videos: list[Video]) -> list[Video]:
-    """Big files first, so that the last worker does not start the longest video when the others have ended."""
+    """Big files first, so that the last worker does not start the longest video when the others
+    have ended.
+    """
     sizes = {v.video_id: (stat_fingerprint(v.path) or {"size": 0})["size"] for v in videos}
     return sorted(videos, key=lambda v: (-sizes[v.video_id], v.video_id))

@@ -1,4 +1,6 @@
-"""Is there a hard cut between two pictures, and how alike are they: thumbnails and their correlation."""
+"""Is there a hard cut between two pictures, and how alike are they: thumbnails and their
+correlation.
+"""
 
 from __future__ import annotations
 
@@ -10,16 +12,20 @@ from numpy.typing import NDArray
 
 from unmask.pipeline.decode.resize import reduce_to
 
-# A step between two frames is a hard cut when the thumbnails differ by this many grey levels, hardly correlate, and
-# the step is this many times the usual one of the clip. On real video steps stay below 8 levels and above 0.89, cuts
-# start at 20 levels and 0.75; whip pans differ in every step, flashes still correlate. Around the face, lips and
-# flickering fakes are allowed more.
+# A step between two frames is a hard cut when the thumbnails differ by this many grey levels,
+# hardly correlate, and the step is this many times the usual one of the clip. On real video steps
+# stay below 8 levels and above 0.89, cuts start at 20 levels and 0.75; whip pans differ in every
+# step, flashes still correlate. Around the face, lips and flickering fakes are allowed more.
 CUT_LEVELS, CUT_CORRELATION, CUT_RATIO = 12.0, 0.8, 3.0
 FACE_CUT_LEVELS, FACE_CUT_CORRELATION = 25.0, 0.5
 
 
-def has_cut(pixels: NDArray[np.uint8], levels: float = CUT_LEVELS, correlation: float = CUT_CORRELATION) -> bool:
-    """Whether one step of a clip (T, H, W, 3) stands out as a hard cut; ours, thresholds measured on real video."""
+def has_cut(
+    pixels: NDArray[np.uint8], levels: float = CUT_LEVELS, correlation: float = CUT_CORRELATION
+) -> bool:
+    """Whether one step of a clip (T, H, W, 3) stands out as a hard cut; ours, thresholds measured
+    on real video.
+    """
     return is_hard_cut([thumbnail(frame) for frame in pixels], levels, correlation)
 
 
@@ -35,10 +41,13 @@ def is_hard_cut(small: Sequence[NDArray[np.uint8]], levels: float, correlation: 
 
 
 def thumbnail(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """(H, W, 3) -> (32, 32, 3) uint8; every n-th pixel first: averaging a full frame costs more than the crop."""
+    """(H, W, 3) -> (32, 32, 3) uint8; every n-th pixel first: averaging a full frame costs more
+    than the crop.
+    """
     step = sparse_step(*picture.shape[:2])
     height, width = (length // step for length in picture.shape[:2])
-    # The pixels of [::step, ::step], without a last incomplete step; numpy takes five times as long to gather them.
+    # The pixels of [::step, ::step], without a last incomplete step; numpy takes five times as long
+    # to gather them.
     whole = picture[: height * step, : width * step]
     return shrink_frame(cv2.resize(whole, (width, height), interpolation=cv2.INTER_NEAREST))
 
@@ -54,7 +63,9 @@ def shrink_frame(sparse: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 
 def likeness(first: NDArray[np.uint8], second: NDArray[np.uint8]) -> tuple[float, float]:
-    """Mean difference in grey levels and correlation (-1 to 1) of two thumbnails; flat ones correlate 0."""
+    """Mean difference in grey levels and correlation (-1 to 1) of two thumbnails; flat ones
+    correlate 0.
+    """
     return likenesses(np.stack([first, second]))[0]
 
 

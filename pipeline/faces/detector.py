@@ -1,7 +1,9 @@
-"""Find the faces of a picture: the fast cascade, or facenet-pytorch's own MTCNN as the careful reference.
+"""Find the faces of a picture: the fast cascade, or facenet-pytorch's own MTCNN as the careful
+reference.
 
-Comes in: an upright RGB picture. Goes out: Detections in pixels of that picture. Both detectors look at the picture
-reduced to `detect_size` px on its long side, so that their cost does not grow with the video's resolution.
+Comes in: an upright RGB picture. Goes out: Detections in pixels of that picture. Both detectors
+look at the picture reduced to `detect_size` px on its long side, so that their cost does not grow
+with the video's resolution.
 """
 
 from __future__ import annotations
@@ -20,14 +22,16 @@ from unmask.pipeline.errors import VideoError
 from unmask.pipeline.faces.cascade import FACTOR, THRESHOLDS, Cascade
 from unmask.pipeline.records import Detections, View
 
-# Where one person is wanted, faces from LARGE times the smallest size are looked for first, and all sizes only where
-# none of these is SURE and CLEARLY above that size: the smallest sizes take three quarters of the first network's
-# work, but a face at the edge of the search is placed less well (landmarks 0.09 against 0.06 of the eye distance).
+# Where one person is wanted, faces from LARGE times the smallest size are looked for first, and all
+# sizes only where none of these is SURE and CLEARLY above that size: the smallest sizes take three
+# quarters of the first network's work, but a face at the edge of the search is placed less well
+# (landmarks 0.09 against 0.06 of the eye distance).
 LARGE, SURE, CLEARLY = 2, 0.95, 1.25
 
-# Pictures that a GPU sees at once. Unless memory runs out no batch has another shape there, few pictures are filled
-# up with black ones: what is found in one video must not depend on the videos that share its batches. On a CPU that
-# work would cost time.
+# Pictures that a GPU sees at once. Unless memory runs out no batch has another shape there, few
+# pictures are filled
+# up with black ones: what is found in one video must not depend on the videos that share its
+# batches. On a CPU that work would cost time.
 BATCH = {"cpu": 0, "cuda": 32}
 
 
@@ -62,7 +66,9 @@ def _view(picture: NDArray[np.uint8] | View) -> View:
 
 
 def _reduce(view: View, detect_size: int) -> NDArray[np.uint8]:
-    """(H, W, 3) -> (h, w, 3) with a long side of detect_size px; never enlarged, 0 leaves it alone."""
+    """(H, W, 3) -> (h, w, 3) with a long side of detect_size px; never enlarged, 0 leaves it
+    alone.
+    """
     if not detect_size or max(view.height, view.width) <= detect_size:
         return view.pixels()
     scale = detect_size / max(view.height, view.width)
@@ -90,7 +96,8 @@ def _nothing() -> Detections:
 class FastDetector:
     """Our cascade on the MTCNN weights; see pipeline/faces/cascade.py for what it does differently.
 
-    Where config.faces is "main", small faces beside a large one are not looked for; "all" finds every face.
+    Where config.faces is "main", small faces beside a large one are not looked for; "all" finds
+    every face.
     """
 
     def __init__(self, config: CropConfig) -> None:
@@ -106,7 +113,9 @@ class FastDetector:
         return self.detect_many([picture])[0]
 
     def detect_many(self, pictures: Sequence[NDArray[np.uint8] | View]) -> list[Detections]:
-        """The same for several pictures; those of equal size share a batch, which is halved when memory runs out."""
+        """The same for several pictures; those of equal size share a batch, which is halved when
+        memory runs out.
+        """
         found: list[Detections] = [_nothing()] * len(pictures)
         views = [_view(picture) for picture in pictures]
         sizes: dict[tuple[int, int], list[int]] = {}
@@ -123,7 +132,9 @@ class FastDetector:
         found: list[Detections] = []
         while len(found) < len(views):
             try:
-                found += self._detect_equal(views[len(found) : len(found) + step], step if self.batch else 0)
+                found += self._detect_equal(
+                    views[len(found) : len(found) + step], step if self.batch else 0
+                )
             except torch.OutOfMemoryError as error:
                 if step == 1:
                     one = f"one {views[0].width}x{views[0].height} picture"
@@ -138,13 +149,19 @@ class FastDetector:
             found = self._search(views, small, LARGE * self.config.min_face, pad)
         clear = CLEARLY * LARGE * self.config.min_face * views[0].width / small[0].shape[1]
         sure = [faces.box[faces.prob >= SURE] for faces in found]
-        rest = [n for n, box in enumerate(sure) if not (box[:, 2:] - box[:, :2] >= clear).all(1).any()]
-        finer = self._search([views[n] for n in rest], [small[n] for n in rest], self.config.min_face, pad)
+        rest = [
+            n for n, box in enumerate(sure) if not (box[:, 2:] - box[:, :2] >= clear).all(1).any()
+        ]
+        finer = self._search(
+            [views[n] for n in rest], [small[n] for n in rest], self.config.min_face, pad
+        )
         for number, faces in zip(rest, finer, strict=True):
             found[number] = faces
         return found
 
-    def _search(self, views: list[View], small: list[NDArray], min_face: int, pad: int) -> list[Detections]:
+    def _search(
+        self, views: list[View], small: list[NDArray], min_face: int, pad: int
+    ) -> list[Detections]:
         """All faces of at least min_face px of the small pictures."""
         if not views or min(small[0].shape[:2]) < min_face:
             return [_nothing()] * len(views)
@@ -153,7 +170,9 @@ class FastDetector:
 
 
 class StockDetector:
-    """facenet_pytorch.MTCNN(keep_all=True) as its authors wrote it: the reference, and the careful choice."""
+    """facenet_pytorch.MTCNN(keep_all=True) as its authors wrote it: the reference, and the careful
+    choice.
+    """
 
     def __init__(self, config: CropConfig) -> None:
         from facenet_pytorch import MTCNN  # seconds to import: only where faces are looked for
@@ -181,19 +200,27 @@ class StockDetector:
                 box, prob, landmark = self.mtcnn.detect(small, landmarks=True)
             except torch.OutOfMemoryError as error:
                 height, width = small.shape[:2]
-                raise VideoError("out_of_memory", f"detecting faces in one {width}x{height} picture") from error
+                raise VideoError(
+                    "out_of_memory", f"detecting faces in one {width}x{height} picture"
+                ) from error
         if box is None:
             return _nothing()
         scale = np.array([view.width / small.shape[1], view.height / small.shape[0]])
         # With numpy 2 the arrays come as dtype object.
         box, landmark = np.asarray(box, np.float64), np.asarray(landmark, np.float64)
-        return _detections(box * np.tile(scale, 2), (landmark + 0.5) * scale - 0.5, np.asarray(prob, np.float64))
+        return _detections(
+            box * np.tile(scale, 2), (landmark + 0.5) * scale - 0.5, np.asarray(prob, np.float64)
+        )
 
     def detect_many(self, pictures: Sequence[NDArray[np.uint8] | View]) -> list[Detections]:
-        """The same for several pictures, one after the other: batches were measured to gain nothing here."""
+        """The same for several pictures, one after the other: batches were measured to gain
+        nothing here.
+        """
         return [self.detect(picture) for picture in pictures]
 
 
 def build_detector(config: CropConfig) -> Detector:
-    """The detector that the settings name, with its weights loaded; takes seconds, keep it for the whole run."""
+    """The detector that the settings name, with its weights loaded; takes seconds, keep it for the
+    whole run.
+    """
     return FastDetector(config) if config.detector == "fast" else StockDetector(config)

@@ -10,9 +10,13 @@ GREY_SIDE, COLOUR_SIDE = 16, 60
 
 
 def describe(crop: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """How an aligned face looks, (S, S, 3) -> (256 + 600,) float32: grey layout of unit length, Lab histogram."""
+    """How an aligned face looks, (S, S, 3) -> (256 + 600,) float32: grey layout of unit length,
+    Lab histogram.
+    """
     side = GREY_SIDE
-    grey = cv2.resize(cv2.cvtColor(crop, cv2.COLOR_RGB2GRAY), (side, side), interpolation=cv2.INTER_AREA)
+    grey = cv2.resize(
+        cv2.cvtColor(crop, cv2.COLOR_RGB2GRAY), (side, side), interpolation=cv2.INTER_AREA
+    )
     layout = grey.astype(np.float32).ravel()
     layout -= layout.mean()
     layout /= max(float(np.linalg.norm(layout)), 1e-6)
@@ -25,7 +29,9 @@ def describe(crop: NDArray[np.uint8]) -> NDArray[np.float32]:
 
 
 def look_distance(first: NDArray, second: NDArray) -> float:
-    """0 for the same picture, about 1 for unrelated ones: half correlation of layout, half histogram overlap."""
+    """0 for the same picture, about 1 for unrelated ones: half correlation of layout, half
+    histogram overlap.
+    """
     split = GREY_SIDE**2
     layout = 1 - float(first[:split] @ second[:split])
     colours = 1 - float(np.minimum(first[split:], second[split:]).sum())

@@ -1,8 +1,10 @@
-"""Persons through a long video: the persons of each stretch of clips are joined to those of the stretches before.
+"""Persons through a long video: the persons of each stretch of clips are joined to those of the
+stretches before.
 
-find_crops follows persons within the clips it is given and needs them all; a video of hours comes in stretches, and
-only looks and boxes of what came before are kept. Source of the rule: pipeline/faces/tracks.py, whose thresholds these are;
-ours because a long video must not lie in memory.
+find_crops follows persons within the clips it is given and needs them all; a video of hours comes
+in stretches, and only looks and boxes of what came before are kept. Source of the rule:
+pipeline/faces/tracks.py, whose thresholds these are; ours because a long video must not lie in
+memory.
 """
 
 from __future__ import annotations
@@ -18,10 +20,12 @@ from unmask.pipeline.faces.looks import describe, look_distance
 from unmask.pipeline.faces.tracks import GATE, OVERLAP, SAME_LOOK, overlap
 from unmask.pipeline.records import Crops
 
-# Looks remembered of one person: the first ones, which another stretch is compared with, and the last ones.
+# Looks remembered of one person: the first ones, which another stretch is compared with, and the
+# last ones.
 LOOKS = 12
 
-# A box that overlaps the last one by this much, at most this many seconds later, may look less alike.
+# A box that overlaps the last one by this much, at most this many seconds later, may look less
+# alike.
 NEAR_OVERLAP, NEAR_SECONDS = 0.3, 2.0
 
 # Nobody else is taken for a person who was lost: what an impossible pair costs in the assignment.
@@ -30,7 +34,9 @@ IMPOSSIBLE = 2.0
 
 @dataclass
 class Person:
-    """Where one person was found: per clip the anchor frame's number, time in seconds and box, px."""
+    """Where one person was found: per clip the anchor frame's number, time in seconds and box,
+    px.
+    """
 
     index: list[int] = field(default_factory=list)
     pts: list[float] = field(default_factory=list)
@@ -56,13 +62,19 @@ class Person:
 
 def looks_of(crops: Crops) -> list[NDArray[np.float32]]:
     """Looks of at most LOOKS clips spread over a stretch."""
-    chosen = np.unique(np.linspace(0, len(crops.pixels) - 1, min(LOOKS, len(crops.pixels))).round().astype(int))
+    chosen = np.unique(
+        np.linspace(0, len(crops.pixels) - 1, min(LOOKS, len(crops.pixels))).round().astype(int)
+    )
     return [describe(crops.pixels[number, crops.pixels.shape[1] // 2]) for number in chosen]
 
 
 def join(known: list[Person], stretch: Sequence[Crops]) -> list[int]:
-    """Add a stretch's persons to the known ones, or to new ones at the end of the list; the place of each."""
-    cost = np.array([[_cost(person, crops) for crops in stretch] for person in known]).reshape(-1, len(stretch))
+    """Add a stretch's persons to the known ones, or to new ones at the end of the list; the place
+    of each.
+    """
+    cost = np.array([[_cost(person, crops) for crops in stretch] for person in known]).reshape(
+        -1, len(stretch)
+    )
     rows, columns = linear_sum_assignment(cost)
     found = {int(c): int(r) for r, c in zip(rows, columns, strict=True) if cost[r, c] < IMPOSSIBLE}
     places = []

@@ -1,8 +1,10 @@
-"""One detector for several videos of a process, so that a GPU sees the anchors of all of them in one batch.
+"""One detector for several videos of a process, so that a GPU sees the anchors of all of them in
+one batch.
 
-Each video decodes, cuts and writes in a thread of its own and asks here for its faces. A batch leaves when all of
-them have asked, or when the first has waited long enough: who shares it is chance, but what is found is not, because
-every batch has the same shape (BATCH in pipeline/faces/detector.py).
+Each video decodes, cuts and writes in a thread of its own and asks here for its faces. A batch
+leaves when all of them have asked, or when the first has waited long enough: who shares it is
+chance, but what is found is not, because every batch has the same shape (BATCH in
+pipeline/faces/detector.py).
 """
 
 from __future__ import annotations
@@ -18,12 +20,15 @@ from numpy.typing import NDArray
 from unmask.pipeline.faces.detector import Detector
 from unmask.pipeline.records import Detections, View
 
-# Seconds to wait for the other videos: they may be decoding, or be busy with something that takes long.
+# Seconds to wait for the other videos: they may be decoding, or be busy with something that takes
+# long.
 PATIENCE = 0.02
 
 
 class SharedDetector:
-    """The detector of several threads, each of which takes a seat; without seats everybody is answered at once."""
+    """The detector of several threads, each of which takes a seat; without seats everybody is
+    answered at once.
+    """
 
     def __init__(self, detector: Detector) -> None:
         self.detector = detector
@@ -33,7 +38,9 @@ class SharedDetector:
 
     @contextmanager
     def seat(self) -> Iterator[None]:
-        """While the block lasts, the others wait for this thread's pictures before their batch leaves."""
+        """While the block lasts, the others wait for this thread's pictures before their batch
+        leaves.
+        """
         with self._lock:
             self._seats += 1
         try:
@@ -48,7 +55,9 @@ class SharedDetector:
         return self.detect_many([picture])[0]
 
     def detect_many(self, pictures: Sequence[NDArray[np.uint8] | View]) -> list[Detections]:
-        """The same for several pictures of any sizes, in order; raises what the detector raises for these."""
+        """The same for several pictures of any sizes, in order; raises what the detector raises
+        for these.
+        """
         mine: Future[list[Detections]] = Future()
         try:
             with self._lock:
@@ -69,10 +78,14 @@ class SharedDetector:
             self._answer()
 
     def _answer(self) -> None:
-        """One batch for all that have asked; where that fails each is asked for alone, to fail alone."""
+        """One batch for all that have asked; where that fails each is asked for alone, to fail
+        alone.
+        """
         asked, self._asked = self._asked, []
         try:
-            found = self.detector.detect_many([picture for pictures, _ in asked for picture in pictures])
+            found = self.detector.detect_many(
+                [picture for pictures, _ in asked for picture in pictures]
+            )
         except Exception as fault:
             if len(asked) == 1:
                 asked[0][1].set_exception(fault)

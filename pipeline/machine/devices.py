@@ -1,4 +1,6 @@
-"""Which device the work runs on, asked for by name or the best one that answers, and how its memory is kept."""
+"""Which device the work runs on, asked for by name or the best one that answers, and how its
+memory is kept.
+"""
 
 from __future__ import annotations
 
@@ -20,6 +22,7 @@ def choose_device(wanted: str) -> Literal["cpu", "cuda"]:
         return "cuda"
     if wanted == "cuda":
         raise UsageError(
-            "--device cuda: torch sees no GPU here (driver, or a CPU build of torch); take --device auto or cpu"
+            "--device cuda: torch sees no GPU here (driver, or a CPU build of torch); take "
+            "--device auto or cpu"
         )
     return "cpu"

@@ -1,4 +1,5 @@
-"""Ctrl-C and SIGTERM ask the training loop to stop after its step; a second one ends the process at once.
+"""Ctrl-C and SIGTERM ask the training loop to stop after its step; a second one ends the process at
+once.
 
 A hangup (the terminal was closed) changes nothing.
 """
@@ -16,7 +17,8 @@ CODES = {signal.SIGINT: EXIT_INTERRUPTED, signal.SIGTERM: EXIT_TERMINATED}
 
 
 class Interrupts:
-    """While the block lasts, the first signal only sets `asked`; outside the main thread nothing is changed.
+    """While the block lasts, the first signal only sets `asked`; outside the main thread nothing is
+    changed.
 
     exit_code: 130 or 143 after a signal, else 0.
     """
@@ -34,7 +36,10 @@ class Interrupts:
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
     ) -> None:
         for number, handler in self._before.items():
             signal.signal(number, handler)

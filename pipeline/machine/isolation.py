@@ -1,6 +1,7 @@
 """A task for every item in worker processes, and an item that kills its worker costs nobody else.
 
-The small sister of pipeline/extraction/dispatch.py for tasks that leave nothing on disk, such as opening every file of a dataset.
+The small sister of pipeline/extraction/dispatch.py for tasks that leave nothing on disk, such as
+opening every file of a dataset.
 """
 
 from __future__ import annotations
@@ -38,9 +39,11 @@ class Crash:
 def in_order(
     task: Callable[[Item], Result], items: Iterable[Item], config: ExtractConfig
 ) -> Iterator[Result | Crash]:
-    """task(item) of every item in worker processes, in the order of the items; who kills its worker is a Crash.
+    """task(item) of every item in worker processes, in the order of the items; who kills its worker
+    is a Crash.
 
-    After a crash the items that were under way are tried again one by one, so that the guilty one costs itself only.
+    After a crash the items that were under way are tried again one by one, so that the guilty one
+    costs itself only.
     """
     todo, workers = iter(items), worker_count(config.jobs)
     waiting: deque[tuple[Item, Future[Result] | None]] = deque()

@@ -18,12 +18,15 @@ QUEUED_PER_WORKER = 2
 
 
 def stop_workers() -> None:
-    """End all worker processes now; otherwise they stay for the next call and leave when idle or with the parent."""
+    """End all worker processes now; otherwise they stay for the next call and leave when idle or
+    with the parent.
+    """
     get_reusable_executor(reuse=True).shutdown(wait=True, kill_workers=True)
 
 
 def worker_count(jobs: int) -> int:
-    """Videos at a time for --jobs: -1 one per core this process may use, -2 all but one, 3 exactly three.
+    """Videos at a time for --jobs: -1 one per core this process may use, -2 all but one, 3 exactly
+    three.
 
     Raises: UsageError for 0.
     """
@@ -37,13 +40,19 @@ def crash_detail(reason: str, told: str, config: ExtractConfig) -> str:
         return f"stopped by the watchdog after {config.limits.seconds:g} s"
     if reason == "out_of_memory":
         return "the worker was killed (SIGKILL), as the system does when memory runs out"
-    first = next((line for line in told.splitlines() if line.strip()), "the worker process ended without a word")
+    first = next(
+        (line for line in told.splitlines() if line.strip()),
+        "the worker process ended without a word",
+    )
     return first.strip()[:200]
 
 
 def worker_pool(workers: int, config: ExtractConfig):
     return get_reusable_executor(
-        max_workers=workers, timeout=60, initializer=_start_worker, initargs=(os.getpid(), config.limits.memory_mib)
+        max_workers=workers,
+        timeout=60,
+        initializer=_start_worker,
+        initargs=(os.getpid(), config.limits.memory_mib),
     )
 
 
@@ -60,7 +69,9 @@ def _start_worker(parent_pid: int, memory_mib: int) -> None:
 
 
 def _die_with(parent_pid: int) -> None:
-    """A worker that outlives a killed parent would write beside the next run; ours because loky lets it finish."""
+    """A worker that outlives a killed parent would write beside the next run; ours because loky
+    lets it finish.
+    """
     while os.getppid() == parent_pid:
         time.sleep(0.2)
     os._exit(0)
@@ -68,7 +79,8 @@ def _die_with(parent_pid: int) -> None:
 
 @functools.cache
 def settle() -> None:
-    """What a worker does once, before its first video: one thread, and pages of freed memory kept for the next clip.
+    """What a worker does once, before its first video: one thread, and pages of freed memory kept
+    for the next clip.
 
     Two workers with two threads each on two cores were measured 2.9x slower than with one each.
     """

@@ -1,8 +1,9 @@
 """'folder label' text files: written whole, read strictly.
 
-One line per video: `<dataset>/<key>/<video_id> 0|1`, the folder relative to the cache root, split at the LAST space
-because folders may hold spaces. Blank lines and lines that start with # are skipped; BOM and CRLF are accepted. A
-folder that is not in the cache may be a folder of pictures beside the manifest, as the Xception-LSTM authors have it.
+One line per video: `<dataset>/<key>/<video_id> 0|1`, the folder relative to the cache root, split
+at the LAST space because folders may hold spaces. Blank lines and lines that start with # are
+skipped; BOM and CRLF are accepted. A folder that is not in the cache may be a folder of pictures
+beside the manifest, as the Xception-LSTM authors have it.
 """
 
 from __future__ import annotations
@@ -27,8 +28,10 @@ PICTURES = (".png", ".jpg", ".jpeg")
 class Manifest:
     """A manifest that was read and checked.
 
-    entries and folders: one each per video, in the file's order; folders are absolute.   sha256: of the file's bytes.
-    key: the cache key of all entries, or `pictures`.   missing: entries without a folder (only when allowed).
+    entries and folders: one each per video, in the file's order; folders are absolute.
+    sha256: of the file's bytes.
+    key: the cache key of all entries, or `pictures`.
+    missing: entries without a folder (only when allowed).
     warnings: lines worth showing once.
     """
 
@@ -52,9 +55,11 @@ class Manifest:
 def read_manifest(path: Path, cache_root: Path, *, allow_missing: bool = False) -> Manifest:
     """Read and check a manifest against the cache before anything is trained with it.
 
-    Exact duplicates are dropped with a warning. Folders must lie inside the cache root (or the manifest's folder, for
-    pictures) after links are resolved.   allow_missing: leave absent folders out and count them instead of refusing.
-    Raises: ManifestError listing bad lines, conflicting labels, absent folders; mixed cache keys; an empty manifest.
+    Exact duplicates are dropped with a warning. Folders must lie inside the cache root (or the
+    manifest's folder, for pictures) after links are resolved.
+    allow_missing: leave absent folders out and count them instead of refusing.
+    Raises: ManifestError listing bad lines, conflicting labels, absent folders; mixed cache keys;
+        an empty manifest.
     """
     data = _read(path)
     entries, warnings = _without_duplicates(parse(data, str(path)), str(path))
@@ -62,15 +67,25 @@ def read_manifest(path: Path, cache_root: Path, *, allow_missing: bool = False) 
         raise ManifestError(f"{path}: no entries; lines are '<folder> <label>'")
     found, folders, kinds, missing = _locate(entries, path, Path(cache_root), allow_missing)
     if missing:
-        warnings.append(f"{path}: {len(missing)} of {len(entries)} folders are missing and left out")
+        warnings.append(
+            f"{path}: {len(missing)} of {len(entries)} folders are missing and left out"
+        )
     key = _one_key(found, folders, kinds, path)
     return Manifest(
-        path, tuple(found), tuple(folders), hashlib.sha256(data).hexdigest(), key, tuple(missing), tuple(warnings)
+        path,
+        tuple(found),
+        tuple(folders),
+        hashlib.sha256(data).hexdigest(),
+        key,
+        tuple(missing),
+        tuple(warnings),
     )
 
 
 def _read(path: Path) -> bytes:
-    """The file's bytes, after looking at what kind of file it is: a FIFO or a device would block."""
+    """The file's bytes, after looking at what kind of file it is: a FIFO or a device would
+    block.
+    """
     try:
         if not path.is_file():
             raise ManifestError(f"{path}: no such manifest; extract writes them")
@@ -92,13 +107,17 @@ def _without_duplicates(entries: Iterable[Entry], name: str) -> tuple[list[Entry
         elif first is not entry:
             twice += 1
     refuse_manifest(bad, name)
-    return list(kept.values()), [f"{name}: {twice} lines are there twice; each is used once"] if twice else []
+    return list(kept.values()), [
+        f"{name}: {twice} lines are there twice; each is used once"
+    ] if twice else []
 
 
 def _locate(
     entries: list[Entry], path: Path, cache_root: Path, allow_missing: bool
 ) -> tuple[list[Entry], list[Path], list[bool], list[Entry]]:
-    """Absolute folder of each entry and whether it is cached; cache first, then the manifest's own folder."""
+    """Absolute folder of each entry and whether it is cached; cache first, then the manifest's own
+    folder.
+    """
     roots = [_Root(cache_root), _Root(path.parent)]
     found, folders, cached, missing, bad = [], [], [], [], []
     for entry in entries:
@@ -118,13 +137,17 @@ def _locate(
     if missing and (not allow_missing or not found):
         lines = [f"{path}:{entry.line}: no crops in {entry.folder!r}" for entry in missing]
         head = f"{path}: {len(missing)} of {len(entries)} folders are not under {cache_root}"
-        lines = "\n  ".join(lines[:SHOWN]) + (f"\n  ... and {len(lines) - SHOWN} more" if len(lines) > SHOWN else "")
+        lines = "\n  ".join(lines[:SHOWN]) + (
+            f"\n  ... and {len(lines) - SHOWN} more" if len(lines) > SHOWN else ""
+        )
         raise ManifestError(f"{head}; run extract again, or use --allow-missing\n  {lines}")
     return found, folders, cached, missing
 
 
 class _Root:
-    """One folder below which entries may lie; remembers which parents were checked for links that lead out of it."""
+    """One folder below which entries may lie; remembers which parents were checked for links that
+    lead out of it.
+    """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder.absolute()
@@ -132,12 +155,18 @@ class _Root:
         self.inside: dict[str, bool] = {}
 
     def find(self, relative: str) -> Path | None:
-        """The folder with crops or pictures, or None; ManifestError when a link leads out of the root."""
+        """The folder with crops or pictures, or None; ManifestError when a link leads out of the
+        root.
+        """
         folder = self.folder / relative
         if not (folder / GROUP_FILE).is_file() and not has_pictures(folder):
             return None
-        if not self._is_inside(folder.parent) or (folder.is_symlink() and not self._is_inside(folder)):
-            raise ManifestError(f"folder {relative!r} leads outside {str(self.folder)!r} (path_outside_cache)")
+        if not self._is_inside(folder.parent) or (
+            folder.is_symlink() and not self._is_inside(folder)
+        ):
+            raise ManifestError(
+                f"folder {relative!r} leads outside {str(self.folder)!r} (path_outside_cache)"
+            )
         return folder
 
     def _is_inside(self, path: Path) -> bool:
@@ -173,9 +202,13 @@ def _one_key(entries: list[Entry], folders: list[Path], cached: list[bool], path
     keys = list(first)
     a, b = (settings_of(folders[first[key]]) for key in keys[:2])
     differing = ", ".join(
-        f"{name} {a.get(name)!r} and {b.get(name)!r}" for name in sorted({*a, *b}) if a.get(name) != b.get(name)
+        f"{name} {a.get(name)!r} and {b.get(name)!r}"
+        for name in sorted({*a, *b})
+        if a.get(name) != b.get(name)
     )
     raise ManifestError(
-        f"{path}: entries of {len(keys)} different extractions ({', '.join(keys[:4])}) must not be mixed"
-        f"{': they differ in ' + differing if differing else ''}; e.g. line {entries[first[keys[1]]].line}"
+        f"{path}: entries of {len(keys)} different extractions ({', '.join(keys[:4])}) must not "
+        "be mixed"
+        f"{': they differ in ' + differing if differing else ''}; e.g. line "
+        f"{entries[first[keys[1]]].line}"
     )

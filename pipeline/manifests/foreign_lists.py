@@ -1,6 +1,8 @@
-"""Lists of neighbours' toolboxes -> our manifests: DeepfakeBench JSON, TALL lines, CLRNet trees, Xception-LSTM lines.
+"""Lists of neighbours' toolboxes -> our manifests: DeepfakeBench JSON, TALL lines, CLRNet trees,
+Xception-LSTM lines.
 
-All of them name folders of face pictures (PNG, JPEG); the manifests name the same folders relative to one root.
+All of them name folders of face pictures (PNG, JPEG); the manifests name the same folders relative
+to one root.
 """
 
 from __future__ import annotations
@@ -39,8 +41,9 @@ def import_list(
 ) -> Imported:
     """Read a neighbour's list.
 
-    form: deepfakebench, tall, clrnet or xception-lstm.   root: folder the pictures lie under; paths of the list are
-    taken relative to it.   fake_is: the number that means fake in TALL lists, which state none.
+    form: deepfakebench, tall, clrnet or xception-lstm.
+    root: folder the pictures lie under; paths of the list are taken relative to it.
+    fake_is: the number that means fake in TALL lists, which state none.
     compression: of a DeepfakeBench JSON with several, e.g. c23.
     Raises: UsageError for an unknown form or file, ManifestError that lists bad lines.
     """
@@ -66,7 +69,8 @@ def write_imported(imported: Imported, out: Path) -> dict[Path, int]:
 
 
 def _deepfakebench(source: Path, root: Path, fake_is: int, compression: str) -> Imported:
-    """`{dataset: {name: {split: {[compression:] {video: {label, frames}}}}}}`; the label is in the name.
+    """`{dataset: {name: {split: {[compression:] {video: {label, frames}}}}}}`; the label is in the
+    name.
 
     Its Celeb-DF lists put the test videos into train and val too; both lose them.
     """
@@ -86,7 +90,9 @@ def _deepfakebench(source: Path, root: Path, fake_is: int, compression: str) -> 
     return imported
 
 
-def _objects(content: object, depth: int, path: tuple[str, ...] = ()) -> Iterable[tuple[tuple[str, ...], dict]]:
+def _objects(
+    content: object, depth: int, path: tuple[str, ...] = ()
+) -> Iterable[tuple[tuple[str, ...], dict]]:
     """(names, object) of every object `depth` levels below."""
     if not isinstance(content, dict):
         raise ManifestError(f"DeepfakeBench JSON: {'/'.join(path) or 'the file'} is not an object")
@@ -98,7 +104,9 @@ def _objects(content: object, depth: int, path: tuple[str, ...] = ()) -> Iterabl
 
 
 def _bench_label(name: str) -> int:
-    """`FF-real`, `CelebDFv2_real`, `DFDC_Fake`, `DFDCP_FakeA`, `FF-DF` ...; nothing else is guessed."""
+    """`FF-real`, `CelebDFv2_real`, `DFDC_Fake`, `DFDCP_FakeA`, `FF-DF` ...; nothing else is
+    guessed.
+    """
     last = re.split(r"[-_]", name.casefold())[-1]
     if last == "real":
         return REAL
@@ -116,13 +124,19 @@ def _bench_videos(videos: dict, compression: str, source: Path) -> Iterable[tupl
     if not compression and len(levels) == 1:
         compression = levels[0]
     if compression not in levels:
-        raise ManifestError(f"{source}: choose a compression with --compression: {', '.join(levels)}")
+        raise ManifestError(
+            f"{source}: choose a compression with --compression: {', '.join(levels)}"
+        )
     return list(videos[compression].items())
 
 
 def _frame_folder(video: str, row: object, source: Path) -> str:
     frames = row.get("frames") if isinstance(row, dict) else None
-    if not isinstance(frames, list) or not frames or not all(isinstance(frame, str) for frame in frames):
+    if (
+        not isinstance(frames, list)
+        or not frames
+        or not all(isinstance(frame, str) for frame in frames)
+    ):
         raise ManifestError(f"{source}: video {video!r} lists no frames")
     folders = {frame.replace("\\", "/").rpartition("/")[0] for frame in frames}
     if len(folders) != 1:
@@ -138,13 +152,17 @@ def _separate(imported: Imported) -> None:
         entries = imported.splits[split]
         kept = [entry for entry in entries if entry.folder not in later]
         if lost := len(entries) - len(kept):
-            imported.notes.append(f"{lost} of {len(entries)} {split} videos left out: they are also in a later split")
+            imported.notes.append(
+                f"{lost} of {len(entries)} {split} videos left out: they are also in a later split"
+            )
         imported.splits[split] = kept
         later = later | {entry.folder for entry in kept}
 
 
 def _tall(source: Path, root: Path, fake_is: int, compression: str) -> Imported:
-    """`folder start_frame end_frame label`, 1-based; several lines of one folder become one entry."""
+    """`folder start_frame end_frame label`, 1-based; several lines of one folder become one
+    entry.
+    """
     imported, bad = Imported(), []
     split = next((s for word, s in SPLIT_WORDS.items() if word in source.stem.casefold()), "all")
     labels: dict[str, int] = {}
@@ -152,7 +170,9 @@ def _tall(source: Path, root: Path, fake_is: int, compression: str) -> Imported:
     for number, line in read_lines(source):
         match = re.fullmatch(r"(.+) ([0-9]+) ([0-9]+) ([01])", line)
         if not match or not 1 <= int(match[2]) <= int(match[3]):
-            bad.append(f"{source}:{number}: {line!r} is not '<folder> <start from 1> <end> <0 or 1>'")
+            bad.append(
+                f"{source}:{number}: {line!r} is not '<folder> <start from 1> <end> <0 or 1>'"
+            )
             continue
         folder, label = _relative(match[1], root), FAKE if int(match[4]) == fake_is else REAL
         spans[folder].add((int(match[2]), int(match[3])))
@@ -162,16 +182,24 @@ def _tall(source: Path, root: Path, fake_is: int, compression: str) -> Imported:
     imported.splits[split] = [Entry(folder, label) for folder, label in labels.items()]
     imported.notes.append(f"{fake_is} was read as fake; the list itself does not say")
     if any(len(found) > 1 or min(found)[0] > 1 for found in spans.values()):
-        imported.notes.append("frame ranges are not kept: every entry stands for all pictures of its folder")
+        imported.notes.append(
+            "frame ranges are not kept: every entry stands for all pictures of its folder"
+        )
     return imported
 
 
 def _clrnet(source: Path, root: Path, fake_is: int, compression: str) -> Imported:
-    """The tree `<method>/<split>/{real,fake}/<video>/NNNNN.png`; the folder decides (their numbers are inverted)."""
+    """The tree `<method>/<split>/{real,fake}/<video>/NNNNN.png`; the folder decides (their numbers
+    are inverted).
+    """
     imported = Imported()
     for folder, _, _ in sorted(os.walk(source), key=lambda item: natural(item[0])):
         parts = Path(folder).relative_to(source).parts
-        if len(parts) < 3 or parts[-2].casefold() not in LABEL_FOLDERS or parts[-3].casefold() not in SPLIT_WORDS:
+        if (
+            len(parts) < 3
+            or parts[-2].casefold() not in LABEL_FOLDERS
+            or parts[-3].casefold() not in SPLIT_WORDS
+        ):
             continue
         if has_pictures(Path(folder)):
             entry = Entry(_relative(folder, root), LABEL_FOLDERS[parts[-2].casefold()])
@@ -180,7 +208,9 @@ def _clrnet(source: Path, root: Path, fake_is: int, compression: str) -> Importe
 
 
 def _xception_lstm(source: Path, root: Path, fake_is: int, compression: str) -> Imported:
-    """Lines `folder label` with 0 real and 1 fake, as ours; absolute folders are made relative to the root."""
+    """Lines `folder label` with 0 real and 1 fake, as ours; absolute folders are made relative to
+    the root.
+    """
     split = next((s for word, s in SPLIT_WORDS.items() if word in source.stem.casefold()), "all")
     imported = Imported()
     lines = []
@@ -193,7 +223,9 @@ def _xception_lstm(source: Path, root: Path, fake_is: int, compression: str) -> 
 
 
 def _relative(folder: str, root: Path) -> str:
-    """The folder as it stands below the root; lists of others carry absolute paths and a leading `./`."""
+    """The folder as it stands below the root; lists of others carry absolute paths and a leading
+    `./`.
+    """
     plain = PurePosixPath(folder.replace("\\", "/"))
     if plain.is_absolute():
         for base in (root.absolute(), Path(os.path.realpath(root))):

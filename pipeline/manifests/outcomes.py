@@ -1,8 +1,10 @@
-"""How every video ended: remembered beside the cache, listed beside the manifests, summed up for the terminal.
+"""How every video ended: remembered beside the cache, listed beside the manifests, summed up for
+the terminal.
 
-A video that is in the cache tells its own outcome. One that is not leaves a small record in `.outcomes/` of its
-cache folder, so that a file without a face is not decoded again on every run; it is tried again when the file
-changes, when the reason may pass (records.TRANSIENT_REASONS), or when asked (`--retry`).
+A video that is in the cache tells its own outcome. One that is not leaves a small record in
+`.outcomes/` of its cache folder, so that a file without a face is not decoded again on every run;
+it is tried again when the file changes, when the reason may pass (records.TRANSIENT_REASONS), or
+when asked (`--retry`).
 """
 
 from __future__ import annotations
@@ -21,7 +23,9 @@ from unmask.pipeline.records import Outcome
 
 @dataclass(frozen=True)
 class Listed:
-    """One line of outcomes.jsonl: how a video ended, and what an evaluation must know to count it."""
+    """One line of outcomes.jsonl: how a video ended, and what an evaluation must know to count
+    it.
+    """
 
     outcome: Outcome
     label: int
@@ -30,7 +34,9 @@ class Listed:
 
 
 def write_outcomes(path: Path, rows: Iterable[Listed]) -> None:
-    """One JSON object per line, sorted by video_id; no times in it, so that equal runs give equal bytes."""
+    """One JSON object per line, sorted by video_id; no times in it, so that equal runs give equal
+    bytes.
+    """
     plain = [
         {**plain_outcome(row.outcome), "label": row.label, "method": row.method, "split": row.split}
         for row in sorted(rows, key=lambda row: row.outcome.video_id)
@@ -39,7 +45,8 @@ def write_outcomes(path: Path, rows: Iterable[Listed]) -> None:
 
 
 def read_outcomes(path: Path) -> list[Listed]:
-    """The list as write_outcomes left it; an absent file is an empty list (manifests made by others have none).
+    """The list as write_outcomes left it; an absent file is an empty list (manifests made by others
+    have none).
 
     Raises: ManifestError naming the line that is not one of ours.
     """
@@ -48,7 +55,9 @@ def read_outcomes(path: Path) -> list[Listed]:
         try:
             row = json.loads(line)
             label, method, split = row.pop("label"), row.pop("method"), row.pop("split")
-            rows.append(Listed(Outcome(**{**row, "flags": tuple(row["flags"])}), label, method, split))
+            rows.append(
+                Listed(Outcome(**{**row, "flags": tuple(row["flags"])}), label, method, split)
+            )
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise ManifestError(
                 f"{path}:{number}: not an outcome that extract wrote ({error}); run extract again"
@@ -57,7 +66,9 @@ def read_outcomes(path: Path) -> list[Listed]:
 
 
 def summary(name: str, outcomes: Iterable[Outcome], seconds: float) -> str:
-    """One line a person can act on, e.g. `extract ffpp: 4,980 ok, 9 skipped (no_face 9), 8 failed (truncated 8)`."""
+    """One line a person can act on, e.g. `extract ffpp: 4,980 ok, 9 skipped (no_face 9), 8 failed
+    (truncated 8)`.
+    """
     outcomes = list(outcomes)
     parts = [f"{sum(o.status == 'ok' for o in outcomes):,} ok"]
     for status in ("skipped", "failed"):

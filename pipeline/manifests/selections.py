@@ -1,7 +1,8 @@
-"""What can be said of and made from manifests: counts, leaks between them, a merged or a filtered one.
+"""What can be said of and made from manifests: counts, leaks between them, a merged or a filtered
+one.
 
-What a video is (dataset, method, compression, leakage group) is read from the attributes of its cached group; folders
-of pictures have none, for them only the folder's name counts.
+What a video is (dataset, method, compression, leakage group) is read from the attributes of its
+cached group; folders of pictures have none, for them only the folder's name counts.
 """
 
 from __future__ import annotations
@@ -23,7 +24,9 @@ NO_METHOD = "unknown"
 
 @dataclass(frozen=True)
 class About:
-    """What the cache says of one entry's video; group is (dataset, leakage group), or None for picture folders."""
+    """What the cache says of one entry's video; group is (dataset, leakage group), or None for
+    picture folders.
+    """
 
     dataset: str
     method: str
@@ -34,7 +37,9 @@ class About:
 
 @dataclass(frozen=True)
 class Leak:
-    """Videos that two manifests share: the same ones, or others of the same leakage group (pair, person, source)."""
+    """Videos that two manifests share: the same ones, or others of the same leakage group (pair,
+    person, source).
+    """
 
     first: Path
     second: Path
@@ -43,7 +48,10 @@ class Leak:
 
 
 def about(folder: Path, entry: Entry) -> About:
-    """Facts of one entry from its cached group.   Raises: ManifestError if the metadata is damaged."""
+    """Facts of one entry from its cached group.
+
+    Raises: ManifestError if the metadata is damaged.
+    """
     facts = attributes_of(folder)
     dataset, group, label = (
         str(facts.get("dataset") or entry.folder.split("/")[0]),
@@ -61,7 +69,10 @@ def about(folder: Path, entry: Entry) -> About:
 
 def all_about(manifest: Manifest) -> list[About]:
     """Facts of every entry, in order."""
-    return [about(folder, entry) for folder, entry in zip(manifest.folders, manifest.entries, strict=True)]
+    return [
+        about(folder, entry)
+        for folder, entry in zip(manifest.folders, manifest.entries, strict=True)
+    ]
 
 
 def count(manifest: Manifest) -> list[tuple[str, str, str, int, int]]:
@@ -76,12 +87,19 @@ def count(manifest: Manifest) -> list[tuple[str, str, str, int, int]]:
 def relabelled(manifest: Manifest) -> list[Entry]:
     """Entries whose label differs from the one their cached group carries."""
     facts = all_about(manifest)
-    return [e for e, f in zip(manifest.entries, facts, strict=True) if f.label is not None and f.label != e.label]
+    return [
+        e
+        for e, f in zip(manifest.entries, facts, strict=True)
+        if f.label is not None and f.label != e.label
+    ]
 
 
 def leaks(manifests: Sequence[Manifest]) -> list[Leak]:
     """What any two of the manifests share; empty when they are apart."""
-    videos = [{os.path.realpath(f): e.folder for f, e in zip(m.folders, m.entries, strict=True)} for m in manifests]
+    videos = [
+        {os.path.realpath(f): e.folder for f, e in zip(m.folders, m.entries, strict=True)}
+        for m in manifests
+    ]
     groups = [{facts.group for facts in all_about(m) if facts.group} for m in manifests]
     found = []
     for a in range(len(manifests)):
@@ -126,7 +144,9 @@ def select(
 ) -> list[Entry]:
     """Entries that fit, in the manifest's order.
 
-    methods: of the fakes, reals always come along.   limit: most videos per label.   balance: as many reals as fakes.
+    methods: of the fakes, reals always come along.
+    limit: most videos per label.
+    balance: as many reals as fakes.
     Which ones stay is decided by a digest of seed and folder, so it does not depend on the order.
     Raises: UsageError for a method or compression that does not occur, or when nothing is left.
     """
@@ -151,7 +171,10 @@ def select(
 def _must_occur(asked: Sequence[str], present: set[str], what: str) -> None:
     lacking = [name for name in asked if name.casefold() not in {p.casefold() for p in present}]
     if lacking:
-        raise UsageError(f"no {what} {lacking[0]!r} in the manifest; it has {', '.join(sorted(present)) or 'none'}")
+        raise UsageError(
+            f"no {what} {lacking[0]!r} in the manifest; it has "
+            f"{', '.join(sorted(present)) or 'none'}"
+        )
 
 
 def _at_most(entries: list[Entry], limit: int, balance: bool, seed: int) -> list[Entry]:
@@ -164,6 +187,8 @@ def _at_most(entries: list[Entry], limit: int, balance: bool, seed: int) -> list
     kept = {
         entry.folder
         for chosen in by_label.values()
-        for entry in sorted(chosen, key=lambda e: hashlib.sha256(f"{seed}:{e.folder}".encode()).digest())[:most]
+        for entry in sorted(
+            chosen, key=lambda e: hashlib.sha256(f"{seed}:{e.folder}".encode()).digest()
+        )[:most]
     }
     return [entry for entry in entries if entry.folder in kept]

@@ -17,7 +17,8 @@ SHOWN = 20
 def write_manifest(path: Path, entries: Iterable[Entry]) -> str:
     """Write the lines in the given order, atomically, and return the sha256 of the file.
 
-    Raises: ManifestError for a folder that could not be read back (absolute, with `..`, control characters).
+    Raises: ManifestError for a folder that could not be read back (absolute, with `..`, control
+    characters).
     """
     data = render(entries, str(path))
     write_whole(path, data)
@@ -30,7 +31,10 @@ def render(entries: Iterable[Entry], name: str = "manifest") -> bytes:
     for place, entry in enumerate(entries, 1):
         why = _bad_folder(entry.folder) or _bad_label(entry.label)
         if not why and str(PurePosixPath(entry.folder)) != entry.folder:
-            why = f"folder {entry.folder!r} is not in its plain form {str(PurePosixPath(entry.folder))!r}"
+            why = (
+                f"folder {entry.folder!r} is not in its plain form "
+                f"{str(PurePosixPath(entry.folder))!r}"
+            )
         line = f"{entry.folder} {entry.label}"
         if not why and len(line.encode()) > MAX_LINE:
             why = f"line of more than {MAX_LINE} bytes"

@@ -1,7 +1,10 @@
-"""A video and its prediction come in, the same video with boxes, scores and a timeline goes out, its sound kept.
+"""A video and its prediction come in, the same video with boxes, scores and a timeline goes out,
+its sound kept.
 
-H.264 yuv420p in MP4 with the index in front, which every browser plays. The picture itself is untouched but for the
-boxes: the timeline lies below it. Sound packets are copied where MP4 may hold them, else encoded as AAC.
+H.264 yuv420p in MP4 with the index in front, which every browser plays. The picture itself is
+untouched but for the
+boxes: the timeline lies below it. Sound packets are copied where MP4 may hold them, else encoded as
+AAC.
 """
 
 from __future__ import annotations
@@ -32,7 +35,8 @@ from unmask.pipeline.prediction.timeline_strip import COLOURS, Strip
 from unmask.pipeline.prediction.verdicts import Prediction, decide
 from unmask.pipeline.scores.calibration import calibrate
 
-# A box is carried from one seen place to the next only over this many seconds; beyond, it stays this long.
+# A box is carried from one seen place to the next only over this many seconds; beyond, it stays
+# this long.
 CARRIED, HELD = 3.0, 0.5
 
 LEAST_WIDTH = 640  # px; smaller videos are enlarged so that names can be read
@@ -43,14 +47,19 @@ Colour = tuple[int, int, int]
 
 @dataclass(frozen=True)
 class Placed:
-    """One box on one frame. seen: a clip was scored here, else the box is interpolated.   score: calibrated."""
+    """One box on one frame. seen: a clip was scored here, else the box is interpolated.
+
+    score: calibrated.
+    """
 
     box: NDArray[np.float64]
     seen: bool
     score: float
 
 
-def place(track: PersonScores, time: float, frames: float, warm: NDArray[np.float64]) -> Placed | None:
+def place(
+    track: PersonScores, time: float, frames: float, warm: NDArray[np.float64]
+) -> Placed | None:
     """Where a track is at a time, or None. frames: seconds that count as a clip around its anchor.
 
     warm: calibrated scores of its points, (P,).
@@ -94,8 +103,12 @@ def _write(prediction: Prediction, partial: Path, limits: Limits) -> None:
     info = scan(prediction.path, limits)
     painter = Painter(prediction, info.width, info.height, float(info.pts[0]))
     with ExitStack() as stack:
-        out = stack.enter_context(av.open(str(partial), "w", format="mp4", options={"movflags": "+faststart"}))
-        stream = out.add_stream("libx264", rate=Fraction(max(info.fps, 1.0)).limit_denominator(60_000))
+        out = stack.enter_context(
+            av.open(str(partial), "w", format="mp4", options={"movflags": "+faststart"})
+        )
+        stream = out.add_stream(
+            "libx264", rate=Fraction(max(info.fps, 1.0)).limit_denominator(60_000)
+        )
         stream.width, stream.height, stream.pix_fmt = painter.width, painter.height, "yuv420p"
         stream.options = {"crf": "20", "preset": "veryfast", "profile": "high"}
         stream.codec_context.time_base = CLOCK
@@ -107,7 +120,10 @@ def _write(prediction: Prediction, partial: Path, limits: Limits) -> None:
             source, video = stack.enter_context(open_container(prediction.path, limits.max_pixels))
             frames = enumerate(decode_all(source, video, Tally()))
             sound = Sound.of(stack, prediction.path, limits, out, float(first))
-        converter, pixels = Converter(info.rotation), np.empty((info.height, info.width, 3), np.uint8)
+        converter, pixels = (
+            Converter(info.rotation),
+            np.empty((info.height, info.width, 3), np.uint8),
+        )
         for number, frame in frames:
             if number >= len(info.pts):
                 break
@@ -124,7 +140,9 @@ def _write(prediction: Prediction, partial: Path, limits: Limits) -> None:
 
 
 class Painter:
-    """Draws boxes on frames and puts the timeline below; every output frame is (height, width, 3) uint8 RGB."""
+    """Draws boxes on frames and puts the timeline below; every output frame is (height, width, 3)
+    uint8 RGB.
+    """
 
     def __init__(self, prediction: Prediction, width: int, height: int, first: float) -> None:
         self.prediction = prediction
@@ -162,13 +180,24 @@ class Painter:
         colour = COLOURS[decide(found.score, self.unsure)]
         x1, y1, x2, y2 = (round(float(edge) * self.scale) for edge in found.box)
         line = max(2, round(self.inner[0] / 480))
-        cv2.rectangle(view, (x1, y1), (x2, y2), colour, line if found.seen else max(1, line // 2), cv2.LINE_AA)
+        cv2.rectangle(
+            view, (x1, y1), (x2, y2), colour, line if found.seen else max(1, line // 2), cv2.LINE_AA
+        )
         label = f"{number + 1}: {found.score:.2f}"
-        (wide, high), base = cv2.getTextSize(label, cv2.FONT_HERSHEY_SIMPLEX, self.text, max(1, line // 2))
+        (wide, high), base = cv2.getTextSize(
+            label, cv2.FONT_HERSHEY_SIMPLEX, self.text, max(1, line // 2)
+        )
         left = min(max(x1, 0), max(self.inner[0] - wide - 8, 0))
         above = max(y1 - high - base - 6, 0)
         cv2.rectangle(view, (left, above), (left + wide + 8, above + high + base + 6), colour, -1)
         at = (left + 4, above + high + 4)
         cv2.putText(
-            view, label, at, cv2.FONT_HERSHEY_SIMPLEX, self.text, (255, 255, 255), max(1, line // 2), cv2.LINE_AA
+            view,
+            label,
+            at,
+            cv2.FONT_HERSHEY_SIMPLEX,
+            self.text,
+            (255, 255, 255),
+            max(1, line // 2),
+            cv2.LINE_AA,
         )

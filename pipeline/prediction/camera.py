@@ -16,7 +16,9 @@ FRAMES = 4
 
 
 class Camera:
-    """Pictures of samples: frames, and below them what moved the score; the model's layer is looked up once."""
+    """Pictures of samples: frames, and below them what moved the score; the model's layer is
+    looked up once.
+    """
 
     def __init__(self, scorer: Scorer) -> None:
         self.scorer, self.layer, self.looked = scorer, None, False
@@ -32,13 +34,21 @@ class Camera:
         )
         batch = prepare(raw, spec, self.scorer.device)
         frames = seen(batch.pixels[0], spec)
-        chosen = np.unique(np.rint(np.linspace(0, len(frames) - 1, min(FRAMES, len(frames)))).astype(int))
+        chosen = np.unique(
+            np.rint(np.linspace(0, len(frames) - 1, min(FRAMES, len(frames)))).astype(int)
+        )
         if network is None:
-            return overlay(frames[chosen].cpu(), None), "What the model saw; an exported file shows no attention."
+            return overlay(
+                frames[chosen].cpu(), None
+            ), "What the model saw; an exported file shows no attention."
         heat, name = self._heat(batch)
-        what = f"Upper row: what the model saw; lower row: {name}. Warm places need not be what was manipulated."
+        what = (
+            f"Upper row: what the model saw; lower row: {name}. Warm places need not be what "
+            "was manipulated."
+        )
         return overlay(
-            frames[chosen].cpu(), heat[chosen if len(heat) == len(frames) else [0] * len(chosen)].cpu()
+            frames[chosen].cpu(),
+            heat[chosen if len(heat) == len(frames) else [0] * len(chosen)].cpu(),
         ), what
 
     def _heat(self, batch: object) -> tuple[torch.Tensor, str]:

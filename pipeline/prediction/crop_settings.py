@@ -18,12 +18,16 @@ from unmask.pipeline.runs.run_folder import Run
 def crop_of(run: Run, cache: Path | None = None) -> tuple[CropConfig, list[str]]:
     """Settings of the crops a run was trained on, and what is doubtful about them.
 
-    From run.json, else from one cached video of the run's key. Raises CheckpointError when neither knows them.
+    From run.json, else from one cached video of the run's key. Raises CheckpointError when neither
+    knows them.
     """
     if run.key == PICTURES_KEY:
         length = _at_least(run.config.options.get("frames"), CropConfig.frames)
         made = CropConfig(frames=length)
-        return made, ["Trained on plain pictures: nobody knows how they were cut; the settings of extract are taken."]
+        return made, [
+            "Trained on plain pictures: nobody knows how they were cut; the settings of extract "
+            "are taken."
+        ]
     manifest = run.document.get("manifest")
     known = manifest.get("settings") if isinstance(manifest, dict) else None
     for settings in (known, *_cached_settings(run, cache or Path(run.config.cache))):
@@ -32,7 +36,8 @@ def crop_of(run: Run, cache: Path | None = None) -> tuple[CropConfig, list[str]]
     if CropConfig().cache_key() == run.key:
         return CropConfig(), []
     raise CheckpointError(
-        f"{run.folder}: the settings of its crops (key {run.key}) stand neither in run.json nor in a cache; "
+        f"{run.folder}: the settings of its crops (key {run.key}) stand neither in run.json nor "
+        "in a cache; "
         "name the cache it was trained on with --cache"
     )
 
@@ -47,39 +52,65 @@ def _cached_settings(run: Run, cache: Path) -> Iterator[dict[str, object]]:
 
 
 def crop_from(settings: dict[str, object], where: str) -> tuple[CropConfig, list[str]]:
-    """The settings a cached group or a sidecar keeps, as a CropConfig; and a caution where libraries differ.
+    """The settings a cached group or a sidecar keeps, as a CropConfig; and a caution where
+    libraries differ.
 
     Raises CheckpointError for a setting this version does not know or that has another type.
     """
-    values = {name: value for name, value in settings.items() if name not in ("format", "libraries")}
+    values = {
+        name: value for name, value in settings.items() if name not in ("format", "libraries")
+    }
     for name, value in values.items():
         default = getattr(CropConfig, name, None)
         if default is None:
-            raise CheckpointError(f"{where}: crops have the setting {name!r:.40}, which this version does not know")
+            raise CheckpointError(
+                f"{where}: crops have the setting {name!r:.40}, which this version does not know"
+            )
         kind = (int, float) if isinstance(default, float) else type(default)
         if not isinstance(value, kind) or isinstance(value, bool) != isinstance(default, bool):
-            raise CheckpointError(f"{where}: crop setting {name} is {value!r:.40}, expected {type(default).__name__}")
+            raise CheckpointError(
+                f"{where}: crop setting {name} is {value!r:.40}, expected {type(default).__name__}"
+            )
     crop = CropConfig(**values)
-    if not (1 <= crop.clips <= 4096 and 1 <= crop.frames <= 256 and 16 <= crop.size <= 2048 and crop.margin > 0):
-        raise CheckpointError(f"{where}: crop settings out of range: {crop.clips} x {crop.frames}, {crop.size} px")
+    if not (
+        1 <= crop.clips <= 4096
+        and 1 <= crop.frames <= 256
+        and 16 <= crop.size <= 2048
+        and crop.margin > 0
+    ):
+        raise CheckpointError(
+            f"{where}: crop settings out of range: {crop.clips} x {crop.frames}, {crop.size} px"
+        )
     mine, theirs = crop.settings()["libraries"], settings.get("libraries")
-    other = [n for n, v in mine.items() if isinstance(theirs, dict) and theirs.get(n) not in (None, v)]
+    other = [
+        n for n, v in mine.items() if isinstance(theirs, dict) and theirs.get(n) not in (None, v)
+    ]
     listed = ", ".join(f"{name} {mine[name]} instead of {theirs[name]}" for name in other)
-    return crop, [f"Other libraries than in training may change pixels slightly: {listed}."] if other else []
+    return crop, [
+        f"Other libraries than in training may change pixels slightly: {listed}."
+    ] if other else []
 
 
 def for_prediction(crop: CropConfig, config: PredictConfig) -> tuple[CropConfig, list[str]]:
-    """The same pixels for a video without a label: no masks, no boxes of an original, as many persons as asked."""
+    """The same pixels for a video without a label: no masks, no boxes of an original, as many
+    persons as asked.
+    """
     cautions = []
     faces = crop.faces if config.faces == "trained" else config.faces
     if faces != crop.faces:
         cautions.append(
-            f"Trained on crops with --faces {crop.faces}; with {faces} boxes, and so scores, differ slightly."
+            f"Trained on crops with --faces {crop.faces}; with {faces} boxes, and so scores, "
+            "differ slightly."
         )
     if crop.pair_boxes:
-        cautions.append("Trained on fakes cut with the boxes of their originals; here faces are found in the video.")
+        cautions.append(
+            "Trained on fakes cut with the boxes of their originals; here faces are found in the "
+            "video."
+        )
     device = crop.device
     if device == "cuda" and not torch.cuda.is_available():
         device = "cpu"
         cautions.append("Training crops were found on a GPU; here the detector runs on the CPU.")
-    return replace(crop, masks=False, pair_boxes=False, faces=faces, device=device, bands=False), cautions
+    return replace(
+        crop, masks=False, pair_boxes=False, faces=faces, device=device, bands=False
+    ), cautions

@@ -1,4 +1,6 @@
-"""Write a trained model as one `.pt2` or `.onnx` file with a sidecar, and check it against the original."""
+"""Write a trained model as one `.pt2` or `.onnx` file with a sidecar, and check it against the
+original.
+"""
 
 from __future__ import annotations
 
@@ -17,13 +19,23 @@ from unmask.models.spec import NORMS, ClipSpec
 from unmask.pipeline.config import PredictConfig
 from unmask.pipeline.disk.files import write_whole
 from unmask.pipeline.errors import CheckpointError, UsageError
-from unmask.pipeline.prediction.exported import CHECKED, FORMAT, KINDS, TOLERANCE, decoded_program, sidecar_of
+from unmask.pipeline.prediction.exported import (
+    CHECKED,
+    FORMAT,
+    KINDS,
+    TOLERANCE,
+    decoded_program,
+    sidecar_of,
+)
 from unmask.pipeline.prediction.scorer import Logits, Scorer, from_run
 
 
 @dataclass(frozen=True)
 class Exported:
-    """What export_model wrote. difference: largest difference of a score from the run's.   bytes: of the file."""
+    """What export_model wrote. difference: largest difference of a score from the run's.
+
+    bytes: of the file.
+    """
 
     path: Path
     sidecar: Path
@@ -32,10 +44,12 @@ class Exported:
 
 
 def export_model(folder: Path, target: Path, config: PredictConfig) -> Exported:
-    """Write a run as .pt2 or .onnx with its sidecar, after checking that the file gives the run's scores.
+    """Write a run as .pt2 or .onnx with its sidecar, after checking that the file gives the run's
+    scores.
 
-    Raises UsageError for another suffix, an operator that cannot be exported (named), or without the extra [onnx];
-    CheckpointError for a damaged run or when scores differ by more than 1e-4: nothing is written then.
+    Raises UsageError for another suffix, an operator that cannot be exported (named), or without
+    the extra [onnx]; CheckpointError for a damaged run or when scores differ by more than 1e-4:
+    nothing is written then.
     """
     if target.suffix not in KINDS:
         raise UsageError(f"{target}: expected a file that ends with {' or '.join(KINDS)}")
@@ -48,7 +62,8 @@ def export_model(folder: Path, target: Path, config: PredictConfig) -> Exported:
     difference = _difference(network, run, scorer.spec)
     if not difference <= TOLERANCE:
         raise CheckpointError(
-            f"{target}: scores differ from the run's by {difference:.2e}, more than {TOLERANCE:g}; nothing written"
+            f"{target}: scores differ from the run's by {difference:.2e}, more than "
+            f"{TOLERANCE:g}; nothing written"
         )
     sidecar = sidecar_of(target)
     sidecar.unlink(missing_ok=True)  # a new file beside an old sidecar would be refused as damaged
@@ -71,7 +86,9 @@ def encode(network: nn.Module, spec: ClipSpec, suffix: str) -> bytes:
         out = io.BytesIO()
         if suffix == ".pt2":
             with warnings.catch_warnings():
-                warnings.simplefilter("ignore", UserWarning)  # about weights on another device; these are on the CPU
+                warnings.simplefilter(
+                    "ignore", UserWarning
+                )  # about weights on another device; these are on the CPU
                 torch.export.save(program, out)
             return out.getvalue()
         return _onnx(program)
@@ -80,20 +97,29 @@ def encode(network: nn.Module, spec: ClipSpec, suffix: str) -> bytes:
             f"ONNX needs packages that are not installed ({error.name}): pip install 'unmask[onnx]'"
         ) from error
     except Exception as error:
-        # Whatever the exporters raise here means the same: they do not know something in this network.
+        # Whatever the exporters raise here means the same: they do not know something in this
+        # network.
         raise UsageError(f"{suffix} cannot hold this network: {_operator(error)}") from error
 
 
 def _onnx(program: torch.export.ExportedProgram) -> bytes:
-    # Not optimised: the exporter's constant folding fails on a split over frames, and onnxruntime folds anyway.
+    # Not optimised: the exporter's constant folding fails on a split over frames, and onnxruntime
+    # folds anyway.
     made = torch.onnx.export(
-        program, dynamo=True, optimize=False, verbose=False, output_names=["logits"], external_data=False
+        program,
+        dynamo=True,
+        optimize=False,
+        verbose=False,
+        output_names=["logits"],
+        external_data=False,
     )
     return made.model_proto.SerializeToString()
 
 
 def _operator(error: BaseException) -> str:
-    """The operator an exporter stumbled on, from the chain of its errors; else the first error's own words."""
+    """The operator an exporter stumbled on, from the chain of its errors; else the first error's
+    own words.
+    """
     causes, at = [], error
     while at is not None:
         causes.append(at)

@@ -1,13 +1,15 @@
-"""A trained run comes in, one file that other programs run goes out: .pt2 (torch.export) or .onnx, and back again.
+"""A trained run comes in, one file that other programs run goes out: .pt2 (torch.export) or .onnx,
+and back again.
 
     model.onnx         the network with its weights; inputs `clip` (B,T,3,S,S) and, where the model wants them,
                        `bands` (B,T,9,S,S); output `logits` (B,2); any B
     model.onnx.json    what a file of weights cannot say: ClipSpec, crop settings, calibration, hashes
 
-Safe to open: ONNX is data, read from memory so that it cannot name other files. A .pt2 is not: torch.export.load
-evaluates expressions written in the file and unpickles what plain loading refuses, so it is only opened when the user
-says that he knows its maker (`trust`). The sidecar's sha256 tells damage, not malice.
-"""
+Safe to open: ONNX is data, read from memory so that it cannot name other files. A .pt2 is not:
+torch.export.load evaluates expressions written in the file and unpickles what plain loading
+refuses, so it is only opened when the user says that he knows its maker (`trust`). The sidecar's
+sha256 tells damage, not malice.
+"""  # noqa: E501
 
 from __future__ import annotations
 
@@ -47,25 +49,32 @@ def sidecar_of(path: Path) -> Path:
 def open_exported(path: Path, config: PredictConfig) -> Scorer:
     """An exported file as a scorer.
 
-    Raises CheckpointError for a file without a readable sidecar, one that is not the sidecar's, a network that does
-    not fit it, or a .pt2 without `trust`; UsageError without the extra [onnx].
+    Raises CheckpointError for a file without a readable sidecar, one that is not the sidecar's, a
+    network that does not fit it, or a .pt2 without `trust`; UsageError without the extra [onnx].
     """
     if path.suffix not in KINDS:
-        raise CheckpointError(f"{path}: not an exported model; expected a run folder, .onnx or .pt2")
+        raise CheckpointError(
+            f"{path}: not an exported model; expected a run folder, .onnx or .pt2"
+        )
     if path.suffix == ".pt2" and not config.trust:
         raise CheckpointError(
-            f"{path}: loading a .pt2 file can run code that is written in it. If you know its maker: --trust-model; "
+            f"{path}: loading a .pt2 file can run code that is written in it. If you know its "
+            "maker: --trust-model; "
             "an .onnx file is data only"
         )
     values = _read_sidecar(path)
     data = path.read_bytes()
     if hashlib.sha256(data).hexdigest() != values["sha256"]:
-        raise CheckpointError(f"{path}: not the file its sidecar describes (sha256 differs); export it again")
+        raise CheckpointError(
+            f"{path}: not the file its sidecar describes (sha256 differs); export it again"
+        )
     where = str(sidecar_of(path))
     crop, cautions = crop_from(values["settings"], where)
     crop, more = for_prediction(crop, config)
     calibration = _calibration(values["calibration"], where)
-    device = "cpu" if path.suffix == ".onnx" else choose_device(config.device)  # the extra runs on CPUs
+    device = (
+        "cpu" if path.suffix == ".onnx" else choose_device(config.device)
+    )  # the extra runs on CPUs
     kept = [line for line in values["cautions"] if isinstance(line, str)]
     return Scorer(
         name=path.name,
@@ -76,7 +85,13 @@ def open_exported(path: Path, config: PredictConfig) -> Scorer:
         logits=decoded_program(data, path, device),
         device=device,
         facts=_facts(values["facts"])
-        | {"File": {"file": path.name, "sha256": values["sha256"], "made from": str(values["name"])}},
+        | {
+            "File": {
+                "file": path.name,
+                "sha256": values["sha256"],
+                "made from": str(values["name"]),
+            }
+        },
         cautions=tuple(dict.fromkeys([*kept, *cautions, *more])),
     )
 
@@ -87,14 +102,33 @@ def _read_sidecar(path: Path) -> dict:
         if sidecar.stat().st_size > MAX_SIDECAR:
             raise CheckpointError(f"{sidecar}: larger than {MAX_SIDECAR} bytes, not a sidecar")
         values = json.loads(sidecar.read_bytes())
-        missing = {"format", "name", "sha256", "spec", "settings", "calibration", "facts", "cautions"} - set(values)
-        kinds = [isinstance(values.get(key), dict) for key in ("spec", "settings", "calibration", "facts")]
+        missing = {
+            "format",
+            "name",
+            "sha256",
+            "spec",
+            "settings",
+            "calibration",
+            "facts",
+            "cautions",
+        } - set(values)
+        kinds = [
+            isinstance(values.get(key), dict)
+            for key in ("spec", "settings", "calibration", "facts")
+        ]
     except (OSError, ValueError, RecursionError, TypeError, AttributeError) as error:
         raise CheckpointError(
             f"{sidecar}: not readable ({type(error).__name__}); it belongs beside the exported file"
         ) from error
-    if missing or not all(kinds) or not isinstance(values["cautions"], list) or values["format"] != FORMAT:
-        raise CheckpointError(f"{sidecar}: not a sidecar of format {FORMAT}; export the model again")
+    if (
+        missing
+        or not all(kinds)
+        or not isinstance(values["cautions"], list)
+        or values["format"] != FORMAT
+    ):
+        raise CheckpointError(
+            f"{sidecar}: not a sidecar of format {FORMAT}; export the model again"
+        )
     return values
 
 
@@ -109,7 +143,9 @@ def _spec(values: dict, where: str) -> ClipSpec:
             and 16 <= int(spec.size) <= 4096
         )
     except (TypeError, ValueError) as error:
-        raise CheckpointError(f"{where}: spec is not one of ours ({type(error).__name__})") from error
+        raise CheckpointError(
+            f"{where}: spec is not one of ours ({type(error).__name__})"
+        ) from error
     if not good:
         raise CheckpointError(f"{where}: spec {values} is out of range")
     return spec
@@ -121,7 +157,9 @@ def _calibration(values: dict, where: str) -> Calibration:
         low, high = made.unsure
         good = 0 <= low <= made.threshold <= high <= 1 and made.temperature > 0
     except (TypeError, ValueError, KeyError) as error:
-        raise CheckpointError(f"{where}: calibration is not one of ours ({type(error).__name__})") from error
+        raise CheckpointError(
+            f"{where}: calibration is not one of ours ({type(error).__name__})"
+        ) from error
     if not good:
         raise CheckpointError(f"{where}: calibration out of range")
     return made
@@ -143,7 +181,9 @@ def _program(data: bytes, path: Path, device: str) -> Logits:
     try:
         module = torch.export.load(io.BytesIO(data)).module().to(device)
     except Exception as error:  # a damaged archive fails in many ways
-        raise CheckpointError(f"{path}: cannot be loaded by torch.export ({type(error).__name__})") from error
+        raise CheckpointError(
+            f"{path}: cannot be loaded by torch.export ({type(error).__name__})"
+        ) from error
     return lambda clip, bands: module(clip) if bands is None else module(clip, bands)
 
 
@@ -151,7 +191,9 @@ def _session(data: bytes, path: Path) -> Logits:
     try:
         import onnxruntime
     except ImportError as error:
-        raise UsageError(f"{path}: onnxruntime is not installed: pip install 'unmask[onnx]'") from error
+        raise UsageError(
+            f"{path}: onnxruntime is not installed: pip install 'unmask[onnx]'"
+        ) from error
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = torch.get_num_threads()
     options.log_severity_level = 3
@@ -159,7 +201,9 @@ def _session(data: bytes, path: Path) -> Logits:
         session = onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
         names = [entry.name for entry in session.get_inputs()]
     except Exception as error:  # onnxruntime's own exceptions share no base class
-        raise CheckpointError(f"{path}: onnxruntime cannot load it ({type(error).__name__})") from error
+        raise CheckpointError(
+            f"{path}: onnxruntime cannot load it ({type(error).__name__})"
+        ) from error
 
     def logits(clip: Tensor, bands: Tensor | None) -> Tensor:
         given: list[NDArray[np.float32]] = [t.cpu().numpy() for t in (clip, bands) if t is not None]

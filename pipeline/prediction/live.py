@@ -1,7 +1,8 @@
 """A recording that still grows comes in, verdicts go out as it does.
 
-The transport stream is read by one demuxer that waits at the end of the file for more, so that nothing is decoded
-twice. One clip of consecutive frames is taken every so many seconds and goes the road of a dense timeline.
+The transport stream is read by one demuxer that waits at the end of the file for more, so that
+nothing is decoded twice. One clip of consecutive frames is taken every so many seconds and goes the
+road of a dense timeline.
 """
 
 from __future__ import annotations
@@ -31,8 +32,12 @@ EVERY = 1.0  # seconds between clips unless --every says otherwise
 
 @dataclass(frozen=True)
 class Update:
-    """Where the recording stands. time: seconds seen.   now: calibrated score of the newest clips, None without a
-    face.   work: seconds spent on it, waiting left out.   prediction: the verdict on all of it so far.
+    """Where the recording stands. time: seconds seen.
+
+    now: calibrated score of the newest clips, None without a
+    face.
+    work: seconds spent on it, waiting left out.
+    prediction: the verdict on all of it so far.
     """
 
     time: float
@@ -57,12 +62,17 @@ class Update:
 def follow_recording(
     path: Path, scorers: Sequence[Scorer], config: PredictConfig, patience: float
 ) -> Iterator[Update]:
-    """Read a growing .ts until nothing was added for `patience` seconds; an update for every few clips.
+    """Read a growing .ts until nothing was added for `patience` seconds; an update for every few
+    clips.
 
-    Raises UsageError for another container, VideoError for a file that is not a video or changes its picture size.
+    Raises UsageError for another container, VideoError for a file that is not a video or changes
+    its picture size.
     """
     if read_head(path)[:1] != b"G":
-        raise UsageError(f"{path}: --follow reads transport streams (.ts); other containers are finished at the end")
+        raise UsageError(
+            f"{path}: --follow reads transport streams (.ts); other containers are finished at "
+            "the end"
+        )
     config = replace(config, every=config.every or EVERY)
     watch = Timeline(scorers, config.batch, config.rule, dense=True)
     started = time.monotonic()
@@ -78,7 +88,12 @@ def follow_recording(
 
 
 def _update(
-    path: Path, watch: Timeline, scorers: Sequence[Scorer], clips: GrowingClips, before: list[int], work: float
+    path: Path,
+    watch: Timeline,
+    scorers: Sequence[Scorer],
+    clips: GrowingClips,
+    before: list[int],
+    work: float,
 ) -> Update:
     tracks = tuple(track for _, track in watch.tracks())
     fresh = [
@@ -86,6 +101,10 @@ def _update(
         for number_, entry in enumerate(watch.seen)
         for point in entry.points[0][before[number_] if number_ < len(before) else 0 :]
     ]
-    now = float(calibrate(np.float64(max(fresh)), scorers[0].calibration.temperature)) if fresh else None
+    now = (
+        float(calibrate(np.float64(max(fresh)), scorers[0].calibration.temperature))
+        if fresh
+        else None
+    )
     prediction = replace(judge(path, tracks, scorers), duration=clips.seen, frames=clips.count)
     return Update(clips.seen, now, work, prediction)

@@ -31,7 +31,11 @@ def _evaluations(root: Path | None) -> list[dict[str, object]]:
     """Test sets first; validation scores that only chose a threshold are no evaluation."""
     if root is None or not root.is_dir():
         return []
-    folders = [f for f in root.iterdir() if (f / "metrics.json").is_file() and not f.name.endswith("-threshold")]
+    folders = [
+        f
+        for f in root.iterdir()
+        if (f / "metrics.json").is_file() and not f.name.endswith("-threshold")
+    ]
     folders.sort(key=lambda folder: (not folder.name.endswith("-test"), folder.name))
     return [_evaluation(folder) for folder in folders[:3]]
 

@@ -1,7 +1,8 @@
 """The few moments of a video that a report shows with pictures, chosen while it is read.
 
-Time is cut into equal slots; of each person and slot the sample that looks most like a fake is kept, so that memory
-is bounded and nothing suspicious is left out because it fell between two samples.
+Time is cut into equal slots; of each person and slot the sample that looks most like a fake is
+kept, so that memory is bounded and nothing suspicious is left out because it fell between two
+samples.
 """
 
 from __future__ import annotations
@@ -17,7 +18,12 @@ ROOM, SLOTS, FEWEST = 32 * 2**20, 40, 6
 
 @dataclass(frozen=True)
 class Moment:
-    """One shown sample. place: whose.   start, end: seconds.   score: before calibration.   pixels: (T,S,S,3)."""
+    """One shown sample. place: whose.
+
+    start, end: seconds.
+    score: before calibration.
+    pixels: (T,S,S,3).
+    """
 
     place: int
     start: float
@@ -34,7 +40,9 @@ class Keeper:
     last: float
     held: dict[tuple[int, int], Moment] = field(default_factory=dict)
 
-    def offer(self, place: int, start: float, end: float, score: float, pixels: NDArray[np.uint8]) -> None:
+    def offer(
+        self, place: int, start: float, end: float, score: float, pixels: NDArray[np.uint8]
+    ) -> None:
         """Keep a copy when its slot is empty or holds a lower score."""
         slots = int(np.clip(ROOM // pixels.nbytes, FEWEST, SLOTS))
         share = ((start + end) / 2 - self.first) / max(self.last - self.first, 1e-9)
@@ -45,4 +53,6 @@ class Keeper:
 
     def of(self, place: int) -> list[Moment]:
         """The moments of one person in order of time."""
-        return sorted((m for m in self.held.values() if m.place == place), key=lambda m: (m.start, m.end))
+        return sorted(
+            (m for m in self.held.values() if m.place == place), key=lambda m: (m.start, m.end)
+        )

@@ -1,7 +1,8 @@
-"""One prediction comes in, one HTML page goes out: verdict, a timeline to walk through, the origin of the model.
+"""One prediction comes in, one HTML page goes out: verdict, a timeline to walk through, the origin
+of the model.
 
-The page has no script: the moments are radio buttons, so that clicking, touching and the arrow keys work, and the
-chosen one is shown by style rules alone.
+The page has no script: the moments are radio buttons, so that clicking, touching and the arrow keys
+work, and the chosen one is shown by style rules alone.
 """
 
 from __future__ import annotations
@@ -29,7 +30,8 @@ from unmask.pipeline.reports.plots import image_uri
 from unmask.pipeline.reports.tables import NONE, Cell, Table, number
 from unmask.pipeline.scores.calibration import calibrate
 
-# Shown at most: persons with a lane, moments with a picture (each costs a pass through the model), points of a line.
+# Shown at most: persons with a lane, moments with a picture (each costs a pass through the model),
+# points of a line.
 LANES, MOMENTS, POINTS = 6, 24, 400
 FEWEST = 3
 
@@ -45,7 +47,9 @@ HEADLINES = {
 
 @dataclass(frozen=True)
 class Stop:
-    """One moment of the timeline as the page shows it. left, width: of its place on the lane, percent."""
+    """One moment of the timeline as the page shows it. left, width: of its place on the lane,
+    percent.
+    """
 
     number: int
     person: int
@@ -61,10 +65,13 @@ class Stop:
     what: str
 
 
-def write_prediction_page(path: Path, looked: Looked, scorers: Sequence[Scorer], config: PredictConfig) -> None:
+def write_prediction_page(
+    path: Path, looked: Looked, scorers: Sequence[Scorer], config: PredictConfig
+) -> None:
     """Write the page of one video in one rename.
 
-    Raises CheckpointError and OSError; what cannot be read of an evaluation is said on the page instead.
+    Raises CheckpointError and OSError; what cannot be read of an evaluation is said on the page
+    instead.
     """
     p = looked.prediction
     lanes = _lanes(looked, scorers) if p.members else []
@@ -110,7 +117,11 @@ def _tiles(p: Prediction) -> list[tuple[str, str, str]]:
     return [
         (p.verdict, "verdict", ""),
         (number(p.score), "score, 0 to 1", f"real below {number(low)}, fake from {number(high)}"),
-        (str(len(p.tracks)), "person" if len(p.tracks) == 1 else "persons", "the highest score counts"),
+        (
+            str(len(p.tracks)),
+            "person" if len(p.tracks) == 1 else "persons",
+            "the highest score counts",
+        ),
         (_clock(p.duration), "long", f"{p.frames:,} frames, {p.width} x {p.height} px"),
     ]
 
@@ -131,7 +142,9 @@ def _lanes(looked: Looked, scorers: Sequence[Scorer]) -> list[dict[str, object]]
     camera = Camera(scorer)
     lanes, count = [], 0
     worst = sorted(p.tracks[1:], key=lambda track: -track.score[0])[: LANES - 1]
-    held = {track.number for track in [p.tracks[0], *worst]}  # whoever decides the verdict has a lane
+    held = {
+        track.number for track in [p.tracks[0], *worst]
+    }  # whoever decides the verdict has a lane
     for track, moments in zip(p.tracks, looked.moments, strict=True):
         if track.number not in held:
             continue
@@ -169,7 +182,9 @@ def _start(p: Prediction, track: PersonScores) -> float:
 
 
 def _line(p: Prediction, track: PersonScores, scorer: Scorer) -> str:
-    """The lane's line as SVG points on 1000 x 100; where there are too many, the highest of each part of time."""
+    """The lane's line as SVG points on 1000 x 100; where there are too many, the highest of each
+    part of time.
+    """
     points = sorted(track.points[0], key=lambda point: point.start)
     first, length = _start(p, track), max(p.duration, 1e-9)
     x = np.array([((q.start + q.end) / 2 - first) / length for q in points]).clip(0, 1)
@@ -180,7 +195,12 @@ def _line(p: Prediction, track: PersonScores, scorer: Scorer) -> str:
 
 
 def _stops(
-    p: Prediction, track: PersonScores, moments: Sequence[Moment], scorer: Scorer, camera: Camera, offset: int
+    p: Prediction,
+    track: PersonScores,
+    moments: Sequence[Moment],
+    scorer: Scorer,
+    camera: Camera,
+    offset: int,
 ) -> list[Stop]:
     first, length = _start(p, track), max(p.duration, 1e-9)
     at = np.array([((m.start + m.end) / 2 - first) / length for m in moments]).clip(0, 1)
@@ -220,7 +240,9 @@ def _persons(p: Prediction) -> Table:
             for raw, member in zip(track.score, p.members, strict=True)
         ]
         first = _start(p, track)
-        seen_at = f"{_clock(min(track.pts) - first)} – {_clock(max(track.pts) - first)}".replace(" s –", " –")
+        seen_at = f"{_clock(min(track.pts) - first)} – {_clock(max(track.pts) - first)}".replace(
+            " s –", " –"
+        )
         rows.append((f"person {track.number + 1}", seen_at, len(track.pts), *warm))
     heads = ("score",) if len(names) == 1 else tuple(names)
     return Table("Persons", ("person", "seen", "clips", *heads), tuple(rows))
@@ -242,6 +264,13 @@ def _provenance(
         title = f"{scorer.name}: " if len(scorers) > 1 else ""
         groups += [(f"{title}{name}", dict(pairs)) for name, pairs in scorer.facts.items()]
     groups.append(
-        ("Versions here", {"unmask": own_version(), "torch": torch.__version__, "python": platform.python_version()})
+        (
+            "Versions here",
+            {
+                "unmask": own_version(),
+                "torch": torch.__version__,
+                "python": platform.python_version(),
+            },
+        )
     )
     return [(name, list(pairs.items())) for name, pairs in groups]

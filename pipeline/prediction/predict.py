@@ -1,9 +1,12 @@
-"""Videos and trained models come in, verdicts go out: the whole road for one file, through the functions of training.
+"""Videos and trained models come in, verdicts go out: the whole road for one file, through the
+functions of training.
 
-    decode -> faces -> aligned crops (pipeline/extraction/crops.py, as extract)  ->  prepare (pipeline/clips/prepare.py, as evaluate)
-    -> scores per sample -> per person -> per video -> calibration -> verdict
+    decode -> faces -> aligned crops (pipeline/extraction/crops.py, as extract)  ->  prepare
+    (pipeline/clips/prepare.py, as evaluate) -> scores per sample -> per person -> per video ->
+    calibration -> verdict
 
-A bad video is an answer, never an exception. With `every`, a video is read in stretches and memory stays bounded.
+A bad video is an answer, never an exception. With `every`, a video is read in stretches and memory
+stays bounded.
 """
 
 from __future__ import annotations
@@ -29,7 +32,14 @@ from unmask.pipeline.prediction.exported import open_exported
 from unmask.pipeline.prediction.moments import Keeper, Moment
 from unmask.pipeline.prediction.scorer import Scorer, from_run
 from unmask.pipeline.prediction.timeline import PersonScores, Timeline
-from unmask.pipeline.prediction.verdicts import Member, Prediction, decide, refused_prediction, sentence, zone
+from unmask.pipeline.prediction.verdicts import (
+    Member,
+    Prediction,
+    decide,
+    refused_prediction,
+    sentence,
+    zone,
+)
 from unmask.pipeline.records import Crops, Frames, VideoInfo
 from unmask.pipeline.scores.calibration import calibrate
 from unmask.pipeline.sources.listing import list_media
@@ -56,7 +66,8 @@ def open_scorers(config: PredictConfig) -> list[Scorer]:
     for other in scorers[1:]:
         if other.crop != scorers[0].crop:
             raise UsageError(
-                f"{other.source} and {scorers[0].source} were trained on crops of different settings "
+                f"{other.source} and {scorers[0].source} were trained on crops of different "
+                "settings "
                 f"({_differing(other.crop, scorers[0].crop)}); an ensemble looks at the same crops"
             )
     names = [scorer.name for scorer in scorers]
@@ -75,15 +86,18 @@ def _open(path: Path, config: PredictConfig) -> Scorer:
 
 
 def _differing(one: CropConfig, other: CropConfig) -> str:
-    pairs = ((name, getattr(one, name), getattr(other, name)) for name in CropConfig.__dataclass_fields__)
+    pairs = (
+        (name, getattr(one, name), getattr(other, name)) for name in CropConfig.__dataclass_fields__
+    )
     return ", ".join(f"{name} {a} and {b}" for name, a, b in pairs if a != b)
 
 
 def expand(inputs: Sequence[str]) -> list[Path]:
-    """Files, folders (all media below, a folder of pictures is one video) and globs as videos, each once.
+    """Files, folders (all media below, a folder of pictures is one video) and globs as videos, each
+    once.
 
-    Raises UsageError for a folder or pattern that names nothing. A file that is not there stays in the list: its
-    answer is `unreadable`.
+    Raises UsageError for a folder or pattern that names nothing. A file that is not there stays in
+    the list: its answer is `unreadable`.
     """
     found: list[Path] = []
     for text in inputs:
@@ -94,7 +108,11 @@ def expand(inputs: Sequence[str]) -> list[Path]:
             matches = [Path(name) for name in sorted(glob.glob(text, recursive=True))]
             if not matches:
                 raise UsageError(f"{text}: no file matches")
-            found += [video for match in matches for video in (_media(match) if match.is_dir() else [match])]
+            found += [
+                video
+                for match in matches
+                for video in (_media(match) if match.is_dir() else [match])
+            ]
         else:
             found.append(path)
     return list(dict.fromkeys(found))
@@ -118,8 +136,10 @@ def predict(
 ) -> Looked:
     """The verdict on one video.
 
-    moments: keep samples for pictures.   progress: hears the share of the video that was read, 0 to 1.
-    Raises CheckpointError when a model answers with something that is not a number; never for a bad video.
+    moments: keep samples for pictures.
+    progress: hears the share of the video that was read, 0 to 1.
+    Raises CheckpointError when a model answers with something that is not a number; never for a bad
+    video.
     """
     try:
         info, watch = _look(path, scorers, config, moments, progress)
@@ -135,14 +155,17 @@ def predict(
     found = replace(judge(path, tracks, scorers), **_media_facts(info), sha256=digest)
     if found.members and scorers[0].crop.faces == "main" and watch.faces > 1:
         also = "only the main person was judged, others were seen: --faces all"
-        found = replace(found, reason=f"{found.reason}; {also}", flags=(*found.flags, "other_persons"))
+        found = replace(
+            found, reason=f"{found.reason}; {also}", flags=(*found.flags, "other_persons")
+        )
     return Looked(found, shown)
 
 
 def judge(path: Path, tracks: Sequence[PersonScores], scorers: Sequence[Scorer]) -> Prediction:
     """The verdict from the persons' scores: highest person, temperature, mean of the members, zone.
 
-    The highest because one fake face is enough. Two videos cannot differ in it by how many persons are real.
+    The highest because one fake face is enough. Two videos cannot differ in it by how many persons
+    are real.
     """
     if not tracks:
         return refused_prediction(path, "no_face", "none in any clip")
@@ -150,12 +173,18 @@ def judge(path: Path, tracks: Sequence[PersonScores], scorers: Sequence[Scorer])
     for number, scorer in enumerate(scorers):
         raw = max(track.score[number] for track in tracks)
         warm = float(calibrate(np.float64(raw), scorer.calibration.temperature))
-        members.append(Member(scorer.name, raw, warm, decide(warm, scorer.calibration.unsure), scorer.calibration))
+        members.append(
+            Member(
+                scorer.name, raw, warm, decide(warm, scorer.calibration.unsure), scorer.calibration
+            )
+        )
     score = float(np.mean([member.score for member in members]))
     threshold, unsure = zone([scorer.calibration for scorer in scorers])
     verdict = decide(score, unsure)
     reason = sentence(verdict, score, unsure, members)
-    return Prediction(path, verdict, reason, "", score, threshold, unsure, tuple(members), tuple(tracks))
+    return Prediction(
+        path, verdict, reason, "", score, threshold, unsure, tuple(members), tuple(tracks)
+    )
 
 
 def _look(
@@ -172,7 +201,9 @@ def _look(
     return info, watch
 
 
-def _watch(scorers: Sequence[Scorer], config: PredictConfig, info: VideoInfo, moments: bool) -> Timeline:
+def _watch(
+    scorers: Sequence[Scorer], config: PredictConfig, info: VideoInfo, moments: bool
+) -> Timeline:
     keeper = Keeper(float(info.pts[0]), float(info.pts[-1])) if moments else None
     return Timeline(scorers, config.batch, config.rule, config.every > 0, keeper)
 
@@ -180,7 +211,9 @@ def _watch(scorers: Sequence[Scorer], config: PredictConfig, info: VideoInfo, mo
 def _look_densely(
     path: Path, scorers: Sequence[Scorer], config: PredictConfig, moments: bool, progress: Progress
 ) -> tuple[VideoInfo, Timeline]:
-    """Stretch after stretch; a broken plan voids what was read, so everything starts again sequentially."""
+    """Stretch after stretch; a broken plan voids what was read, so everything starts again
+    sequentially.
+    """
     crop = scorers[0].crop
     info = scan(path, config.limits)
     for _ in range(2):
@@ -200,8 +233,12 @@ def _look_densely(
     raise AssertionError("a sequential scan has no plan to break")
 
 
-def stretches(clips: Iterator[Frames], crop: CropConfig, length: int) -> Iterator[tuple[list[Crops], int]]:
-    """The persons of every `length` clips, nobody where no face was found, and how many clips that were."""
+def stretches(
+    clips: Iterator[Frames], crop: CropConfig, length: int
+) -> Iterator[tuple[list[Crops], int]]:
+    """The persons of every `length` clips, nobody where no face was found, and how many clips that
+    were.
+    """
     detector = detector_for(crop)
     while (first := next(clips, None)) is not None:
         counted = _Counted(first, islice(clips, length - 1))
@@ -216,7 +253,9 @@ def stretches(clips: Iterator[Frames], crop: CropConfig, length: int) -> Iterato
 
 
 class _Counted:
-    """An iterator that knows how many it gave; it lets go of each clip before it asks for the next."""
+    """An iterator that knows how many it gave; it lets go of each clip before it asks for the
+    next.
+    """
 
     def __init__(self, first: Frames, rest: Iterator[Frames]) -> None:
         self._waiting, self._rest, self.count = [first], rest, 0

@@ -1,6 +1,8 @@
-"""A trained run comes in, a Scorer goes out: what turns prepared clips into logits, and how its crops were cut.
+"""A trained run comes in, a Scorer goes out: what turns prepared clips into logits, and how its
+crops were cut.
 
-Predict asks a Scorer and never a model, so that runs and exported files (pipeline/prediction/exported.py) are used alike.
+Predict asks a Scorer and never a model, so that runs and exported files
+(pipeline/prediction/exported.py) are used alike.
 """
 
 from __future__ import annotations
@@ -31,7 +33,8 @@ log = logging.getLogger(__name__)
 # Without validation scores nobody knows better: half, and no verdict within a tenth of it.
 DEFAULT = Calibration(
     unsure=(0.4, 0.6),
-    note="no validation scores: threshold 0.5 and unsure from 0.4 to 0.6 are defaults; evaluate --threshold-from "
+    note="no validation scores: threshold 0.5 and unsure from 0.4 to 0.6 are defaults; evaluate "
+    "--threshold-from "
     "fits them",
 )
 
@@ -42,9 +45,12 @@ Logits = Callable[[Tensor, Tensor | None], Tensor]
 class Scorer:
     """One member of an ensemble.
 
-    logits: (clip (B,T,3,S,S), bands or None) -> (B,2), on `device`.   crop: settings of the crops it was trained on.
-    network: the module behind it where there is one, for its attention.   facts: how it was made, in groups.
-    evaluations: folder with its evaluations, or None.   cautions: what a reader of its scores must know.
+    logits: (clip (B,T,3,S,S), bands or None) -> (B,2), on `device`.
+    crop: settings of the crops it was trained on.
+    network: the module behind it where there is one, for its attention.
+    facts: how it was made, in groups.
+    evaluations: folder with its evaluations, or None.
+    cautions: what a reader of its scores must know.
     """
 
     name: str
@@ -63,8 +69,8 @@ class Scorer:
 def from_run(folder: Path, config: PredictConfig) -> Scorer:
     """The network of a run folder with its crop settings and calibration.
 
-    Raises CheckpointError for a damaged run, or one whose crop settings nobody knows any more; UsageError for a
-    calibration file that is not ours.
+    Raises CheckpointError for a damaged run, or one whose crop settings nobody knows any more;
+    UsageError for a calibration file that is not ours.
     """
     run, device = open_run(folder), choose_device(config.device)
     model, point = load_model(run, config.which)
@@ -84,13 +90,17 @@ def from_run(folder: Path, config: PredictConfig) -> Scorer:
         facts=run_facts(run, point, crop),
         evaluations=folder / "evaluations",
         cautions=tuple(
-            line for line in (*cautions, *more, calibration.note, *doubts(folder / "evaluations")) if line
+            line
+            for line in (*cautions, *more, calibration.note, *doubts(folder / "evaluations"))
+            if line
         ),
     )
 
 
 def calibration_of(folder: Path) -> Calibration:
-    """What `evaluate --threshold-from` left in the run, else a fit to its evaluated validation set, else DEFAULT."""
+    """What `evaluate --threshold-from` left in the run, else a fit to its evaluated validation
+    set, else DEFAULT.
+    """
     if (folder / cal.FILE).is_file():
         return cal.read_calibration(folder / cal.FILE)
     for path in sorted((folder / "evaluations").glob("*-val/scores.csv")):
@@ -111,7 +121,8 @@ def doubts(root: Path) -> list[str]:
             auc = json.loads(path.read_bytes())["levels"]["video"]["metrics"]["auc"]
             if auc["low"] is not None and auc["low"] <= 0.5:
                 found.append(
-                    f"On {path.parent.name} this model was no better than chance (AUC {auc['value']:.3f}, interval "
+                    f"On {path.parent.name} this model was no better than chance (AUC "
+                    f"{auc['value']:.3f}, interval "
                     f"from {auc['low']:.3f}): its verdicts mean little."
                 )
         except (OSError, ValueError, KeyError, TypeError):

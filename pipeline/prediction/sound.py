@@ -23,7 +23,9 @@ COPIED = ("aac", "mp3", "mp3float", "opus", "flac")
 class Sound:
     """The first sound stream of the source, fed into the output as far as the picture has come."""
 
-    def __init__(self, source: InputContainer, stream: AudioStream, out: OutputContainer, first: float) -> None:
+    def __init__(
+        self, source: InputContainer, stream: AudioStream, out: OutputContainer, first: float
+    ) -> None:
         self.out, self.first, self.base = out, first, stream.time_base
         self.copied = stream.codec_context.name in COPIED
         if self.copied:
@@ -35,7 +37,9 @@ class Sound:
         self.next: tuple[float, Packet] | None = None
 
     @classmethod
-    def of(cls, stack: ExitStack, path: Path, limits: Limits, out: OutputContainer, first: float) -> Sound | None:
+    def of(
+        cls, stack: ExitStack, path: Path, limits: Limits, out: OutputContainer, first: float
+    ) -> Sound | None:
         """None for a silent video, or one whose sound nobody here can decode."""
         source, _ = stack.enter_context(open_container(path, limits.max_pixels))
         for stream in source.streams.audio:
@@ -56,18 +60,26 @@ class Sound:
             packet, self.next = self.next[1], None
             self.out.mux(packet)
 
-    def _copies(self, source: InputContainer, stream: AudioStream) -> Iterator[tuple[float, Packet]]:
+    def _copies(
+        self, source: InputContainer, stream: AudioStream
+    ) -> Iterator[tuple[float, Packet]]:
         shift = round(self.first / stream.time_base)
         last = None
         for packet in _demuxed(source, stream):
-            if packet.pts is None or packet.pts < shift or (last is not None and packet.pts <= last):
+            if (
+                packet.pts is None
+                or packet.pts < shift
+                or (last is not None and packet.pts <= last)
+            ):
                 continue  # before the first picture, or out of order, which MP4 cannot hold
             last = packet.pts
             packet.pts = packet.dts = packet.pts - shift
             packet.stream = self.target
             yield float(packet.pts * self.base), packet
 
-    def _encoded(self, source: InputContainer, stream: AudioStream) -> Iterator[tuple[float, Packet]]:
+    def _encoded(
+        self, source: InputContainer, stream: AudioStream
+    ) -> Iterator[tuple[float, Packet]]:
         resampler = AudioResampler(format="fltp", layout="stereo", rate=self.target.rate)
         done = 0
         for packet in _demuxed(source, stream):

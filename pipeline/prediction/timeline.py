@@ -1,8 +1,9 @@
-"""Crops of one video's persons come in, scores over time go out: which frames make a sample, and when it was.
+"""Crops of one video's persons come in, scores over time go out: which frames make a sample, and
+when it was.
 
-Two ways. Whole: all clips of a person at once, the samples of evaluation, so that a person's score is the very number
-evaluate gives. Dense: stretch after stretch of a long video, samples of neighbouring clips, nothing kept but numbers
-and the few clips that do not fill a sample yet.
+Two ways. Whole: all clips of a person at once, the samples of evaluation, so that a person's score
+is the very number evaluate gives. Dense: stretch after stretch of a long video, samples of
+neighbouring clips, nothing kept but numbers and the few clips that do not fill a sample yet.
 """
 
 from __future__ import annotations
@@ -28,13 +29,17 @@ from unmask.pipeline.scores.video_scores import RULES
 
 Picks = tuple[tuple[int, int], ...]
 
-# A person seen in fewer clips is a passer-by or a false find, unless nobody else is there (faces.MIN_CLIPS).
+# A person seen in fewer clips is a passer-by or a false find, unless nobody else is there
+# (faces.MIN_CLIPS).
 LEAST_CLIPS = 2
 
 
 @dataclass(frozen=True)
 class Point:
-    """One sample's score. start, end: seconds of its first and last frame.   score: before calibration."""
+    """One sample's score. start, end: seconds of its first and last frame.
+
+    score: before calibration.
+    """
 
     start: float
     end: float
@@ -44,9 +49,11 @@ class Point:
 
 @dataclass(frozen=True)
 class PersonScores:
-    """One person: number (0 the main one), per clip frame number, seconds and box (x1, y1, x2, y2) px, and scores.
+    """One person: number (0 the main one), per clip frame number, seconds and box (x1, y1, x2, y2)
+    px, and scores.
 
-    points: per scorer.   score: per scorer, joined by the rule, before calibration.
+    points: per scorer.
+    score: per scorer, joined by the rule, before calibration.
     """
 
     number: int
@@ -67,7 +74,9 @@ class Clips:
     def after(self, other: Clips | None) -> Clips:
         if other is None or not len(other.pixels):
             return self
-        return Clips(np.concatenate([other.pixels, self.pixels]), np.concatenate([other.pts, self.pts]))
+        return Clips(
+            np.concatenate([other.pixels, self.pixels]), np.concatenate([other.pts, self.pts])
+        )
 
     def last(self, count: int) -> Clips:
         start = len(self.pixels) - count
@@ -89,7 +98,9 @@ def group_of(spec: ClipSpec, length: int) -> int:
 
 
 def neighbours(spec: ClipSpec, clips: int, length: int) -> tuple[list[Picks], int]:
-    """Samples of neighbouring clips, one after the other, and how many clips at the end fill none yet."""
+    """Samples of neighbouring clips, one after the other, and how many clips at the end fill none
+    yet.
+    """
     group = group_of(spec, length)
     starts = range(0, clips - clips % group, group)
     one = evaluation_picks(spec, group, length)
@@ -97,8 +108,11 @@ def neighbours(spec: ClipSpec, clips: int, length: int) -> tuple[list[Picks], in
     return picks, clips % group
 
 
-def score_clips(scorer: Scorer, clips: Clips, picks: Sequence[Picks], batch: int) -> list[tuple[Point, NDArray]]:
-    """Each sample's point and its pixels (T,S,S,3) uint8, through the very preparation of evaluation.
+def score_clips(
+    scorer: Scorer, clips: Clips, picks: Sequence[Picks], batch: int
+) -> list[tuple[Point, NDArray]]:
+    """Each sample's point and its pixels (T,S,S,3) uint8, through the very preparation of
+    evaluation.
 
     Raises CheckpointError when the model answers with something that is not a number.
     """
@@ -108,13 +122,17 @@ def score_clips(scorer: Scorer, clips: Clips, picks: Sequence[Picks], batch: int
         rows = [([clip for clip, _ in pick], [frame for _, frame in pick]) for pick in chosen]
         pixels = np.stack([clips.pixels[row] for row in rows])  # (B,T,S,S,3)
         samples = [Sample(0, pick) for pick in chosen]
-        raw = RawBatch(samples, torch.from_numpy(pixels), None, torch.zeros(len(chosen), dtype=torch.int64))
+        raw = RawBatch(
+            samples, torch.from_numpy(pixels), None, torch.zeros(len(chosen), dtype=torch.int64)
+        )
         ready = prepare(raw, scorer.spec, scorer.device)
         with torch.inference_mode():
             answer = scorer.logits(ready.pixels, ready.bands)
         logit = (answer[:, 1] - answer[:, 0]).double().cpu().numpy()
         if not np.isfinite(logit).all():
-            raise CheckpointError(f"{scorer.source}: the model answers {logit} instead of numbers; train it again")
+            raise CheckpointError(
+                f"{scorer.source}: the model answers {logit} instead of numbers; train it again"
+            )
         times = [clips.pts[row] for row in rows]
         points = zip(times, logit.tolist(), sigmoid(logit).tolist(), strict=True)
         found += [
@@ -129,7 +147,8 @@ class Timeline:
     """One video as it is read: add stretches of crops, ask for its tracks at any time.
 
     dense: samples of neighbouring clips, stretch by stretch; else all clips come in one call.
-    keeper: is offered every sample of the first scorer, for pictures.   faces: most faces seen on one anchor.
+    keeper: is offered every sample of the first scorer, for pictures.
+    faces: most faces seen on one anchor.
     """
 
     scorers: Sequence[Scorer]
@@ -146,7 +165,9 @@ class Timeline:
         known = [entry.person for entry in self.seen]
         places = join(known, people)
         empty = len(self.scorers)
-        self.seen += [_Seen(p, [[] for _ in range(empty)], [None] * empty) for p in known[len(self.seen) :]]
+        self.seen += [
+            _Seen(p, [[] for _ in range(empty)], [None] * empty) for p in known[len(self.seen) :]
+        ]
         for place, crops in zip(places, people, strict=True):
             entry, clips = self.seen[place], Clips(crops.pixels, crops.pts)
             for number, scorer in enumerate(self.scorers):
@@ -164,7 +185,12 @@ class Timeline:
             for number, scorer in enumerate(self.scorers):
                 left = entry.waiting[number]
                 if not entry.points[number] and left is not None and len(left.pixels):
-                    self._score(place, number, left, evaluation_picks(scorer.spec, *left.pixels.shape[:2])[:1])
+                    self._score(
+                        place,
+                        number,
+                        left,
+                        evaluation_picks(scorer.spec, *left.pixels.shape[:2])[:1],
+                    )
 
     def _score(self, place: int, number: int, clips: Clips, picks: Sequence[Picks]) -> None:
         for point, pixels in score_clips(self.scorers[number], clips, picks, self.batch):
@@ -173,7 +199,9 @@ class Timeline:
                 self.keeper.offer(place, point.start, point.end, point.score, pixels)
 
     def tracks(self) -> list[tuple[int, PersonScores]]:
-        """(place of its samples in the keeper, track), the main person first; only persons with a score."""
+        """(place of its samples in the keeper, track), the main person first; only persons with a
+        score.
+        """
         held = [p for p, entry in enumerate(self.seen) if all(entry.points)]
         order = sorted(held, key=lambda p: (-self.seen[p].person.weight, p)) if self.dense else held
         lasting = [p for p in order if len(self.seen[p].person.pts) >= LEAST_CLIPS]

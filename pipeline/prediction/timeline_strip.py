@@ -1,4 +1,5 @@
-"""The timeline under an annotated video: verdict, score of every person over time, legend; a cursor moves over it.
+"""The timeline under an annotated video: verdict, score of every person over time, legend; a cursor
+moves over it.
 
 Drawn once with matplotlib, for its letters; per frame only the cursor is added.
 """
@@ -17,7 +18,8 @@ from unmask.pipeline.reports.plots import DARK
 from unmask.pipeline.reports.printable import printable
 from unmask.pipeline.scores.calibration import calibrate
 
-# Blue, orange and grey are told apart with red-green blindness too; white letters stand on all of them.
+# Blue, orange and grey are told apart with red-green blindness too; white letters stand on all of
+# them.
 COLOURS = {"real": (31, 111, 180), "fake": (201, 84, 0), "unsure": (96, 106, 120)}
 PAPER, CURSOR = (23, 28, 36), (240, 240, 240)
 
@@ -30,7 +32,9 @@ def _unit(colour: tuple[int, int, int]) -> tuple[float, ...]:
 
 
 class Strip:
-    """The drawn timeline, (height, width, 3) uint8 RGB. first: seconds of the video's first frame."""
+    """The drawn timeline, (height, width, 3) uint8 RGB. first: seconds of the video's first
+    frame.
+    """
 
     def __init__(self, prediction: Prediction, width: int, first: float) -> None:
         self.width = width
@@ -59,7 +63,9 @@ class Strip:
             "ytick.color": DARK.ink,
         }
         with rc_context(style):
-            figure = Figure(figsize=(self.width / dpi, self.height / dpi), dpi=dpi, facecolor=_unit(PAPER))
+            figure = Figure(
+                figsize=(self.width / dpi, self.height / dpi), dpi=dpi, facecolor=_unit(PAPER)
+            )
             canvas = FigureCanvasAgg(figure)
             inch = 1 / figure.get_figheight()
             figure.subplots_adjust(
@@ -78,7 +84,12 @@ class Strip:
         whole = np.empty((self.height, self.width, 3), np.uint8)
         whole[:] = PAPER
         whole[: picture.shape[0], : picture.shape[1]] = picture
-        area = (round(box.x0), round(box.x1), round(self.height - box.y1), round(self.height - box.y0))
+        area = (
+            round(box.x0),
+            round(box.x1),
+            round(self.height - box.y1),
+            round(self.height - box.y0),
+        )
         return whole, area
 
     def _scores(self, axes: object, p: Prediction) -> None:
@@ -88,13 +99,29 @@ class Strip:
         axes.axhline(member.calibration.threshold, color=DARK.faint, linewidth=0.8, linestyle="--")
         for track in p.tracks[:TRACKS]:
             time = np.array([(q.start + q.end) / 2 for q in track.points[0]]) - self.first
-            warm = calibrate(np.array([q.score for q in track.points[0]]), member.calibration.temperature)
+            warm = calibrate(
+                np.array([q.score for q in track.points[0]]), member.calibration.temperature
+            )
             order = np.argsort(time)
             colour = DARK.series[track.number % len(DARK.series)]
-            axes.plot(time[order], warm[order], color=colour, linewidth=1.4, label=f"person {track.number + 1}")
+            axes.plot(
+                time[order],
+                warm[order],
+                color=colour,
+                linewidth=1.4,
+                label=f"person {track.number + 1}",
+            )
             dots = [_unit(COLOURS[decide(float(s), (low, high))]) for s in warm[order]]
             if len(time) <= 200:
-                axes.scatter(time[order], warm[order], s=14, c=dots, edgecolors=colour, linewidths=0.7, zorder=3)
+                axes.scatter(
+                    time[order],
+                    warm[order],
+                    s=14,
+                    c=dots,
+                    edgecolors=colour,
+                    linewidths=0.7,
+                    zorder=3,
+                )
         axes.set(xlim=(0, self.last - self.first), ylim=(-0.05, 1.05), yticks=(0, 0.5, 1))
         axes.tick_params(labelsize=8, length=2)
         for side in ("top", "right"):
@@ -114,9 +141,25 @@ class Strip:
             color="white",
             bbox={"facecolor": colour, "edgecolor": "none", "boxstyle": "round,pad=0.2"},
         )
-        figure.text(1.75 / wide, 1 - 0.12 * inch, _shortened(p.path.name, 42), va="top", fontsize=9, parse_math=False)
-        figure.text(1.75 / wide, 1 - 0.3 * inch, "score over seconds; no proof", va="top", fontsize=8, alpha=0.75)
-        boxes = [Patch(color=_unit(COLOURS[name]), label=name) for name in ("real", "unsure", "fake")]
+        figure.text(
+            1.75 / wide,
+            1 - 0.12 * inch,
+            _shortened(p.path.name, 42),
+            va="top",
+            fontsize=9,
+            parse_math=False,
+        )
+        figure.text(
+            1.75 / wide,
+            1 - 0.3 * inch,
+            "score over seconds; no proof",
+            va="top",
+            fontsize=8,
+            alpha=0.75,
+        )
+        boxes = [
+            Patch(color=_unit(COLOURS[name]), label=name) for name in ("real", "unsure", "fake")
+        ]
         lines = figure.axes[0].get_legend_handles_labels()[0] if len(p.tracks) > 1 else []
         figure.legend(
             handles=[*boxes, *lines],

@@ -1,4 +1,6 @@
-"""What predict answers about a video, in one word and in all its numbers; as JSON, as a table, as an exit code."""
+"""What predict answers about a video, in one word and in all its numbers; as JSON, as a table, as
+an exit code.
+"""
 
 from __future__ import annotations
 
@@ -26,15 +28,20 @@ ANSWERS: dict[str, Verdict] = {"no_face": "no face", "too_short": "too short"}
 EXIT_FAKE, EXIT_UNSURE, EXIT_UNREADABLE = 10, 11, 3
 
 NOT_A_PROOF = (
-    "The score says how much the faces in this video look like the fakes the model was trained on. It is not the "
-    "probability that this video is a forgery, and it is no evidence against anybody: other generators, cameras and "
+    "The score says how much the faces in this video look like the fakes the model was trained "
+    "on. It is not the "
+    "probability that this video is a forgery, and it is no evidence against anybody: other "
+    "generators, cameras and "
     "compressions than those of training can move it either way."
 )
 
 
 @dataclass(frozen=True)
 class Member:
-    """What one model says of a video. raw: its highest person's score.   score: calibrated."""
+    """What one model says of a video. raw: its highest person's score.
+
+    score: calibrated.
+    """
 
     name: str
     raw: float
@@ -47,10 +54,14 @@ class Member:
 class Prediction:
     """The answer about one video.
 
-    score: mean of the members' calibrated scores, or None where there is no verdict by score.   threshold, unsure:
-    means of the members'.   reason: one sentence.   code: "" or the word of records.REASONS.
-    start: seconds of its first frame, from which duration counts; all times of tracks are those of the file.
-    width, height, frames, fps, codec, sha256: of the file, where it could be read.   flags: of its outcome.
+    score: mean of the members' calibrated scores, or None where there is no verdict by score.
+    threshold, unsure: means of the members'.
+    reason: one sentence.
+    code: "" or the word of records.REASONS.
+    start: seconds of its first frame, from which duration counts; all times of tracks are those of
+        the file.
+    width, height, frames, fps, codec, sha256: of the file, where it could be read.
+    flags: of its outcome.
     """
 
     path: Path
@@ -80,19 +91,23 @@ def decide(score: float, unsure: tuple[float, float]) -> Verdict:
 
 
 def zone(calibrations: Sequence[Calibration]) -> tuple[float, tuple[float, float]]:
-    """Threshold and unsure zone of an ensemble: means of its members', as its score is the mean of theirs."""
+    """Threshold and unsure zone of an ensemble: means of its members', as its score is the mean of
+    theirs.
+    """
     threshold = float(np.mean([c.threshold for c in calibrations]))
     low, high = (float(np.mean([c.unsure[edge] for c in calibrations])) for edge in (0, 1))
     return threshold, (low, high)
 
 
-def sentence(verdict: Verdict, score: float, unsure: tuple[float, float], members: Sequence[Member]) -> str:
+def sentence(
+    verdict: Verdict, score: float, unsure: tuple[float, float], members: Sequence[Member]
+) -> str:
     """Why this verdict, for a person."""
     low, high = unsure
     limits = {
         "fake": f"at or above {high:.3f}, where a video counts as fake",
         "real": f"below {low:.3f}, where a video counts as real",
-        "unsure": f"between {low:.3f} and {high:.3f}, where the model is wrong too often for a verdict",
+        "unsure": f"between {low:.3f} and {high:.3f}, where the model is wrong too often for a verdict",  # noqa: E501
     }
     text = f"score {score:.3f} is {limits[verdict]}"
     if {"real", "fake"} <= {member.verdict for member in members}:
@@ -108,7 +123,9 @@ def refused_prediction(path: Path, code: str, detail: str) -> Prediction:
 
 
 def exit_code(verdicts: Sequence[Verdict]) -> int:
-    """The first that applies: 10 some fake; 11 some without a verdict; 3 some unreadable; 0 all real."""
+    """The first that applies: 10 some fake; 11 some without a verdict; 3 some unreadable; 0 all
+    real.
+    """
     if "fake" in verdicts:
         return EXIT_FAKE
     if {"unsure", "no face", "too short"} & set(verdicts):
@@ -125,7 +142,9 @@ def document(prediction: Prediction) -> dict[str, object]:
     return plain
 
 
-def _track(values: dict[str, object], track: PersonScores, prediction: Prediction) -> dict[str, object]:
+def _track(
+    values: dict[str, object], track: PersonScores, prediction: Prediction
+) -> dict[str, object]:
     names = [member.name for member in prediction.members]
     anchors = zip(track.index, track.pts, track.box, strict=True)
     return {
@@ -151,7 +170,11 @@ def as_json(predictions: Sequence[Prediction], version: str, cautions: Sequence[
 def verdict_table(predictions: Sequence[Prediction], wide: bool = False) -> Table:
     """One row per video; wide adds what a spreadsheet wants."""
     names = list(dict.fromkeys(member.name for p in predictions for member in p.members))
-    extra = ("threshold", "unsure_from", "fake_from", "duration", "frames", "sha256", "code") if wide else ()
+    extra = (
+        ("threshold", "unsure_from", "fake_from", "duration", "frames", "sha256", "code")
+        if wide
+        else ()
+    )
     several = names if wide or len(names) > 1 else []
     header = ("video", "verdict", "score", "persons", *several, *extra, "reason")
     return Table("Verdicts", header, tuple(_row(p, several, wide) for p in predictions))
@@ -162,4 +185,12 @@ def _row(p: Prediction, names: Sequence[str], wide: bool) -> tuple:
     low, high = p.unsure or (None, None)
     extra = (p.threshold, low, high, p.duration, p.frames, p.sha256, p.code) if wide else ()
     shown = str(p.path) if wide else p.path.name
-    return (shown, p.verdict, p.score, len(p.tracks), *(scores.get(n) for n in names), *extra, p.reason)
+    return (
+        shown,
+        p.verdict,
+        p.score,
+        len(p.tracks),
+        *(scores.get(n) for n in names),
+        *extra,
+        p.reason,
+    )

@@ -23,7 +23,9 @@ FRAMES, SIDE = 4, 160  # shown per video, and px of each
 
 def seen(pixels: Tensor, spec: ClipSpec) -> Tensor:
     """(T,3,S,S) in 0..1: the normalised clip as the picture it was."""
-    mean, std = (torch.tensor(values, device=pixels.device).view(1, 3, 1, 1) for values in NORMS[spec.norm])
+    mean, std = (
+        torch.tensor(values, device=pixels.device).view(1, 3, 1, 1) for values in NORMS[spec.norm]
+    )
     return (pixels * std + mean).clamp(0, 1)
 
 
@@ -42,7 +44,9 @@ def heat_of(model: nn.Module, batch: Batch) -> tuple[Tensor, str]:
 
 
 def last_map(model: nn.Module, batch: Batch, frames: int) -> nn.Module | None:
-    """The module that made the last map with enough places; of smaller maps the last; None where there is none."""
+    """The module that made the last map with enough places; of smaller maps the last; None where
+    there is none.
+    """
     found: list[tuple[int, nn.Module]] = []
 
     def note(module: nn.Module, _: object, out: object) -> None:
@@ -67,7 +71,9 @@ def hooked(modules: object, hook: Callable):
 
 
 def as_maps(out: object, frames: int) -> Tensor | None:
-    """A module's output as maps (n,C,h,w) with n = frames or 1, or None when it is something else."""
+    """A module's output as maps (n,C,h,w) with n = frames or 1, or None when it is something
+    else.
+    """
     if not isinstance(out, Tensor) or not out.is_floating_point():
         return None
     if out.ndim == 5 and out.shape[:2] == (1, frames):
@@ -94,7 +100,8 @@ def _tokens(out: Tensor) -> Tensor | None:
 def grad_cam(model: nn.Module, batch: Batch, layer: nn.Module, frames: int) -> Tensor:
     """(n,h,w) in 0..1: positive part of the channel sum weighted with the mean gradient.
 
-    The gradient is that of the decision (fake minus real, or its opposite when the model says real), so that heat
+    The gradient is that of the decision (fake minus real, or its opposite when the model says
+    real), so that heat
     always means: this made the model say what it said.
     """
     kept: list[Tensor] = []
@@ -107,7 +114,9 @@ def grad_cam(model: nn.Module, batch: Batch, layer: nn.Module, frames: int) -> T
     with hooked([layer], keep), torch.enable_grad():
         logits = model.outputs(pixels, batch.bands)["logits"][0]
         decision = logits[FAKE] - logits[1 - FAKE]
-        gradient = torch.autograd.grad(decision * decision.detach().sign(), kept[-1], allow_unused=True)[0]
+        gradient = torch.autograd.grad(
+            decision * decision.detach().sign(), kept[-1], allow_unused=True
+        )[0]
     if gradient is None:
         return torch.zeros(1, 1, 1)
     maps, slopes = as_maps(kept[-1].detach(), frames), as_maps(gradient, frames)
@@ -116,12 +125,16 @@ def grad_cam(model: nn.Module, batch: Batch, layer: nn.Module, frames: int) -> T
 
 
 def overlay(frames: Tensor, heat: Tensor | None) -> bytes:
-    """frames (n,3,S,S) in 0..1 and heat (n,h,w) in 0..1 -> JPEG of two rows of n pictures, of one without heat."""
+    """frames (n,3,S,S) in 0..1 and heat (n,h,w) in 0..1 -> JPEG of two rows of n pictures, of one
+    without heat.
+    """
     large = interpolate(frames.float(), (SIDE, SIDE), mode="bilinear", antialias=True)
     if heat is None:
         return _jpeg(torch.cat(list(large), dim=2))
     spread = interpolate(heat[:, None].float(), (SIDE, SIDE), mode="bilinear").clamp(0, 1)
-    mixed = large.mean(1, keepdim=True) * 0.75 * (1 - 0.55 * spread) + colour(spread) * 0.55 * spread
+    mixed = (
+        large.mean(1, keepdim=True) * 0.75 * (1 - 0.55 * spread) + colour(spread) * 0.55 * spread
+    )
     rows = [torch.cat(list(images), dim=2) for images in (large, mixed)]  # (3, SIDE, n * SIDE)
     return _jpeg(torch.cat(rows, dim=1))
 
@@ -134,9 +147,14 @@ def small(pixels: NDArray[np.uint8], side: int = 72) -> bytes:
 
 def _jpeg(picture: Tensor) -> bytes:
     """(3,h,w) in 0..1 -> JPEG."""
-    return bytes(encode_jpeg((picture.clamp(0, 1) * 255).round().to(torch.uint8), quality=90).numpy())
+    return bytes(
+        encode_jpeg((picture.clamp(0, 1) * 255).round().to(torch.uint8), quality=90).numpy()
+    )
 
 
 def colour(heat: Tensor) -> Tensor:
     """(n,1,h,w) -> (n,3,h,w): red, then orange, then light yellow; lightness alone tells it too."""
-    return torch.cat([(heat * 2.2).clamp(0, 1), (heat * 1.6 - 0.45).clamp(0, 1), (heat * 2 - 1.4).clamp(0, 1)], dim=1)
+    return torch.cat(
+        [(heat * 2.2).clamp(0, 1), (heat * 1.6 - 0.45).clamp(0, 1), (heat * 2 - 1.4).clamp(0, 1)],
+        dim=1,
+    )

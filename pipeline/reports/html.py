@@ -17,7 +17,9 @@ TEMPLATES = Path(__file__).parent / "templates"
 
 
 def environment() -> Environment:
-    """jinja2 with autoescape for every template, unknown names refused, control characters written out."""
+    """jinja2 with autoescape for every template, unknown names refused, control characters written
+    out.
+    """
     made = Environment(
         loader=FileSystemLoader(TEMPLATES),
         autoescape=True,
@@ -36,7 +38,9 @@ def _visible(value: object) -> object:
 
 
 def page(template: str, **values: object) -> str:
-    """One rendered page. Raises jinja2.UndefinedError when the template wants a value that is not given."""
+    """One rendered page. Raises jinja2.UndefinedError when the template wants a value that is not
+    given.
+    """
     return environment().get_template(template).render(version=own_version(), **values)
 
 

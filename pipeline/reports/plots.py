@@ -1,7 +1,9 @@
-"""Curves and counts in, pictures out: SVG text for the report (light and dark), PNG files for the evaluation folder.
+"""Curves and counts in, pictures out: SVG text for the report (light and dark), PNG files for the
+evaluation folder.
 
-Drawn on matplotlib's Figure without pyplot: no global state, no window, the same bytes for the same numbers. Sizes
-are chosen so that the letters stay readable on a phone that shows the picture at 350 px.
+Drawn on matplotlib's Figure without pyplot: no global state, no window, the same bytes for the same
+numbers. Sizes are chosen so that the letters stay readable on a phone that shows the picture at 350
+px.
 """
 
 from __future__ import annotations
@@ -34,7 +36,9 @@ DET_EDGE = 5e-4
 
 @dataclass(frozen=True)
 class Palette:
-    """Colours of one theme. real and fake are told apart by blue-orange, also with red-green blindness."""
+    """Colours of one theme. real and fake are told apart by blue-orange, also with red-green
+    blindness.
+    """
 
     ink: str
     faint: str
@@ -55,13 +59,18 @@ DARK = Palette(
 COLOUR = re.compile("#[0-9a-f]{6}")
 DARKER = {
     **dict(zip(LIGHT.series, DARK.series, strict=True)),
-    **{getattr(LIGHT, name): getattr(DARK, name) for name in ("ink", "faint", "paper", "real", "fake")},
+    **{
+        getattr(LIGHT, name): getattr(DARK, name)
+        for name in ("ink", "faint", "paper", "real", "fake")
+    },
 }
 
 
 @dataclass(frozen=True)
 class Picture:
-    """One drawn figure: two data URIs for the report's themes, and what it shows in words; `png` draws it again."""
+    """One drawn figure: two data URIs for the report's themes, and what it shows in words; `png`
+    draws it again.
+    """
 
     title: str
     alt: str
@@ -107,7 +116,9 @@ def _render(draw: Draw, size: tuple[float, float], kind: str, dpi: int = 72) -> 
         axes = figure.subplots()
         draw(axes, palette)
         out = io.BytesIO()
-        figure.savefig(out, format=kind, metadata={"Date": None} if kind == "svg" else {"Software": None})
+        figure.savefig(
+            out, format=kind, metadata={"Date": None} if kind == "svg" else {"Software": None}
+        )
     return out.getvalue()
 
 
@@ -121,17 +132,42 @@ def image_uri(data: bytes) -> str:
     return f"data:image/{kind};base64," + base64.b64encode(data).decode()
 
 
-def roc_plot(label: NDArray, score: Floats, auc: float, interval: tuple[float | None, float | None]) -> Picture:
+def roc_plot(
+    label: NDArray, score: Floats, auc: float, interval: tuple[float | None, float | None]
+) -> Picture:
     """ROC with the line of chance and the point of equal errors."""
     fpr, tpr, _ = roc(label, score)
-    shown = f"AUC {auc:.3f}" + (f" [{interval[0]:.3f}, {interval[1]:.3f}]" if interval[0] is not None else "")
+    shown = f"AUC {auc:.3f}" + (
+        f" [{interval[0]:.3f}, {interval[1]:.3f}]" if interval[0] is not None else ""
+    )
 
     def draw(axes: Axes, palette: Palette) -> None:
-        axes.plot([0, 1], [0, 1], color=palette.ink, alpha=0.5, linestyle="--", linewidth=1, label="chance")
-        axes.plot([0, 1], [1, 0], color=palette.ink, alpha=0.5, linestyle=":", linewidth=1, label="equal errors")
+        axes.plot(
+            [0, 1],
+            [0, 1],
+            color=palette.ink,
+            alpha=0.5,
+            linestyle="--",
+            linewidth=1,
+            label="chance",
+        )
+        axes.plot(
+            [0, 1],
+            [1, 0],
+            color=palette.ink,
+            alpha=0.5,
+            linestyle=":",
+            linewidth=1,
+            label="equal errors",
+        )
         axes.plot(fpr, tpr, color=palette.real, linewidth=2.2, label=shown, clip_on=False)
         axes.fill_between(fpr, tpr, color=palette.real, alpha=0.12, linewidth=0)
-        axes.set(xlabel="reals taken for fake (FPR)", ylabel="fakes found (TPR)", xlim=(0, 1), ylim=(0, 1))
+        axes.set(
+            xlabel="reals taken for fake (FPR)",
+            ylabel="fakes found (TPR)",
+            xlim=(0, 1),
+            ylim=(0, 1),
+        )
         axes.set_aspect("equal")
         axes.grid(True)
         axes.legend(loc="lower right")
@@ -140,7 +176,9 @@ def roc_plot(label: NDArray, score: Floats, auc: float, interval: tuple[float | 
 
 
 def det_plot(label: NDArray, score: Floats, eer: float) -> Picture:
-    """Misses over false alarms on normal-deviate axes, where good detectors stop sticking to the corner."""
+    """Misses over false alarms on normal-deviate axes, where good detectors stop sticking to the
+    corner.
+    """
     fpr, tpr, _ = roc(label, score)
     x, y = (_probit(np.clip(rate, DET_EDGE, 1 - DET_EDGE)) for rate in (fpr, 1 - tpr))
 
@@ -156,7 +194,12 @@ def det_plot(label: NDArray, score: Floats, eer: float) -> Picture:
         axes.set_aspect("equal")
         axes.grid(True)
 
-    return picture("DET", f"Detection error trade-off, equal error rate {100 * eer:.1f} percent.", draw, (4.8, 4.6))
+    return picture(
+        "DET",
+        f"Detection error trade-off, equal error rate {100 * eer:.1f} percent.",
+        draw,
+        (4.8, 4.6),
+    )
 
 
 def _probit(rate: Floats) -> Floats:
@@ -175,8 +218,21 @@ def histogram(label: NDArray, score: Floats, threshold: float) -> Picture:
             held = score[label == value]
             if len(held):
                 weight = np.full(len(held), 100 / len(held))
-                axes.hist(held, edges, weights=weight, color=colour, alpha=0.55, label=f"{name} ({len(held)})")
-        axes.axvline(threshold, color=palette.ink, linewidth=1.2, linestyle="--", label=f"threshold {threshold:.2f}")
+                axes.hist(
+                    held,
+                    edges,
+                    weights=weight,
+                    color=colour,
+                    alpha=0.55,
+                    label=f"{name} ({len(held)})",
+                )
+        axes.axvline(
+            threshold,
+            color=palette.ink,
+            linewidth=1.2,
+            linestyle="--",
+            label=f"threshold {threshold:.2f}",
+        )
         axes.set(xlabel="score (probability of fake)", ylabel="% of its class", xlim=(0, 1))
         axes.figure.legend(loc="outside upper center", ncols=3, columnspacing=1.0, handlelength=1.4)
 
@@ -188,20 +244,41 @@ def reliability_plot(table: Reliability, ece: float) -> Picture:
 
     def draw(axes: Axes, palette: Palette) -> None:
         held = table.count > 0
-        axes.plot([0, 1], [0, 1], color=palette.ink, alpha=0.5, linestyle="--", linewidth=1, label="honest scores")
+        axes.plot(
+            [0, 1],
+            [0, 1],
+            color=palette.ink,
+            alpha=0.5,
+            linestyle="--",
+            linewidth=1,
+            label="honest scores",
+        )
         size = 30 + 270 * table.count[held] / table.count.max()
         axes.plot(table.score[held], table.fakes[held], color=palette.real, linewidth=1.5)
         axes.scatter(
-            table.score[held], table.fakes[held], s=size, color=palette.real, alpha=0.6, label="area: videos"
+            table.score[held],
+            table.fakes[held],
+            s=size,
+            color=palette.real,
+            alpha=0.6,
+            label="area: videos",
         )
         axes.set(
-            xlabel="mean score in the bin", ylabel="share of fakes in the bin", xlim=(-0.03, 1.03), ylim=(-0.03, 1.03)
+            xlabel="mean score in the bin",
+            ylabel="share of fakes in the bin",
+            xlim=(-0.03, 1.03),
+            ylim=(-0.03, 1.03),
         )
         axes.set_aspect("equal")
         axes.grid(True)
         axes.legend(loc="upper left", title=f"ECE {ece:.3f}", alignment="left")
 
-    return picture("Reliability", f"Reliability diagram, expected calibration error {ece:.3f}.", draw, (4.8, 4.6))
+    return picture(
+        "Reliability",
+        f"Reliability diagram, expected calibration error {ece:.3f}.",
+        draw,
+        (4.8, 4.6),
+    )
 
 
 Bar = tuple[str, float, float | None, float | None]
@@ -215,9 +292,18 @@ def bars(title: str, rows: Sequence[Bar], axis: str = "AUC", chance: float | Non
         axes.barh(place, [row[1] for row in rows], height=0.62, color=palette.real, alpha=0.75)
         for at, (_, value, low, high) in zip(place, rows, strict=True):
             if low is not None and high is not None:
-                axes.plot([low, high], [at, at], color=palette.ink, linewidth=1.6, solid_capstyle="butt")
+                axes.plot(
+                    [low, high], [at, at], color=palette.ink, linewidth=1.6, solid_capstyle="butt"
+                )
             axes.text(
-                0.012, at, f"{value:.3f}", va="center", ha="left", color=palette.paper, fontsize=10, weight="bold"
+                0.012,
+                at,
+                f"{value:.3f}",
+                va="center",
+                ha="left",
+                color=palette.paper,
+                fontsize=10,
+                weight="bold",
             )
         axes.set_yticks(place, [_short(row[0]) for row in rows])
         if chance is not None:
@@ -238,16 +324,27 @@ def scatter(title: str, place: NDArray, group: Sequence[str], label: NDArray) ->
             fake = bool(label[member].max())
             colour = palette.series[number % len(palette.series)]
             axes.scatter(
-                *place[member].T, s=26, marker="x" if fake else "o", color=colour, alpha=0.75, label=_short(name)
+                *place[member].T,
+                s=26,
+                marker="x" if fake else "o",
+                color=colour,
+                alpha=0.75,
+                label=_short(name),
             )
         axes.set(xticks=[], yticks=[])
-        axes.figure.legend(loc="outside lower center", ncols=3, columnspacing=0.8, handletextpad=0.2)
+        axes.figure.legend(
+            loc="outside lower center", ncols=3, columnspacing=0.8, handletextpad=0.2
+        )
 
     return picture(title, "t-SNE map of the videos' features.", draw, (5.2, 4.6))
 
 
 def lines(
-    title: str, series: Mapping[str, Sequence[float | None]], ticks: Sequence[str], axis: str, below: str
+    title: str,
+    series: Mapping[str, Sequence[float | None]],
+    ticks: Sequence[str],
+    axis: str,
+    below: str,
 ) -> Picture:
     """One line per name over common steps; None leaves a gap."""
 
@@ -257,7 +354,14 @@ def lines(
             style = ("-", "--")[number // len(palette.series) % 2]
             colour = palette.series[number % len(palette.series)]
             axes.plot(
-                range(len(y)), y, style, marker="o", markersize=4, linewidth=1.8, color=colour, label=_short(name)
+                range(len(y)),
+                y,
+                style,
+                marker="o",
+                markersize=4,
+                linewidth=1.8,
+                color=colour,
+                label=_short(name),
             )
         axes.set_xticks(range(len(ticks)), ticks)
         axes.set(xlabel=below, ylabel=axis, ylim=(min(0.4, axes.get_ylim()[0]), 1.01))
@@ -289,7 +393,7 @@ def pictures_of(result: dict[str, object], joined: Scores) -> list[Picture]:
 
 def _short(name: str, most: int = 22) -> str:
     """A name that fits beside a bar; `$` would start mathematics in matplotlib."""
-    shown = "".join(c if c.isprintable() and not 0xD800 <= ord(c) <= 0xDFFF else "?" for c in name).replace(
-        "$", r"\$"
-    )
+    shown = "".join(
+        c if c.isprintable() and not 0xD800 <= ord(c) <= 0xDFFF else "?" for c in name
+    ).replace("$", r"\$")
     return shown if len(shown) <= most else shown[: most - 1] + "…"

@@ -1,4 +1,6 @@
-"""One table, five spellings: terminal, markdown, CSV, JSON and LaTeX, with every cell made safe for its place."""
+"""One table, five spellings: terminal, markdown, CSV, JSON and LaTeX, with every cell made safe
+for its place.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +20,18 @@ NONE = "–"
 DIGITS = 3
 
 # Metrics of a row in the cross-dataset table.
-REPORTED = ("auc", "ap", "eer", "acc", "balanced_acc", "f1", "tpr_at_fpr_1", "tpr_at_fpr_10", "log_loss", "ece")
+REPORTED = (
+    "auc",
+    "ap",
+    "eer",
+    "acc",
+    "balanced_acc",
+    "f1",
+    "tpr_at_fpr_1",
+    "tpr_at_fpr_10",
+    "log_loss",
+    "ece",
+)
 
 
 @dataclass(frozen=True)
@@ -56,7 +69,9 @@ def terminal(table: Table) -> str:
     left = [all(isinstance(row[i], str) for row in table.rows) for i in range(len(widths))]
 
     def line(cells: Sequence[str]) -> str:
-        placed = (c.ljust(w) if at else c.rjust(w) for c, w, at in zip(cells, widths, left, strict=True))
+        placed = (
+            c.ljust(w) if at else c.rjust(w) for c, w, at in zip(cells, widths, left, strict=True)
+        )
         return "  ".join(placed).rstrip()
 
     return "\n".join([line(table.header), *map(line, body)])
@@ -69,8 +84,13 @@ def markdown(table: Table) -> str:
         return "| " + " | ".join(cells) + " |"
 
     safe = [[_markdown(plain(cell)) for cell in row] for row in table.rows]
-    rule = ["---" if all(isinstance(row[i], str) for row in table.rows) else "---:" for i in range(len(table.header))]
-    return "\n".join([line([_markdown(name) for name in table.header]), line(rule), *map(line, safe), ""])
+    rule = [
+        "---" if all(isinstance(row[i], str) for row in table.rows) else "---:"
+        for i in range(len(table.header))
+    ]
+    return "\n".join(
+        [line([_markdown(name) for name in table.header]), line(rule), *map(line, safe), ""]
+    )
 
 
 def _markdown(text: str) -> str:
@@ -84,11 +104,12 @@ def latex(table: Table) -> str:
 
     def cell(value: Cell) -> str:
         if isinstance(value, Measure) and value.low is not None and value.high is not None:
-            return rf"{number(value.value)} {{\scriptsize [{number(value.low)}, {number(value.high)}]}}"
+            return rf"{number(value.value)} {{\scriptsize [{number(value.low)}, {number(value.high)}]}}"  # noqa: E501
         return _latex(plain(value))
 
     columns = "".join(
-        "l" if all(isinstance(row[i], str) for row in table.rows) else "r" for i in range(len(table.header))
+        "l" if all(isinstance(row[i], str) for row in table.rows) else "r"
+        for i in range(len(table.header))
     )
     lines = [
         rf"\begin{{tabular}}{{{columns}}}",
@@ -113,17 +134,24 @@ def _latex(text: str) -> str:
 
 def comma_separated(table: Table) -> str:
     """CSV with value, low and high of a metric in columns of their own, digits unshortened."""
-    wide = [any(isinstance(row[i], Measure) for row in table.rows) for i in range(len(table.header))]
+    wide = [
+        any(isinstance(row[i], Measure) for row in table.rows) for i in range(len(table.header))
+    ]
     out = io.StringIO(newline="")
     writer = csv.writer(out, lineterminator="\n")
     names = [
-        [name, f"{name} low", f"{name} high"] if w else [name] for name, w in zip(table.header, wide, strict=True)
+        [name, f"{name} low", f"{name} high"] if w else [name]
+        for name, w in zip(table.header, wide, strict=True)
     ]
     writer.writerow([protect(name) for group in names for name in group])
     for row in table.rows:
         cells: list[str] = []
         for cell, w in zip(row, wide, strict=True):
-            values = (cell.value, cell.low, cell.high) if isinstance(cell, Measure) else (cell, None, None)
+            values = (
+                (cell.value, cell.low, cell.high)
+                if isinstance(cell, Measure)
+                else (cell, None, None)
+            )
             cells += [_exact(value) for value in (values if w else values[:1])]
         writer.writerow(cells)
     return out.getvalue()
@@ -150,7 +178,9 @@ def as_json(table: Table) -> str:
 WRITERS = {"md": markdown, "csv": comma_separated, "json": as_json, "tex": latex}
 
 
-def metrics_row(name: str, block: dict[str, object], keys: Sequence[str] = REPORTED) -> tuple[Cell, ...]:
+def metrics_row(
+    name: str, block: dict[str, object], keys: Sequence[str] = REPORTED
+) -> tuple[Cell, ...]:
     """name, n per class and the metrics of one block of an evaluation."""
     values = block["metrics"]
     return name, block["real"], block["fake"], *(Measure(**values[key]) for key in keys)
@@ -161,11 +191,16 @@ def metrics_table(
 ) -> Table:
     """One row per block; `first` names what a row is."""
     header = (first, "real", "fake", *(METRICS[key][0] for key in keys))
-    return Table(title, header, tuple(metrics_row(name, block, keys) for name, block in blocks.items()))
+    return Table(
+        title, header, tuple(metrics_row(name, block, keys) for name, block in blocks.items())
+    )
 
 
 def levels_table(result: dict[str, object]) -> Table:
     """One row per metric, one column per level of an evaluation: the table that is read first."""
     levels = result["levels"]
-    rows = [(METRICS[key][0], *(Measure(**block["metrics"][key]) for block in levels.values())) for key in METRICS]
+    rows = [
+        (METRICS[key][0], *(Measure(**block["metrics"][key]) for block in levels.values()))
+        for key in METRICS
+    ]
     return Table("Metrics", ("metric", *levels), tuple(rows))

@@ -1,4 +1,5 @@
-"""Checkpoints: what training needs to go on as if nothing had happened, and what evaluation needs to score.
+"""Checkpoints: what training needs to go on as if nothing had happened, and what evaluation needs
+to score.
 
     RUN/checkpoints/step-00000120/   the newest two
         state.json               format, step, epoch, batch, identity (model, options, pixels)
@@ -6,9 +7,10 @@
         SHA256SUMS               of the files above; `sha256sum -c` reads it. The formats themselves check no content
     RUN/checkpoints/best-00000090/   the best by validation, without the optimizer
 
-Each folder appears by one rename, synced. Loading runs no code: JSON and safetensors only, and the one torch.load of
-this package (foreign .pt weights, asked for in words) is `weights_only=True` with nothing else allowed.
-"""
+Each folder appears by one rename, synced. Loading runs no code: JSON and safetensors only, and the
+one torch.load of this package (foreign .pt weights, asked for in words) is `weights_only=True` with
+nothing else allowed.
+"""  # noqa: E501
 
 from __future__ import annotations
 
@@ -41,7 +43,8 @@ Tensors = dict[str, Tensor]
 class Checkpoint:
     """One verified checkpoint.
 
-    state: the plain JSON values.   model, ema, optimizer: tensors by name, on the CPU; the latter two may be absent.
+    state: the plain JSON values.
+    model, ema, optimizer: tensors by name, on the CPU; the latter two may be absent.
     """
 
     folder: Path
@@ -51,14 +54,19 @@ class Checkpoint:
     optimizer: Tensors | None = None
 
 
-def save(run: Path, name: str, state: dict, parts: Mapping[str, Tensors | None], keep: int = 0) -> Path:
-    """Write one checkpoint atomically; with `keep`, remove older ones of its kind (the word before the dash).
+def save(
+    run: Path, name: str, state: dict, parts: Mapping[str, Tensors | None], keep: int = 0
+) -> Path:
+    """Write one checkpoint atomically; with `keep`, remove older ones of its kind (the word before
+    the dash).
 
     Raises CacheError of the file system (no space); the older checkpoints are then untouched.
     """
     target = run / FOLDER / name
     tensors = {part: _plain(values) for part, values in parts.items() if values}
-    needed = sum(t.numel() * t.element_size() for values in tensors.values() for t in values.values())
+    needed = sum(
+        t.numel() * t.element_size() for values in tensors.values() for t in values.values()
+    )
 
     def fill(folder: Path) -> None:
         for part, values in tensors.items():
@@ -66,7 +74,9 @@ def save(run: Path, name: str, state: dict, parts: Mapping[str, Tensors | None],
         text = json.dumps({"format": FORMAT, **state}, indent=1, sort_keys=True, allow_nan=False)
         (folder / STATE).write_text(text, encoding="utf-8")
         names = sorted(path.name for path in folder.iterdir())
-        (folder / SUMS).write_text("".join(f"{_sha256(folder / n)}  {n}\n" for n in names), encoding="utf-8")
+        (folder / SUMS).write_text(
+            "".join(f"{_sha256(folder / n)}  {n}\n" for n in names), encoding="utf-8"
+        )
 
     remove_folder(target)  # a step that is walked again after falling back to an older checkpoint
     (run / FOLDER).mkdir(parents=True, exist_ok=True)
@@ -91,7 +101,9 @@ def read(folder: Path) -> Checkpoint:
     sums = _sums(folder)
     names = {path.name for path in folder.iterdir()} - {SUMS}
     if names != set(sums) or STATE not in names or "model.safetensors" not in names:
-        raise CheckpointError(f"{folder}: holds {sorted(names)}, {SUMS} lists {sorted(sums)}; use another checkpoint")
+        raise CheckpointError(
+            f"{folder}: holds {sorted(names)}, {SUMS} lists {sorted(sums)}; use another checkpoint"
+        )
     if (size := (folder / STATE).stat().st_size) > MAX_STATE:
         raise CheckpointError(f"{folder / STATE}: {size} bytes, at most {MAX_STATE} are read")
     data = {name: _checked(folder / name, digest) for name, digest in sums.items()}
@@ -106,7 +118,8 @@ def read(folder: Path) -> Checkpoint:
 
 
 def newest(run: Path, kind: str = "step") -> Checkpoint:
-    """The newest whole checkpoint; a damaged one is named in the log and the one before it is taken.
+    """The newest whole checkpoint; a damaged one is named in the log and the one before it is
+    taken.
 
     Raises CheckpointError when none is whole.
     """
@@ -118,12 +131,16 @@ def newest(run: Path, kind: str = "step") -> Checkpoint:
             problems.append(str(error))
             log.warning("checkpoint refused, trying the one before it: %s", error)
     if problems:
-        raise CheckpointError(f"{run}: none of {len(folders)} checkpoints can be read; {problems[0]}")
+        raise CheckpointError(
+            f"{run}: none of {len(folders)} checkpoints can be read; {problems[0]}"
+        )
     raise CheckpointError(f"{run / FOLDER}: no {kind} checkpoint; train first")
 
 
 def belongs(saved_identity: Mapping, wanted: Mapping, where: Path) -> None:
-    """Refuse a checkpoint of another model or other pixels. Raises CheckpointError naming each differing field."""
+    """Refuse a checkpoint of another model or other pixels. Raises CheckpointError naming each
+    differing field.
+    """
     differing = [
         f"{name} is {saved_identity.get(name)!r} there and {value!r} here"
         for name, value in wanted.items()
@@ -134,17 +151,21 @@ def belongs(saved_identity: Mapping, wanted: Mapping, where: Path) -> None:
 
 
 def load_into(module: torch.nn.Module, tensors: Tensors, where: Path) -> None:
-    """Put weights into a model whose names and shapes must agree exactly. Raises CheckpointError naming the first."""
+    """Put weights into a model whose names and shapes must agree exactly. Raises CheckpointError
+    naming the first.
+    """
     mine = module.state_dict()
     for name in sorted(mine.keys() | tensors.keys()):
         if name not in mine or name not in tensors:
             raise CheckpointError(
-                f"{where}: weight '{name}' is only in the {'model' if name in mine else 'checkpoint'}"
+                f"{where}: weight '{name}' is only in the "
+                f"{'model' if name in mine else 'checkpoint'}"
             )
         if mine[name].shape != tensors[name].shape or mine[name].dtype != tensors[name].dtype:
             theirs = f"{tuple(tensors[name].shape)} {tensors[name].dtype}"
             raise CheckpointError(
-                f"{where}: weight '{name}' is {theirs}, the model has {tuple(mine[name].shape)} {mine[name].dtype}"
+                f"{where}: weight '{name}' is {theirs}, the model has {tuple(mine[name].shape)} "
+                f"{mine[name].dtype}"
             )
     module.load_state_dict(tensors)
 
@@ -164,7 +185,9 @@ def split_optimizer(state: dict) -> tuple[Tensors, dict]:
 
 def join_optimizer(tensors: Tensors, rest: dict) -> dict:
     """The inverse of split_optimizer."""
-    state: dict[int, dict] = {int(parameter): dict(values) for parameter, values in rest["scalars"].items()}
+    state: dict[int, dict] = {
+        int(parameter): dict(values) for parameter, values in rest["scalars"].items()
+    }
     for key, tensor in tensors.items():
         parameter, _, name = key.partition(".")
         state.setdefault(int(parameter), {})[name] = tensor
@@ -172,7 +195,9 @@ def join_optimizer(tensors: Tensors, rest: dict) -> dict:
 
 
 def load_optimizer(optimizer: torch.optim.Optimizer, point: Checkpoint) -> None:
-    """Put a checkpoint's optimizer state back. Raises CheckpointError when it does not fit the parameters."""
+    """Put a checkpoint's optimizer state back. Raises CheckpointError when it does not fit the
+    parameters.
+    """
     parameters = [p for group in optimizer.param_groups for p in group["params"]]
     try:
         state = join_optimizer(point.optimizer or {}, point.state["optimizer"])
@@ -180,15 +205,19 @@ def load_optimizer(optimizer: torch.optim.Optimizer, point: Checkpoint) -> None:
             for name, value in values.items():
                 shape = tuple(parameters[number].shape)
                 if isinstance(value, Tensor) and value.dim() and tuple(value.shape) != shape:
-                    raise ValueError(f"{number}.{name} is {tuple(value.shape)}, the parameter {shape}")
+                    raise ValueError(
+                        f"{number}.{name} is {tuple(value.shape)}, the parameter {shape}"
+                    )
         optimizer.load_state_dict(state)
     except (KeyError, ValueError, TypeError, IndexError, AttributeError) as error:
-        raise CheckpointError(f"{point.folder}: its optimizer state does not fit the model ({error})") from error
+        raise CheckpointError(
+            f"{point.folder}: its optimizer state does not fit the model ({error})"
+        ) from error
 
 
 def forget_after(run: Path, step: int) -> None:
-    """Remove the checkpoints of steps after `step` (damaged ones, or of a future that is walked again), and what a
-    killed run left half-written.
+    """Remove the checkpoints of steps after `step` (damaged ones, or of a future that is walked
+    again), and what a killed run left half-written.
     """
     if (run / FOLDER).is_dir():
         remove_stale(run / FOLDER)
@@ -199,7 +228,8 @@ def forget_after(run: Path, step: int) -> None:
 
 
 def read_weights(path: Path, trust: bool = False) -> Tensors:
-    """Weights from elsewhere, by name: safetensors; a pickle (.pt, .pth, .bin) only with `trust`, and weights only.
+    """Weights from elsewhere, by name: safetensors; a pickle (.pt, .pth, .bin) only with `trust`,
+    and weights only.
 
     Raises CheckpointError for anything else, and for anything that holds more than tensors.
     """
@@ -211,13 +241,15 @@ def read_weights(path: Path, trust: bool = False) -> Tensors:
         return _tensors(data, path)
     if not trust:
         raise CheckpointError(
-            f"{path}: not a .safetensors file; other files may hold code. If you know its maker: --trust-checkpoint"
+            f"{path}: not a .safetensors file; other files may hold code. If you know its maker: "
+            "--trust-checkpoint"
         )
     return _tensors_of(_unpickled(path), path)
 
 
 def _unpickled(path: Path) -> object:
-    # Everything that a broken or hostile file can raise here means one thing: it is not a file of weights.
+    # Everything that a broken or hostile file can raise here means one thing: it is not a file of
+    # weights.
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
@@ -236,7 +268,8 @@ def _tensors_of(content: object, path: Path) -> Tensors:
 
 
 def _plain(values: Tensors) -> Tensors:
-    # safetensors refuses tensors that share memory, and a running optimizer would change them while they are written.
+    # safetensors refuses tensors that share memory, and a running optimizer would change them while
+    # they are written.
     return {name: t.detach().to("cpu", copy=True).contiguous() for name, t in values.items()}
 
 
@@ -261,7 +294,9 @@ def _checked(path: Path, digest: str) -> bytes:
     except OSError as error:
         raise CheckpointError(f"{path}: cannot be read ({error.strerror})") from error
     if hashlib.sha256(data).hexdigest() != digest:
-        raise CheckpointError(f"{path}: damaged, its sha256 is not the one in {SUMS}; use another checkpoint")
+        raise CheckpointError(
+            f"{path}: damaged, its sha256 is not the one in {SUMS}; use another checkpoint"
+        )
     return data
 
 
@@ -273,7 +308,9 @@ def _state(data: bytes, path: Path) -> dict:
     if not isinstance(state, dict) or not isinstance(state.get("format"), int):
         raise CheckpointError(f"{path}: expected an object with a format number")
     if state["format"] > FORMAT:
-        raise CheckpointError(f"{path}: format {state['format']} is newer than {FORMAT}; update unmask")
+        raise CheckpointError(
+            f"{path}: format {state['format']} is newer than {FORMAT}; update unmask"
+        )
     return state
 
 

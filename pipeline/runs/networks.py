@@ -18,7 +18,9 @@ log = logging.getLogger(__name__)
 
 
 def resolve(config: TrainConfig) -> TrainConfig:
-    """The same with every option of the model and the recipe's name written out. Raises ModelError."""
+    """The same with every option of the model and the recipe's name written out. Raises
+    ModelError.
+    """
     options = resolve_options(config.model, config.options, pretrained=config.pretrained)
     return replace(config, options=options, recipe=config.recipe or list_recipes(config.model)[0])
 

@@ -34,6 +34,12 @@ def run_facts(run: Run, point: Checkpoint, crop: CropConfig) -> dict[str, dict[s
             "steps": progress.get("step") if isinstance(progress, dict) else None,
             "cache key": run.key,
         },
-        "Crops": {name: value for name, value in crop.settings().items() if isinstance(value, str | int | float)},
-        "Versions in training": {str(k): str(v) for k, v in versions.items()} if isinstance(versions, dict) else {},
+        "Crops": {
+            name: value
+            for name, value in crop.settings().items()
+            if isinstance(value, str | int | float)
+        },
+        "Versions in training": {str(k): str(v) for k, v in versions.items()}
+        if isinstance(versions, dict)
+        else {},
     }

@@ -8,7 +8,7 @@
         checkpoints/     see pipeline/runs/checkpoint.py
 
 The newest run is the one with the highest number: no decision depends on a clock.
-"""
+"""  # noqa: E501
 
 from __future__ import annotations
 
@@ -41,7 +41,8 @@ LIBRARIES = ("unmask", "torch", "torchvision", "lightning", "numpy", "timm", "sa
 class Run:
     """One run folder as run.json describes it.
 
-    model, options: what create_model takes.   key, manifest_sha256: of the pixels and the manifest it was trained on.
+    model, options: what create_model takes.
+    key, manifest_sha256: of the pixels and the manifest it was trained on.
     document: the whole of run.json.
     """
 
@@ -59,9 +60,13 @@ class Run:
 
 
 def new_run(root: Path, model: str, manifest: Path) -> Path:
-    """Make the next numbered folder under `root`: model and the manifest's two folders, 0007-clrnet-ffpp-c23."""
+    """Make the next numbered folder under `root`: model and the manifest's two folders,
+    0007-clrnet-ffpp-c23.
+    """
     words = [model, *(manifest.absolute().parent.parts[-2:])]
-    tail = re.sub(r"[^A-Za-z0-9._]+", "-", "-".join(word for word in words if word.strip("/")))[:80].strip("-")
+    tail = re.sub(r"[^A-Za-z0-9._]+", "-", "-".join(word for word in words if word.strip("/")))[
+        :80
+    ].strip("-")
     root.mkdir(parents=True, exist_ok=True)
     number = max((number for number, _ in _numbered(root)), default=0)
     while True:
@@ -76,7 +81,9 @@ def new_run(root: Path, model: str, manifest: Path) -> Path:
 def list_runs(root: Path) -> list[Path]:
     """Folders with a run.json under `root`: numbered ones newest first, then the others by name."""
     numbered = [folder for _, folder in sorted(_numbered(root), reverse=True)]
-    others = sorted(path for path in root.iterdir() if path not in numbered) if root.is_dir() else []
+    others = (
+        sorted(path for path in root.iterdir() if path not in numbered) if root.is_dir() else []
+    )
     return [folder for folder in [*numbered, *others] if (folder / RUN_FILE).is_file()]
 
 
@@ -91,7 +98,9 @@ def newest_run(root: Path) -> Path:
 def _numbered(root: Path) -> list[tuple[int, Path]]:
     if not root.is_dir():
         return []
-    return [(int(match[1]), path) for path in root.iterdir() if (match := NUMBERED.fullmatch(path.name))]
+    return [
+        (int(match[1]), path) for path in root.iterdir() if (match := NUMBERED.fullmatch(path.name))
+    ]
 
 
 def write_run(folder: Path, config: TrainConfig, facts: dict[str, Any]) -> None:
@@ -100,9 +109,14 @@ def write_run(folder: Path, config: TrainConfig, facts: dict[str, Any]) -> None:
         "format": FORMAT,
         "config": dataclasses.asdict(config),
         **facts,
-        "versions": {"python": platform.python_version(), **{name: _version(name) for name in LIBRARIES}},
+        "versions": {
+            "python": platform.python_version(),
+            **{name: _version(name) for name in LIBRARIES},
+        },
     }
-    write_whole(folder / RUN_FILE, (json.dumps(document, indent=1, allow_nan=False) + "\n").encode())
+    write_whole(
+        folder / RUN_FILE, (json.dumps(document, indent=1, allow_nan=False) + "\n").encode()
+    )
 
 
 def _version(name: str) -> str:
@@ -113,7 +127,9 @@ def _version(name: str) -> str:
 
 
 def read_document(path: Path) -> dict[str, Any]:
-    """A run.json as plain values. Raises CheckpointError for what is absent, too large or not of this form."""
+    """A run.json as plain values. Raises CheckpointError for what is absent, too large or not of
+    this form.
+    """
     try:
         if path.stat().st_size > MAX_RUN_FILE:
             raise CheckpointError(f"{path}: larger than {MAX_RUN_FILE} bytes, not a run.json")
@@ -125,7 +141,9 @@ def read_document(path: Path) -> dict[str, Any]:
     if not isinstance(document, dict) or not isinstance(document.get("config"), dict):
         raise CheckpointError(f"{path}: has no 'config'; expected a run.json of unmask")
     if not isinstance(document.get("format"), int) or document["format"] > FORMAT:
-        raise CheckpointError(f"{path}: format {document.get('format')!r}, this version reads up to {FORMAT}")
+        raise CheckpointError(
+            f"{path}: format {document.get('format')!r}, this version reads up to {FORMAT}"
+        )
     return document
 
 
@@ -140,13 +158,19 @@ def open_run(folder: Path) -> Run:
 
 
 def config_from(values: dict[str, Any], where: Path) -> TrainConfig:
-    """A TrainConfig from JSON. Raises CheckpointError naming an unknown field or one of another type."""
+    """A TrainConfig from JSON. Raises CheckpointError naming an unknown field or one of another
+    type.
+    """
     hints = get_type_hints(TrainConfig)
     for name, value in values.items():
         if name not in hints:
-            raise CheckpointError(f"{where}: config has a field '{name}' that this version does not know")
+            raise CheckpointError(
+                f"{where}: config has a field '{name}' that this version does not know"
+            )
         if not _fits(value, hints[name]):
-            raise CheckpointError(f"{where}: config.{name} is {value!r:.80}, expected {hints[name]}")
+            raise CheckpointError(
+                f"{where}: config.{name} is {value!r:.80}, expected {hints[name]}"
+            )
     return TrainConfig(**values)
 
 
@@ -160,14 +184,19 @@ def _fits(value: object, hint: Any) -> bool:
 
 
 def load_model(run: Run, which: str = "best", key: str = "") -> tuple[nn.Module, Checkpoint]:
-    """The run's network with its best (or `last`) weights, averaged ones where it kept such; on the CPU, eval mode.
+    """The run's network with its best (or `last`) weights, averaged ones where it kept such; on the
+    CPU, eval mode.
 
-    key: cache key of the pixels it is about to see; "" asks for nothing (plain pictures, other people's crops).
-    Raises CheckpointError for a damaged checkpoint, or one of another model or other pixels, naming the field.
+    key: cache key of the pixels it is about to see; "" asks for nothing (plain pictures, other
+    people's crops).
+    Raises CheckpointError for a damaged checkpoint, or one of another model or other pixels, naming
+    the field.
     """
     kind = {"best": "best", "last": "step"}[which]
     point = checkpoint.newest(run.folder, kind)
-    wanted: dict[str, Any] = {"model": run.model, "options": run.options} | ({"key": key} if key else {})
+    wanted: dict[str, Any] = {"model": run.model, "options": run.options} | (
+        {"key": key} if key else {}
+    )
     identity = point.state.get("identity")
     checkpoint.belongs(identity if isinstance(identity, dict) else {}, wanted, point.folder)
     network = create_model(run.model, **run.options)

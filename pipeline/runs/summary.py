@@ -27,7 +27,11 @@ def summary(folder: Path) -> dict[str, Any]:
     """One row of the runs table: what it is, how far it came, its best validation and its speed."""
     run = open_run(folder)
     lines, speeds = list(read_lines(folder / METRICS)), list(read_lines(folder / SPEED))
-    losses = [line["loss"] for line in lines if line.get("kind") == "step" and line.get("loss") is not None]
+    losses = [
+        line["loss"]
+        for line in lines
+        if line.get("kind") == "step" and line.get("loss") is not None
+    ]
     best = max((line for line in lines if line.get("kind") == "epoch"), key=_rank, default={})
     device = run.document.get("device")
     return {
@@ -52,5 +56,7 @@ def _rank(line: dict[str, Any]) -> tuple[float, float]:
 
 
 def rank(auc: float | None, log_loss: float | None) -> tuple[float, float]:
-    """What 'best' means: the higher video AUC (0 where undefined), and of equal ones the lower log-loss."""
+    """What 'best' means: the higher video AUC (0 where undefined), and of equal ones the lower
+    log-loss.
+    """
     return (auc if auc is not None else 0.0, -log_loss if log_loss is not None else float("-inf"))

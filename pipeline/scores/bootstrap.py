@@ -1,7 +1,9 @@
-"""How sure a number is: bootstrap over videos, and DeLong's test for two detectors on the same videos.
+"""How sure a number is: bootstrap over videos, and DeLong's test for two detectors on the same
+videos.
 
-All resamples of a block are computed together as weights on the sorted rows: a resample is a row of counts, and every
-metric is a function of cumulative counts at the distinct scores. No loop over resamples, no sorting again.
+All resamples of a block are computed together as weights on the sorted rows: a resample is a row of
+counts, and every metric is a function of cumulative counts at the distinct scores. No loop over
+resamples, no sorting again.
 """
 
 from __future__ import annotations
@@ -25,7 +27,9 @@ def bin_of(score: Floats, bins: int) -> NDArray[np.int64]:
 
 @dataclass(frozen=True)
 class Sorted:
-    """Rows by falling score. last: index of the last row of each distinct score. fake: (R,) bool."""
+    """Rows by falling score. last: index of the last row of each distinct score. fake: (R,)
+    bool.
+    """
 
     score: Floats
     fake: NDArray[np.bool_]
@@ -44,13 +48,18 @@ def _divide(a: Floats, b: Floats) -> Floats:
     return np.divide(a, b, out=np.zeros(np.broadcast(a, b).shape), where=b != 0)
 
 
-def weighted_metrics(rows: Sorted, weight: Floats, threshold: float, bins: int = 15) -> dict[str, Floats]:
+def weighted_metrics(
+    rows: Sorted, weight: Floats, threshold: float, bins: int = 15
+) -> dict[str, Floats]:
     """Every metric of every resample.
 
-    weight: (B, R), how often each row is drawn. Returns (B,) per metric; the formulas are those of metrics.py.
+    weight: (B, R), how often each row is drawn. Returns (B,) per metric; the formulas are those of
+    metrics.py.
     """
     zero = np.zeros((len(weight), 1))
-    true = np.hstack([zero, np.cumsum(weight * rows.fake, axis=1)[:, rows.last]])  # (B, K+1) fakes at or above
+    true = np.hstack(
+        [zero, np.cumsum(weight * rows.fake, axis=1)[:, rows.last]]
+    )  # (B, K+1) fakes at or above
     false = np.hstack([zero, np.cumsum(weight * ~rows.fake, axis=1)[:, rows.last]])
     fakes, reals = true[:, -1:], false[:, -1:]
     tpr, fpr = _divide(true, fakes), _divide(false, reals)
@@ -95,18 +104,24 @@ def _calibration(rows: Sorted, weight: Floats, bins: int) -> Floats:
 
 
 def draw(label_of_unit: NDArray, resamples: int, rng: np.random.Generator) -> Floats:
-    """(B, V) how often each video is drawn: with replacement, within its class, so that n per class stays."""
+    """(B, V) how often each video is drawn: with replacement, within its class, so that n per
+    class stays.
+    """
     count = np.zeros((resamples, len(label_of_unit)))
     for label in np.unique(label_of_unit):
         member = np.flatnonzero(label_of_unit == label)
         picked = rng.integers(0, len(member), (resamples, len(member)))
         flat = picked + np.arange(resamples)[:, None] * len(member)
-        count[:, member] = np.bincount(flat.ravel(), minlength=resamples * len(member)).reshape(resamples, -1)
+        count[:, member] = np.bincount(flat.ravel(), minlength=resamples * len(member)).reshape(
+            resamples, -1
+        )
     return count
 
 
 def _units(label: NDArray, unit: NDArray | None) -> tuple[NDArray[np.int64], NDArray]:
-    """Row -> number of its video, and the stratum of each video: all real, fake in parts, all fake."""
+    """Row -> number of its video, and the stratum of each video: all real, fake in parts, all
+    fake.
+    """
     if unit is None:
         return np.arange(len(label)), label
     _, index, rows = np.unique(unit, return_inverse=True, return_counts=True)
@@ -115,12 +130,19 @@ def _units(label: NDArray, unit: NDArray | None) -> tuple[NDArray[np.int64], NDA
 
 
 def bootstrap(
-    label: NDArray, score: Floats, unit: NDArray | None, threshold: float, resamples: int = 1000, seed: int = 0
+    label: NDArray,
+    score: Floats,
+    unit: NDArray | None,
+    threshold: float,
+    resamples: int = 1000,
+    seed: int = 0,
 ) -> dict[str, tuple[float, float]]:
     """95 % percentile interval of every metric, resampling whole videos within each class.
 
-    label, score: (R,).   unit: (R,) video of each row, None when a row is a video. Clips of one video are never
-    independent, therefore the video is what is drawn (ours; Efron and Tibshirani 1993, ch. 8 on clusters).
+    label, score: (R,).
+    unit: (R,) video of each row, None when a row is a video. Clips of one video are never
+        independent, therefore the video is what is drawn (ours; Efron and Tibshirani 1993, ch. 8 on
+        clusters).
     """
     index, label_of_unit = _units(label, unit)
     rows = Sorted.of(label, score, index)
@@ -141,14 +163,18 @@ def bootstrap_difference(
     resamples: int = 1000,
     seed: int = 0,
 ) -> dict[str, tuple[float, float]]:
-    """95 % interval of metric(second) - metric(first) on the same videos (R,), both resampled together."""
+    """95 % interval of metric(second) - metric(first) on the same videos (R,), both resampled
+    together.
+    """
     unit = np.arange(len(label))
     rows = [Sorted.of(label, score, unit) for score in (first, second)]
     rng = np.random.default_rng(seed)
     parts: dict[str, list[Floats]] = {}
     for size in _blocks(resamples, len(label)):
         count = draw(label, size, rng)
-        a, b = (weighted_metrics(r, count[:, r.unit], t) for r, t in zip(rows, thresholds, strict=True))
+        a, b = (
+            weighted_metrics(r, count[:, r.unit], t) for r, t in zip(rows, thresholds, strict=True)
+        )
         for key in a:
             parts.setdefault(key, []).append(b[key] - a[key])
     return {key: _range(np.concatenate(values)) for key, values in parts.items()}

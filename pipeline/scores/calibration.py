@@ -1,6 +1,8 @@
-"""From validation scores to what a verdict needs: a temperature, a threshold and the zone of no verdict.
+"""From validation scores to what a verdict needs: a temperature, a threshold and the zone of no
+verdict.
 
-All of it is fitted on validation videos and applied to others; predict and evaluate use the same functions.
+All of it is fitted on validation videos and applied to others; predict and evaluate use the same
+functions.
 """
 
 from __future__ import annotations
@@ -27,11 +29,14 @@ HOTTEST = 100.0
 
 @dataclass(frozen=True)
 class Calibration:
-    """How a video score becomes a verdict: score -> sigmoid(logit / temperature) -> threshold and unsure zone.
+    """How a video score becomes a verdict: score -> sigmoid(logit / temperature) -> threshold and
+    unsure zone.
 
     threshold, unsure: on the calibrated score; inside unsure (low, high) there is no verdict.
-    rule: how the threshold was chosen.   error: share of wrong verdicts per class outside the zone, on `videos`.
-    source: what it was fitted on, with the sha256 of the scores.   note: what was not possible.
+    rule: how the threshold was chosen.
+    error: share of wrong verdicts per class outside the zone, on `videos`.
+    source: what it was fitted on, with the sha256 of the scores.
+    note: what was not possible.
     """
 
     temperature: float = 1.0
@@ -59,15 +64,22 @@ def sigmoid(value: Floats) -> Floats:
 
 
 def calibrate(score: Floats, temperature: float) -> Floats:
-    """The score with its logit divided by the temperature; 1 leaves every score exactly as it is."""
-    return np.asarray(score, dtype=np.float64) if temperature == 1 else sigmoid(logit(score) / temperature)
+    """The score with its logit divided by the temperature; 1 leaves every score exactly as it
+    is.
+    """
+    return (
+        np.asarray(score, dtype=np.float64)
+        if temperature == 1
+        else sigmoid(logit(score) / temperature)
+    )
 
 
 def fit_temperature(label: NDArray, score: Floats) -> tuple[float, str]:
-    """Temperature of smallest log-loss, and a note when the videos do not decide one (then it is 1).
+    """Temperature of smallest log-loss, and a note when the videos do not decide one (then it is
+    1).
 
-    Source: Guo et al. 2017 section 4.2. The loss is convex in a = 1 / T, so its slope mean((sigmoid(a z) - y) z) is
-    brought to zero by bisection.
+    Source: Guo et al. 2017 section 4.2. The loss is convex in a = 1 / T, so its slope
+    mean((sigmoid(a z) - y) z) is brought to zero by bisection.
     """
     z, y = logit(score), np.asarray(label, dtype=np.float64)
     if len(np.unique(y)) < 2:
@@ -88,7 +100,8 @@ def fit_temperature(label: NDArray, score: Floats) -> tuple[float, str]:
 
 
 def choose_threshold(label: NDArray, score: Floats, rule: Rule = "balanced") -> float:
-    """Threshold between two neighbouring scores: best balanced accuracy, or closest FPR and FNR (eer).
+    """Threshold between two neighbouring scores: best balanced accuracy, or closest FPR and FNR
+    (eer).
 
     label, score: (R,) with both classes. Among equally good gaps the widest wins, then the lowest.
     """
@@ -105,14 +118,18 @@ def choose_threshold(label: NDArray, score: Floats, rule: Rule = "balanced") -> 
     return float(edges[best[np.argmax(width[best])]])
 
 
-def unsure_zone(label: NDArray, score: Floats, threshold: float, error: float = 0.05) -> tuple[float, float]:
+def unsure_zone(
+    label: NDArray, score: Floats, threshold: float, error: float = 0.05
+) -> tuple[float, float]:
     """Zone (low, high) around the threshold where neither verdict keeps its error rate.
 
-    At or above `high` at most `error` of the reals lie; below `low` at most `error` of the fakes. A detector that is
+    At or above `high` at most `error` of the reals lie; below `low` at most `error` of the fakes. A
+    detector that is
     good enough has no zone: then low = high = threshold.
     """
     reals, fakes = np.sort(score[label == 0])[::-1], np.sort(score[label == 1])
-    # The first real, from the top, that must stay below the line; just above it the verdict "fake" may begin.
+    # The first real, from the top, that must stay below the line; just above it the verdict "fake"
+    # may begin.
     first_real = reals[int(error * len(reals))]
     first_fake = fakes[int(error * len(fakes))]
     high = max(threshold, float(np.nextafter(first_real, 2)))
@@ -120,14 +137,23 @@ def unsure_zone(label: NDArray, score: Floats, threshold: float, error: float = 
 
 
 def fit_calibration(
-    label: NDArray, score: Floats, *, rule: Rule = "balanced", error: float = 0.05, source: str = "", sha256: str = ""
+    label: NDArray,
+    score: Floats,
+    *,
+    rule: Rule = "balanced",
+    error: float = 0.05,
+    source: str = "",
+    sha256: str = "",
 ) -> Calibration:
     """Temperature, threshold and unsure zone of validation videos (R,).
 
     Raises UsageError when the videos hold one class only.
     """
     if len(np.unique(label)) < 2:
-        raise UsageError(f"{source or 'validation scores'}: a threshold needs real and fake videos, got one class")
+        raise UsageError(
+            f"{source or 'validation scores'}: a threshold needs real and fake videos, got one "
+            "class"
+        )
     temperature, note = fit_temperature(label, score)
     warm = calibrate(score, temperature)
     threshold = choose_threshold(label, warm, rule)
@@ -137,7 +163,9 @@ def fit_calibration(
 
 @dataclass(frozen=True)
 class Reliability:
-    """Equal bins of the score: edges (K+1,); per bin (K,) its videos, mean score and share of fakes, nan if empty."""
+    """Equal bins of the score: edges (K+1,); per bin (K,) its videos, mean score and share of
+    fakes, nan if empty.
+    """
 
     edges: Floats
     count: NDArray[np.int64]
@@ -164,11 +192,17 @@ def read_calibration(path: Path) -> Calibration:
         raw = json.loads(path.read_text())
         values = Calibration(**{**raw, "unsure": tuple(raw["unsure"])})
         low, high = (float(edge) for edge in values.unsure)
-        good = 0 <= low <= values.threshold <= high <= 1 and 1 / HOTTEST <= values.temperature <= HOTTEST
+        good = (
+            0 <= low <= values.threshold <= high <= 1
+            and 1 / HOTTEST <= values.temperature <= HOTTEST
+        )
     except (OSError, ValueError, TypeError, KeyError) as error:
         raise UsageError(f"{path}: not a calibration file ({type(error).__name__})") from error
     if not good:
-        raise UsageError(f"{path}: threshold, zone or temperature out of range; fit it again with --threshold-from")
+        raise UsageError(
+            f"{path}: threshold, zone or temperature out of range; fit it again with "
+            "--threshold-from"
+        )
     return values
 
 

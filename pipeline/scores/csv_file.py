@@ -1,4 +1,6 @@
-"""Scores as a CSV file: written safely for spreadsheets, read strictly with the row of every problem."""
+"""Scores as a CSV file: written safely for spreadsheets, read strictly with the row of every
+problem.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +16,8 @@ from unmask.pipeline.errors import ScoresError
 from unmask.pipeline.records import FAKE, REAL
 from unmask.pipeline.scores.table import ABSENT, COLUMNS, TEXTS, Scores, scores_table
 
-# What Excel and LibreOffice take for the start of a formula, and tab and newlines, which they skip before looking.
+# What Excel and LibreOffice take for the start of a formula, and tab and newlines, which they skip
+# before looking.
 FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
 SPECIAL = re.compile('[,"\r\n]|^ | $')
 MAX_BYTES = 500_000_000
@@ -22,7 +25,9 @@ MAX_PROBLEMS = 20
 
 
 def protect(text: str) -> str:
-    """The cell as a spreadsheet may see it: an apostrophe before what it would run, and before what looks marked."""
+    """The cell as a spreadsheet may see it: an apostrophe before what it would run, and before
+    what looks marked.
+    """
     marked = text[:1] == "'" and text[1:2] in (*FORMULA, "'") and len(text) > 1
     return f"'{text}" if text.startswith(FORMULA) or marked else text
 
@@ -49,7 +54,8 @@ def encode(scores: Scores) -> bytes:
 
 
 def _quoted(text: str) -> str:
-    # csv.writer leaves a lone carriage return bare when lines end with \n, and its own reader then splits the line.
+    # csv.writer leaves a lone carriage return bare when lines end with \n, and its own reader then
+    # splits the line.
     return '"' + text.replace('"', '""') + '"' if SPECIAL.search(text) else text
 
 
@@ -64,11 +70,13 @@ def read_scores(path: Path) -> tuple[Scores, str]:
     """The rows and the sha256 of a scores file of any author.
 
     Rows of a video without clip and frame are its clips in the order of the file.
-    Raises ScoresError naming file and line of every bad line (the first 20), also for one video with two labels and
-    for a clip given twice.
+    Raises ScoresError naming file and line of every bad line (the first 20), also for one video
+    with two labels and for a clip given twice.
     """
     data = _bytes(path)
-    reader = csv.reader(io.StringIO(data.decode("utf-8-sig", "surrogateescape"), newline=""), strict=True)
+    reader = csv.reader(
+        io.StringIO(data.decode("utf-8-sig", "surrogateescape"), newline=""), strict=True
+    )
     rows = _Rows(path)
     try:
         header = next(reader, None)
@@ -104,7 +112,9 @@ class _Rows:
     def begin(self, header: list[str] | None) -> None:
         self.columns = [cell.strip().lower() for cell in header or []]
         if not self.columns:
-            raise ScoresError(f"{self.path}: empty; the first line names the columns, e.g. video_id,label,score")
+            raise ScoresError(
+                f"{self.path}: empty; the first line names the columns, e.g. video_id,label,score"
+            )
         doubled = {name for name in self.columns if name and self.columns.count(name) > 1}
         if doubled:
             raise ScoresError(f"{self.path}:1: column named twice: {', '.join(sorted(doubled))}")
@@ -113,13 +123,17 @@ class _Rows:
             missing.append("score (or logit)")
         if missing:
             shown = ", ".join(map(repr, self.columns[:12]))
-            raise ScoresError(f"{self.path}:1: no column {', '.join(missing)}; the first line names {shown}")
+            raise ScoresError(
+                f"{self.path}:1: no column {', '.join(missing)}; the first line names {shown}"
+            )
         self.values = {name: [] for name in self.columns if name in COLUMNS}
 
     def add(self, cells: list[str], line: int) -> None:
         if len(cells) != len(self.columns):
             return self._bad(line, f"{len(cells)} cells where the header has {len(self.columns)}")
-        row = {name: cell for name, cell in zip(self.columns, cells, strict=True) if name in COLUMNS}
+        row = {
+            name: cell for name, cell in zip(self.columns, cells, strict=True) if name in COLUMNS
+        }
         try:
             parsed = {name: _cell(name, cell) for name, cell in row.items()}
         except ValueError as error:
@@ -143,7 +157,11 @@ class _Rows:
         seen: dict[tuple, int] = {}
         numbered = "clip" in self.values or "frame" in self.values
         keys = zip(
-            scores.video.tolist(), scores.track.tolist(), scores.clip.tolist(), scores.frame.tolist(), strict=True
+            scores.video.tolist(),
+            scores.track.tolist(),
+            scores.clip.tolist(),
+            scores.frame.tolist(),
+            strict=True,
         )
         rows = zip(keys, scores.label.tolist(), scores.row_label.tolist(), self.lines, strict=True)
         for key, label, own, line in rows:
@@ -151,7 +169,9 @@ class _Rows:
             if own == FAKE and label == REAL:
                 self._bad(line, "row_label 1 (fake) in a video whose label is 0 (real)")
             elif first != label:
-                self._bad(line, f"label {label}, but line {where} gives the same video label {first}")
+                self._bad(
+                    line, f"label {label}, but line {where} gives the same video label {first}"
+                )
             elif numbered and seen.setdefault(key, line) != line:
                 self._bad(line, f"the same clip of the same video as line {seen[key]}")
 
@@ -193,7 +213,10 @@ def _number(name: str, text: str) -> float:
     if not math.isfinite(value):
         raise ValueError(f"{name} {_shown(text)} is not a finite number")
     if name == "score" and not 0 <= value <= 1:
-        raise ValueError(f"score {_shown(text)} is not a probability from 0 to 1; name the column logit if it is one")
+        raise ValueError(
+            f"score {_shown(text)} is not a probability from 0 to 1; name the column logit if it "
+            "is one"
+        )
     return value
 
 

@@ -13,7 +13,8 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class DeLong:
-    """Two AUCs on the same videos and the test of their equality; p is None with `note` when it does not exist.
+    """Two AUCs on the same videos and the test of their equality; p is None with `note` when it
+    does not exist.
 
     low, high: 95 % interval of second - first.
     """
@@ -35,7 +36,9 @@ def _midrank(values: Floats) -> Floats:
 
 
 def _placements(label: NDArray, score: Floats) -> tuple[Floats, Floats]:
-    """Per fake the share of reals below it, per real the share of fakes above it (ties count half)."""
+    """Per fake the share of reals below it, per real the share of fakes above it (ties count
+    half).
+    """
     fake, real = score[label == 1], score[label == 0]
     together = _midrank(np.concatenate([fake, real]))
     of_fake = (together[: len(fake)] - _midrank(fake)) / len(real)
@@ -46,22 +49,31 @@ def _placements(label: NDArray, score: Floats) -> tuple[Floats, Floats]:
 def auc_covariance(label: NDArray, scores: list[Floats]) -> tuple[Floats, Floats]:
     """AUCs (K,) and their covariance (K, K).
 
-    Source: DeLong, DeLong and Clarke-Pearson, Biometrics 44 (1988) eq. 3 to 5; midranks as Sun and Xu, IEEE SPL 2014.
+    Source: DeLong, DeLong and Clarke-Pearson, Biometrics 44 (1988) eq. 3 to 5; midranks as Sun and
+    Xu, IEEE SPL 2014.
     """
     placed = [_placements(label, score) for score in scores]
-    fake, real = np.stack([p[0] for p in placed]), np.stack([p[1] for p in placed])  # (K, fakes), (K, reals)
-    covariance = np.atleast_2d(np.cov(fake)) / fake.shape[1] + np.atleast_2d(np.cov(real)) / real.shape[1]
+    fake, real = (
+        np.stack([p[0] for p in placed]),
+        np.stack([p[1] for p in placed]),
+    )  # (K, fakes), (K, reals)
+    covariance = (
+        np.atleast_2d(np.cov(fake)) / fake.shape[1] + np.atleast_2d(np.cov(real)) / real.shape[1]
+    )
     return fake.mean(axis=1), covariance
 
 
 def delong(label: NDArray, first: Floats, second: Floats) -> DeLong:
     """Two-sided test that two detectors have the same AUC on the same videos.
 
-    label, first, second: (R,), one row per video: clips of a video are not independent and have no place here.
+    label, first, second: (R,), one row per video: clips of a video are not independent and have no
+    place here.
     """
     counts = [int((label == value).sum()) for value in (0, 1)]
     if min(counts) < 2:
-        raise ValueError(f"DeLong needs two reals and two fakes at least, got {counts[0]} and {counts[1]}")
+        raise ValueError(
+            f"DeLong needs two reals and two fakes at least, got {counts[0]} and {counts[1]}"
+        )
     auc, covariance = auc_covariance(label, [first, second])
     difference = float(auc[1] - auc[0])
     variance = float(covariance[0, 0] + covariance[1, 1] - 2 * covariance[0, 1])

@@ -1,12 +1,13 @@
-"""The scores file: one CSV line per scored clip, written by us or by anybody, read back without losing a bit.
+"""The scores file: one CSV line per scored clip, written by us or by anybody, read back without
+losing a bit.
 
     dataset,video_id,label,method,compression,split,track,clip,frame,logit,score[,row_label]
 
-Needed: video_id, label (0 real, 1 fake) and score (probability of fake) or logit. Everything else may be missing.
-label is that of the video; row_label, that of this very clip or frame, is written for datasets with spans only, empty
-where the video's label holds.
-Numbers are written with as many digits as read back to the same float64. A text cell that a spreadsheet would run as
-a formula gets an apostrophe in front, which our reader takes away again.
+Needed: video_id, label (0 real, 1 fake) and score (probability of fake) or logit. Everything else
+may be missing. label is that of the video; row_label, that of this very clip or frame, is written
+for datasets with spans only, empty where the video's label holds.
+Numbers are written with as many digits as read back to the same float64. A text cell that a
+spreadsheet would run as a formula gets an apostrophe in front, which our reader takes away again.
 """
 
 from __future__ import annotations
@@ -39,10 +40,14 @@ ABSENT = -1
 
 @dataclass(frozen=True)
 class Scores:
-    """Columns of equal length R. clip, frame and track are -1 where the file says nothing; texts are "" there.
+    """Columns of equal length R. clip, frame and track are -1 where the file says nothing; texts
+    are "" there.
 
-    clip: number of the clip in its video.   frame: number of the picture in its file, for models of one frame.
-    track: 0 the main person.   logit: before the softmax, fake minus real.   score: probability of fake.
+    clip: number of the clip in its video.
+    frame: number of the picture in its file, for models of one frame.
+    track: 0 the main person.
+    logit: before the softmax, fake minus real.
+    score: probability of fake.
     row_label: of the row where its video is fake in parts, else -1.
     """
 
@@ -77,13 +82,16 @@ class Scores:
     def video(self) -> NDArray[np.int64]:
         """(R,) number of each row's video.
 
-        One video is one dataset, method, compression and name: FF++ calls a fake of each of its four methods 000_003.
+        One video is one dataset, method, compression and name: FF++ calls a fake of each of its
+        four methods 000_003.
         """
         return groups(self.dataset, self.method, self.compression, self.video_id)
 
     @property
     def level(self) -> str:
-        """frame when the rows are single frames, clip when they are clips, video when every video has one row."""
+        """frame when the rows are single frames, clip when they are clips, video when every video
+        has one row.
+        """
         if (self.frame != ABSENT).any():
             return "frame"
         several = len(self) and np.bincount(self.video).max() > 1
@@ -93,7 +101,9 @@ class Scores:
 def groups(*columns: NDArray) -> NDArray[np.int64]:
     """(R,) the number of each row's distinct combination, numbered in order of first appearance."""
     seen: dict[tuple, int] = {}
-    return np.array([seen.setdefault(key, len(seen)) for key in zip(*columns, strict=True)], dtype=np.int64)
+    return np.array(
+        [seen.setdefault(key, len(seen)) for key in zip(*columns, strict=True)], dtype=np.int64
+    )
 
 
 def scores_table(**columns: Sequence) -> Scores:
@@ -118,4 +128,9 @@ def scores_table(**columns: Sequence) -> Scores:
 
 def concatenate(parts: Sequence[Scores]) -> Scores:
     """All rows, in order."""
-    return Scores(**{f.name: np.concatenate([getattr(part, f.name) for part in parts]) for f in fields(Scores)})
+    return Scores(
+        **{
+            f.name: np.concatenate([getattr(part, f.name) for part in parts])
+            for f in fields(Scores)
+        }
+    )

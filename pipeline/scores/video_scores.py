@@ -13,15 +13,18 @@ from unmask.pipeline.scores.table import ABSENT, Scores, groups
 
 
 def video_scores(scores: Scores, rule: str = "mean", tracks: str = "max") -> Scores:
-    """One row per video: its clips joined by `rule`, then its persons by `tracks` (max: one fake face is enough).
+    """One row per video: its clips joined by `rule`, then its persons by `tracks` (max: one fake
+    face is enough).
 
-    rule: mean, max or median of the probabilities, or mean-logit (sigmoid of the mean logit). The logit column is
-    that of the joined score, and clip, frame, track and row_label become absent.
+    rule: mean, max or median of the probabilities, or mean-logit (sigmoid of the mean logit). The
+    logit column is that of the joined score, and clip, frame, track and row_label become absent.
     """
     persons = _joined(scores, groups(scores.video, scores.track), RULES[rule])
     joined = _joined(persons, persons.video, RULES[tracks])
     none = np.full(len(joined), ABSENT, dtype=np.int64)
-    return replace(joined, logit=logit(joined.score), clip=none, frame=none, track=none, row_label=none)
+    return replace(
+        joined, logit=logit(joined.score), clip=none, frame=none, track=none, row_label=none
+    )
 
 
 def _mean_logit(score: NDArray[np.float64], value: NDArray[np.float64]) -> float:
@@ -36,11 +39,15 @@ RULES: dict[str, Callable[[NDArray[np.float64], NDArray[np.float64]], float]] = 
 }
 
 
-def _joined(scores: Scores, group: NDArray[np.int64], rule: Callable[[NDArray, NDArray], float]) -> Scores:
+def _joined(
+    scores: Scores, group: NDArray[np.int64], rule: Callable[[NDArray, NDArray], float]
+) -> Scores:
     if not len(scores):
         return scores
     order = np.argsort(group, kind="stable")
     starts = np.flatnonzero(np.diff(group[order], prepend=-1))
     parts = np.split(order, starts[1:])
     one = scores.take(order[starts])
-    return one.with_score(np.array([rule(scores.score[part], scores.logit[part]) for part in parts]))
+    return one.with_score(
+        np.array([rule(scores.score[part], scores.logit[part]) for part in parts])
+    )

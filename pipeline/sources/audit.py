@@ -1,4 +1,6 @@
-"""Is a dataset on disk what its owners ship? Counts, pairs, leakage and readability, without decoding anything."""
+"""Is a dataset on disk what its owners ship? Counts, pairs, leakage and readability, without
+decoding anything.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +19,9 @@ UNFINISHED = "unfinished download"
 
 @dataclass(frozen=True)
 class Row:
-    """Counts of one split, method and label; expected are the videos the lists name, found or not."""
+    """Counts of one split, method and label; expected are the videos the lists name, found or
+    not.
+    """
 
     split: str
     method: str
@@ -32,8 +36,10 @@ class Row:
 class Report:
     """What verify found.
 
-    faults: what is off, one line each; empty means all is well.   warnings: differences from numbers that are only
-    believed, and files no list names.   unreadable: (key, why).   probes: one per video when asked for.
+    faults: what is off, one line each; empty means all is well.
+    warnings: differences from numbers that are only believed, and files no list names.
+    unreadable: (key, why).
+    probes: one per video when asked for.
     """
 
     dataset: str
@@ -70,8 +76,12 @@ class Probe:
 
 
 def audit(dataset: Dataset) -> Report:
-    """Compare a discovered dataset with its lists, its owners' numbers and itself; one stat per file, no decoding."""
-    unreadable = [(video.key, why) for video in dataset.videos if (why := why_unreadable(video.path))]
+    """Compare a discovered dataset with its lists, its owners' numbers and itself; one stat per
+    file, no decoding.
+    """
+    unreadable = [
+        (video.key, why) for video in dataset.videos if (why := why_unreadable(video.path))
+    ]
     report = Report(dataset.name, os.fspath(dataset.root), unreadable=unreadable)
     report.rows = _rows(dataset, {key for key, _ in unreadable})
     report.missing = [video.key for video in dataset.missing]
@@ -85,7 +95,9 @@ def audit(dataset: Dataset) -> Report:
 
 
 def why_unreadable(path: Path) -> str:
-    """Why a file or picture folder cannot be read, or ""; looks, never opens, so a FIFO does not block."""
+    """Why a file or picture folder cannot be read, or ""; looks, never opens, so a FIFO does not
+    block.
+    """
     try:
         status = os.stat(path)
     except OSError as error:
@@ -113,7 +125,9 @@ def _cell(video: Video) -> tuple[str, str, int]:
 
 
 def _count(report: Report, dataset: Dataset) -> None:
-    """Missing, unreadable and half-loaded files are faults; so are counts that differ from verified ones."""
+    """Missing, unreadable and half-loaded files are faults; so are counts that differ from
+    verified ones.
+    """
     partial = sum(why == UNFINISHED for _, why in report.ignored)
     for number, what in (
         (len(report.missing), "videos that the lists name and the disk lacks"),
@@ -132,7 +146,9 @@ def _count(report: Report, dataset: Dataset) -> None:
 
 
 def _name_absent_methods(report: Report) -> None:
-    """A method of which nothing is there was most likely never downloaded: say how to do without it."""
+    """A method of which nothing is there was most likely never downloaded: say how to do without
+    it.
+    """
     found = Counter[str]()
     for row in report.rows:
         if row.label == FAKE:
@@ -140,7 +156,8 @@ def _name_absent_methods(report: Report) -> None:
     present, absent = [m for m, n in found.items() if n], [m for m, n in found.items() if not n]
     if present and absent:
         report.notes.append(
-            f"nothing of {', '.join(absent)} is here; --methods {','.join(present)} asks for the rest"
+            f"nothing of {', '.join(absent)} is here; --methods {','.join(present)} asks for the "
+            "rest"
         )
 
 
@@ -150,13 +167,19 @@ def _check_pairs(report: Report, dataset: Dataset) -> None:
     absent = [video for video in named if video.pair not in labels]
     wrong = [video for video in named if labels.get(video.pair or "", REAL) != REAL]
     if absent:
-        report.warnings.append(f"{len(absent)} fakes without their original, e.g. {absent[0].key!r}")
+        report.warnings.append(
+            f"{len(absent)} fakes without their original, e.g. {absent[0].key!r}"
+        )
     if wrong:
-        report.faults.append(f"{len(wrong)} fakes whose original is labelled fake, e.g. {wrong[0].key!r}")
+        report.faults.append(
+            f"{len(wrong)} fakes whose original is labelled fake, e.g. {wrong[0].key!r}"
+        )
 
 
 def _check_leakage(report: Report, dataset: Dataset) -> None:
-    """A leakage group in two splits: our fault in a derived split, the owners' in an official one."""
+    """A leakage group in two splits: our fault in a derived split, the owners' in an official
+    one.
+    """
     splits: dict[str, set[str]] = defaultdict(set)
     official: set[str] = set()
     for video in dataset.videos:
@@ -167,7 +190,11 @@ def _check_leakage(report: Report, dataset: Dataset) -> None:
     shared = [group for group, where in splits.items() if len(where) > 1]
     ours = [group for group in shared if group not in official]
     if ours:
-        report.faults.append(f"{len(ours)} leakage groups lie in several derived splits, e.g. {ours[0]!r}")
+        report.faults.append(
+            f"{len(ours)} leakage groups lie in several derived splits, e.g. {ours[0]!r}"
+        )
     if len(shared) > len(ours):
         theirs = [group for group in shared if group in official]
-        report.warnings.append(f"{len(theirs)} leakage groups lie in several official splits, e.g. {theirs[0]!r}")
+        report.warnings.append(
+            f"{len(theirs)} leakage groups lie in several official splits, e.g. {theirs[0]!r}"
+        )

@@ -1,4 +1,5 @@
-"""What an adapter is asked (SourceOptions), what it yields (Dataset), how it describes itself (Source), and how its
+"""What an adapter is asked (SourceOptions), what it yields (Dataset), how it describes itself
+(Source), and how its
 finds become a Dataset: sorted, named, split and filtered in one way for all."""
 
 from __future__ import annotations
@@ -18,12 +19,17 @@ LabelMode = Literal["visual", "audio", "any"]
 class SourceOptions:
     """What the user may ask of any dataset; an adapter ignores what its dataset does not have.
 
-    compression: of FF++-like trees, raw, c23 or c40.   methods: manipulation methods to keep, empty for the usual.
-    splits: folder (or file) of official lists that lie elsewhere.   split_ratio: None for the official splits, else
-    shares of train, val, test; where there are no official ones None means (0.70, 0.15, 0.15).   seed: for those.
-    strict: drop what is known to leak between official splits.   label_mode: which modality makes a video fake.
-    name: of a `folder` or `csv` dataset, and of its cache folder.   reals: root of the dataset that holds the reals,
-    where they come from another one (DF-TIMIT, DeeperForensics, SR-DF).
+    compression: of FF++-like trees, raw, c23 or c40.
+    methods: manipulation methods to keep, empty for the usual.
+    splits: folder (or file) of official lists that lie elsewhere.
+    split_ratio: None for the official splits, else shares of train, val, test; where there are no
+        official ones None means (0.70, 0.15, 0.15).
+    seed: for those.
+    strict: drop what is known to leak between official splits.
+    label_mode: which modality makes a video fake.
+    name: of a `folder` or `csv` dataset, and of its cache folder.
+    reals: root of the dataset that holds the reals, where they come from another one (DF-TIMIT,
+        DeeperForensics, SR-DF).
     """
 
     compression: str = "c23"
@@ -39,7 +45,9 @@ class SourceOptions:
 
 @dataclass(frozen=True)
 class Expected:
-    """How many videos the owners state; sure only where that was verified, otherwise a difference is just told."""
+    """How many videos the owners state; sure only where that was verified, otherwise a difference
+    is just told.
+    """
 
     count: int
     label: int | None = None
@@ -63,8 +71,10 @@ class Expected:
 class Dataset:
     """All videos of one dataset on this disk, sorted by key.
 
-    missing: videos an official list names and the disk lacks (path is where they belong).   unlisted: files no list
-    names.   ignored: (path, why) of what is no media.   notes: what a reader of results should know.
+    missing: videos an official list names and the disk lacks (path is where they belong).
+    unlisted: files no list names.
+    ignored: (path, why) of what is no media.
+    notes: what a reader of results should know.
     problems: contradictions between lists, labels, pairs and disk; verify exits 3 for them.
     Paths in unlisted and ignored are relative to root.
     """
@@ -84,7 +94,9 @@ class Dataset:
 class Source:
     """One dataset layout, in words for the user and as the function that reads it.
 
-    kind, size, access, licence, tasks: one phrase each.   tree: the expected folders.   labels, splits: how derived.
+    kind, size, access, licence, tasks: one phrase each.
+    tree: the expected folders.
+    labels, splits: how derived.
     """
 
     name: str

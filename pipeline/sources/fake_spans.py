@@ -19,7 +19,10 @@ def clipped(spans: object, duration: float | None) -> tuple[tuple[Span, ...], in
         if not _is_span(item):
             wrong += 1
             continue
-        start, end = max(0.0, float(item[0])), min(float(item[1]), math.inf if duration is None else duration)
+        start, end = (
+            max(0.0, float(item[0])),
+            min(float(item[1]), math.inf if duration is None else duration),
+        )
         wrong += (start, end) != (float(item[0]), float(item[1])) or end <= start
         if end > start:
             kept.append((start, end))

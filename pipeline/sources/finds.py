@@ -1,4 +1,6 @@
-"""Collect what a layout finds on the disk, and turn it into records with labels, splits and safe ids."""
+"""Collect what a layout finds on the disk, and turn it into records with labels, splits and safe
+ids.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +24,8 @@ class Finds:
 
     def __init__(self, name: str, root: Path, options: SourceOptions) -> None:
         self.name, self.root, self.options = name, root, options
-        # Groups are people and Video.source is one too: "keep" a fake that crosses a derived split, or "drop" it.
+        # Groups are people and Video.source is one too: "keep" a fake that crosses a derived split,
+        # or "drop" it.
         self.people: Literal["", "keep", "drop"] = ""
         self.videos: list[Video] = []
         self.missing: list[Video] = []
@@ -44,7 +47,8 @@ class Finds:
         videos, missing = self._of_methods(videos, missing)
         if not videos and not missing:
             raise UsageError(
-                f"{self.name}: no videos under {str(self.root)!r}; `datasets {self.name}` prints the expected tree"
+                f"{self.name}: no videos under {str(self.root)!r}; `datasets {self.name}` prints "
+                "the expected tree"
             )
         splits = self._derived(videos + missing)
         videos, missing = (self._disjoint(part, splits) for part in (videos, missing))
@@ -57,28 +61,40 @@ class Finds:
             for part in (videos, missing)
         )
         return Dataset(
-            self.name, self.root, found, lacking, tuple(sorted(self.unlisted, key=natural)), tuple(self.ignored),
-            tuple(self.notes), tuple(self.problems), () if self._reduced() else tuple(self.expected),
+            self.name, self.root, found, lacking, tuple(sorted(self.unlisted, key=natural)), tuple(self.ignored),  # noqa: E501
+            tuple(self.notes), tuple(self.problems), () if self._reduced() else tuple(self.expected),  # noqa: E501
         )  # fmt: skip
 
     def _reduced(self) -> bool:
-        """Whether the user's options leave videos out on purpose, so that published counts say nothing."""
+        """Whether the user's options leave videos out on purpose, so that published counts say
+        nothing.
+        """
         options = self.options
-        return bool(options.methods) or options.strict or (self.people == "drop" and options.split_ratio is not None)
+        return (
+            bool(options.methods)
+            or options.strict
+            or (self.people == "drop" and options.split_ratio is not None)
+        )
 
     def _unique(self, videos: Sequence[Video]) -> list[Video]:
         kept: dict[str, Video] = {}
         twice = [v for v in videos if kept.setdefault(v.key, v) is not v]
         if twice:
-            self.problems.append(f"{len(twice)} videos are there twice, e.g. {twice[0].key!r}; the first is used")
+            self.problems.append(
+                f"{len(twice)} videos are there twice, e.g. {twice[0].key!r}; the first is used"
+            )
         return list(kept.values())
 
-    def _of_methods(self, videos: list[Video], missing: list[Video]) -> tuple[list[Video], list[Video]]:
+    def _of_methods(
+        self, videos: list[Video], missing: list[Video]
+    ) -> tuple[list[Video], list[Video]]:
         if not self.options.methods:
             return videos, missing
         known = sorted({v.method for v in videos + missing if v.label == FAKE})
         wanted = {nearest(name, known, "method") for name in self.options.methods}
-        videos, missing = ([v for v in part if v.label == REAL or v.method in wanted] for part in (videos, missing))
+        videos, missing = (
+            [v for v in part if v.label == REAL or v.method in wanted] for part in (videos, missing)
+        )
         return videos, missing
 
     def _derived(self, videos: Iterable[Video]) -> dict[str, str]:
@@ -91,21 +107,30 @@ class Finds:
         ratio = check_ratio(self.options.split_ratio or DEFAULT_RATIO)
         shares = "/".join(f"{share:g}" for share in ratio)
         self.notes.append(
-            f"splits derived, not official: {len(members)} leakage groups cut {shares} with seed {self.options.seed}"
+            f"splits derived, not official: {len(members)} leakage groups cut {shares} with seed "
+            f"{self.options.seed}"
         )
         return split_groups(members, ratio, self.options.seed)
 
     def _disjoint(self, videos: list[Video], splits: dict[str, str]) -> list[Video]:
-        """Where groups are people: what to do with a fake whose donor belongs to another derived split."""
+        """Where groups are people: what to do with a fake whose donor belongs to another derived
+        split.
+        """
         if not self.people or not splits:
             return videos
-        crossing = {v.key for v in videos if v.source in splits and splits[v.source] != _split(v, splits)}
+        crossing = {
+            v.key for v in videos if v.source in splits and splits[v.source] != _split(v, splits)
+        }
         if not crossing:
             return videos
         if self.people == "keep" and not self.options.strict:
-            self.notes.append(f"{len(crossing)} fakes show a donor of another split; --strict drops them")
+            self.notes.append(
+                f"{len(crossing)} fakes show a donor of another split; --strict drops them"
+            )
             return videos
-        self.notes.append(f"{len(crossing)} fakes dropped because their donor belongs to another split")
+        self.notes.append(
+            f"{len(crossing)} fakes dropped because their donor belongs to another split"
+        )
         return [v for v in videos if v.key not in crossing]
 
 
@@ -114,7 +139,9 @@ def _split(video: Video, splits: dict[str, str]) -> str:
 
 
 def carve_val(finds: Finds) -> None:
-    """Turn some training groups into val, where the owners give train and test only; said in the notes."""
+    """Turn some training groups into val, where the owners give train and test only; said in the
+    notes.
+    """
     groups: dict[str, list[int]] = defaultdict(list)
     for video in finds.videos + finds.missing:
         if video.split == "train":
@@ -126,7 +153,10 @@ def carve_val(finds: Finds) -> None:
         for place, video in enumerate(videos):
             if video.split == "train" and video.group in chosen:
                 videos[place] = replace(video, split="val", split_origin="derived")
-    finds.notes.append(f"no official val: {len(chosen)} of {len(groups)} training groups, seed {finds.options.seed}")
+    finds.notes.append(
+        f"no official val: {len(chosen)} of {len(groups)} training groups, seed "
+        f"{finds.options.seed}"
+    )
 
 
 def _open(video: Video) -> bool:
@@ -135,16 +165,24 @@ def _open(video: Video) -> bool:
 
 
 def nearest(name: str, known: Iterable[str], what: str) -> str:
-    """`name` as it is spelt in `known`, whatever its case; UsageError with the nearest name otherwise."""
+    """`name` as it is spelt in `known`, whatever its case; UsageError with the nearest name
+    otherwise.
+    """
     spelling = {item.casefold(): item for item in known}
     if name.casefold() in spelling:
         return spelling[name.casefold()]
     near = difflib.get_close_matches(name.casefold(), spelling, n=1, cutoff=0.5)
-    hint = f"did you mean {spelling[near[0]]!r}?" if near else f"known: {', '.join(spelling.values()) or 'none'}"
+    hint = (
+        f"did you mean {spelling[near[0]]!r}?"
+        if near
+        else f"known: {', '.join(spelling.values()) or 'none'}"
+    )
     raise UsageError(f"no {what} {name!r}; {hint}")
 
 
 def label_of(video_fake: bool | None, audio_fake: bool | None, mode: LabelMode) -> int:
-    """Label of an audio-visual video: a fake voice over an untouched picture is no visual fake unless asked for."""
+    """Label of an audio-visual video: a fake voice over an untouched picture is no visual fake
+    unless asked for.
+    """
     parts = {"visual": (video_fake,), "audio": (audio_fake,), "any": (video_fake, audio_fake)}[mode]
     return FAKE if any(parts) else REAL

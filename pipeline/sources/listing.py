@@ -1,6 +1,8 @@
-"""What lies under a dataset's root: video files and folders of pictures in a fixed order, and what was passed over.
+"""What lies under a dataset's root: video files and folders of pictures in a fixed order, and what
+was passed over.
 
-Built on os.scandir, which needs no stat per file; 200,000 files take seconds. Contents are never read here.
+Built on os.scandir, which needs no stat per file; 200,000 files take seconds. Contents are never
+read here.
 """
 
 from __future__ import annotations
@@ -14,7 +16,9 @@ from pathlib import Path
 from unmask.pipeline.errors import UsageError
 from unmask.pipeline.formats import CONTAINERS
 
-VIDEO_EXTENSIONS = frozenset(extension for extensions in CONTAINERS.values() for extension in extensions)
+VIDEO_EXTENSIONS = frozenset(
+    extension for extensions in CONTAINERS.values() for extension in extensions
+)
 PICTURE_EXTENSIONS = frozenset({".png", ".jpg", ".jpeg"})
 PARTIAL_EXTENSIONS = frozenset({".part", ".crdownload", ".partial", ".download", ".tmp"})
 SYSTEM_FILES = frozenset({".ds_store", "desktop.ini", "thumbs.db"})
@@ -24,7 +28,8 @@ SYSTEM_FILES = frozenset({".ds_store", "desktop.ini", "thumbs.db"})
 class Listing:
     """Paths relative to the listed root, forward slashes, numeric-aware order.
 
-    videos: files with a video's extension.   folders: folders that hold pictures and no videos: one video each.
+    videos: files with a video's extension.
+    folders: folders that hold pictures and no videos: one video each.
     ignored: (path, why) of everything else.
     """
 
@@ -35,7 +40,11 @@ class Listing:
     @property
     def media(self) -> list[str]:
         """Videos and picture folders together, in order."""
-        return sorted([*self.videos, *self.folders], key=natural) if self.folders else list(self.videos)
+        return (
+            sorted([*self.videos, *self.folders], key=natural)
+            if self.folders
+            else list(self.videos)
+        )
 
     def add(self, other: Listing) -> None:
         self.videos += other.videos
@@ -80,8 +89,9 @@ def why_ignored(name: str) -> str:
 def list_media(root: Path, within: str = "", *, bare_pictures: bool = False) -> Listing:
     """All media under `root/within`, at any depth; an absent folder gives an empty listing.
 
-    bare_pictures: files without extension count as pictures (VidTIMIT). Links to folders are followed, each real
-    folder once, so loops end.   Raises: UsageError if the folder itself cannot be listed.
+    bare_pictures: files without extension count as pictures (VidTIMIT). Links to folders are
+        followed, each real folder once, so loops end.
+    Raises: UsageError if the folder itself cannot be listed.
     """
     listing = Listing()
     start = os.path.join(root, within) if within else os.fspath(root)
@@ -92,7 +102,10 @@ def list_media(root: Path, within: str = "", *, bare_pictures: bool = False) -> 
     while stack:
         folder = stack.pop()
         inner = _list_folder(root, folder, listing, bare_pictures, seen, top=folder == within)
-        stack += [f"{folder}/{name}" if folder else name for name in sorted(inner, key=natural, reverse=True)]
+        stack += [
+            f"{folder}/{name}" if folder else name
+            for name in sorted(inner, key=natural, reverse=True)
+        ]
     listing.videos.sort(key=natural)
     listing.folders.sort(key=natural)
     listing.ignored.sort(key=lambda item: natural(item[0]))
@@ -107,7 +120,9 @@ def _list_folder(
         entries, subfolders = _scan(os.path.join(root, folder), seen)
     except OSError as error:
         if top:
-            raise UsageError(f"{os.path.join(root, folder)!r} cannot be listed: {error.strerror}") from error
+            raise UsageError(
+                f"{os.path.join(root, folder)!r} cannot be listed: {error.strerror}"
+            ) from error
         listing.ignored.append((folder, f"cannot be listed: {error.strerror}"))
         return []
     prefix = f"{folder}/" if folder else ""
@@ -155,22 +170,29 @@ def _is_picture(name: str, extension: str, bare: bool) -> bool:
 
 
 def nested_root(root: Path, markers: Iterable[str], depth: int = 2) -> Path:
-    """`root`, or the one folder at most `depth` below it that holds one of the `markers`: archives nest.
+    """`root`, or the one folder at most `depth` below it that holds one of the `markers`: archives
+    nest.
 
     Returns `root` itself when no folder or more than one has a marker.
     """
     wanted = {marker.casefold() for marker in markers}
     level = [root]
     for _ in range(depth + 1):
-        found = [folder for folder in level if any(name.casefold() in wanted for name in _names(folder))]
+        found = [
+            folder for folder in level if any(name.casefold() in wanted for name in _names(folder))
+        ]
         if found:
             return found[0] if len(found) == 1 else root
-        level = [folder / name for folder in level for name in _names(folder) if (folder / name).is_dir()]
+        level = [
+            folder / name for folder in level for name in _names(folder) if (folder / name).is_dir()
+        ]
     return root
 
 
 def child(folder: Path, *names: str) -> Path:
-    """The entry of `folder` called one of `names` whatever its case; `folder / names[0]` when there is none."""
+    """The entry of `folder` called one of `names` whatever its case; `folder / names[0]` when
+    there is none.
+    """
     present = {name.casefold(): name for name in _names(folder)}
     for name in names:
         if name.casefold() in present:

@@ -1,4 +1,6 @@
-"""Metadata files of dataset owners, read with one clear error each: JSON, CSV, JSON lines, lists."""
+"""Metadata files of dataset owners, read with one clear error each: JSON, CSV, JSON lines,
+lists.
+"""
 
 from __future__ import annotations
 
@@ -15,18 +17,24 @@ MAX_BYTES = 8 * 1024**3
 
 
 def read_json(path: Path, kind: type) -> Any:
-    """The content of a JSON file whose outermost value is a `kind` (dict or list).   Raises: UsageError."""
+    """The content of a JSON file whose outermost value is a `kind` (dict or list).
+
+    Raises: UsageError.
+    """
     try:
         content = json.loads(_text(path))
     except (ValueError, RecursionError) as error:
         raise UsageError(f"{str(path)!r} is not readable JSON: {error}") from error
     if not isinstance(content, kind):
-        raise UsageError(f"{str(path)!r} holds a JSON {type(content).__name__}, a {kind.__name__} was expected")
+        raise UsageError(
+            f"{str(path)!r} holds a JSON {type(content).__name__}, a {kind.__name__} was expected"
+        )
     return content
 
 
 def read_rows(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
-    """Line number and fields of each row of a CSV or TSV file with a header; an unnamed column is called "".
+    """Line number and fields of each row of a CSV or TSV file with a header; an unnamed column is
+    called "".
 
     Raises: UsageError for an empty or unreadable file.
     """
@@ -38,25 +46,39 @@ def read_rows(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
         header = [name.strip() for name in next(reader)]
         for row in reader:
             if any(row):
-                yield reader.line_num, dict(zip(header, (field.strip() for field in row), strict=False))
+                yield (
+                    reader.line_num,
+                    dict(zip(header, (field.strip() for field in row), strict=False)),
+                )
     except csv.Error as error:
         raise UsageError(f"{str(path)!r}, line {reader.line_num}: {error}") from error
 
 
 def read_lines(path: Path) -> list[tuple[int, str]]:
-    """Number and text of each line that is not blank.   Raises: UsageError."""
-    return [(number, line.strip()) for number, line in enumerate(_text(path).splitlines(), 1) if line.strip()]
+    """Number and text of each line that is not blank.
+
+    Raises: UsageError.
+    """
+    return [
+        (number, line.strip())
+        for number, line in enumerate(_text(path).splitlines(), 1)
+        if line.strip()
+    ]
 
 
 def find_file(names: tuple[str, ...], *folders: Path) -> Path | None:
     """The first of `names` in the first of `folders` that has one."""
-    return next((folder / name for folder in folders for name in names if (folder / name).is_file()), None)
+    return next(
+        (folder / name for folder in folders for name in names if (folder / name).is_file()), None
+    )
 
 
 def _text(path: Path) -> str:
     try:
         if path.stat().st_size > MAX_BYTES:
-            raise UsageError(f"{str(path)!r} is larger than {MAX_BYTES} bytes, too large for a list of videos")
+            raise UsageError(
+                f"{str(path)!r} is larger than {MAX_BYTES} bytes, too large for a list of videos"
+            )
         return path.read_text(encoding="utf-8-sig", errors="surrogateescape")
     except OSError as error:
         raise UsageError(f"{str(path)!r} cannot be read: {error.strerror}") from error

@@ -1,4 +1,6 @@
-"""Keys as dataset owners name them -> folder names that are safe on every file system and unique in their dataset."""
+"""Keys as dataset owners name them -> folder names that are safe on every file system and unique
+in their dataset.
+"""
 
 from __future__ import annotations
 
@@ -10,19 +12,25 @@ from collections.abc import Iterable, Sequence
 
 from unmask.pipeline.sources.listing import strip_extension
 
-# Leaves room for `.tmp-<video_id>-<random>` and a track suffix below the 255 bytes of common file systems.
+# Leaves room for `.tmp-<video_id>-<random>` and a track suffix below the 255 bytes of common file
+# systems.
 MAX_LENGTH = 120
 DIGITS = 8
 
-# Windows cannot create these, with or without an extension; a cache should survive being copied there.
-RESERVED = frozenset({"con", "prn", "aux", "nul", *(f"com{n}" for n in range(10)), *(f"lpt{n}" for n in range(10))})
+# Windows cannot create these, with or without an extension; a cache should survive being copied
+# there.
+RESERVED = frozenset(
+    {"con", "prn", "aux", "nul", *(f"com{n}" for n in range(10)), *(f"lpt{n}" for n in range(10))}
+)
 
 
 def video_ids(keys: Sequence[str]) -> list[str]:
-    """One safe name [A-Za-z0-9._-] per key, in order; unique even where case or Unicode form is ignored.
+    """One safe name [A-Za-z0-9._-] per key, in order; unique even where case or Unicode form is
+    ignored.
 
-    Keys whose plain slugs collide ALL get a digest of their bytes as suffix, so that the order of the keys does not
-    matter.   Raises: ValueError if two keys are equal (the adapter must not yield one video twice).
+    Keys whose plain slugs collide ALL get a digest of their bytes as suffix, so that the order of
+    the keys does not matter.
+    Raises: ValueError if two keys are equal (the adapter must not yield one video twice).
     """
     if len(set(keys)) != len(keys):
         twice = [key for key, count in Counter(keys).items() if count > 1]
@@ -39,9 +47,11 @@ def video_ids(keys: Sequence[str]) -> list[str]:
 
 
 def slug(key: str) -> str:
-    """The plain form of one key: separators and other characters become '-'; accents and media extension go.
+    """The plain form of one key: separators and other characters become '-'; accents and media
+    extension go.
 
-    `Deepfakes/c23/000_003` -> `Deepfakes-c23-000_003`.  A name that is empty, too long or reserved gets the digest.
+    `Deepfakes/c23/000_003` -> `Deepfakes-c23-000_003`.  A name that is empty, too long or reserved
+    gets the digest.
     """
     text = _plain(key)
     if not text or len(text) > MAX_LENGTH or text.split(".")[0].casefold() in RESERVED:
@@ -58,7 +68,11 @@ def suffixed(key: str, digits: int) -> str:
 
 
 def _plain(key: str) -> str:
-    text = unicodedata.normalize("NFKD", strip_extension(key)).encode("ascii", "ignore").decode("ascii")
+    text = (
+        unicodedata.normalize("NFKD", strip_extension(key))
+        .encode("ascii", "ignore")
+        .decode("ascii")
+    )
     return re.sub(r"-{2,}", "-", re.sub(r"[^A-Za-z0-9._-]", "-", text)).strip("-.")
 
 

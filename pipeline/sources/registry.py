@@ -1,4 +1,6 @@
-"""Which datasets are known, by name: the explicit table, and the one call that turns a root folder into a Dataset."""
+"""Which datasets are known, by name: the explicit table, and the one call that turns a root folder
+into a Dataset.
+"""
 
 from __future__ import annotations
 
@@ -55,8 +57,14 @@ SOURCES: dict[str, Source] = {
 
 
 def resolve(name: str) -> Source:
-    """The dataset of that name or alias, in any case and punctuation; UsageError names the nearest."""
-    known = {_plain(word): source for source in SOURCES.values() for word in (source.name, *source.aliases)}
+    """The dataset of that name or alias, in any case and punctuation; UsageError names the
+    nearest.
+    """
+    known = {
+        _plain(word): source
+        for source in SOURCES.values()
+        for word in (source.name, *source.aliases)
+    }
     if _plain(name) in known:
         return known[_plain(name)]
     near = difflib.get_close_matches(_plain(name), known, n=1, cutoff=0.5)
@@ -65,15 +73,18 @@ def resolve(name: str) -> Source:
 
 
 def discover(name: str, root: Path, options: SourceOptions | None = None) -> Dataset:
-    """All videos of the dataset `name` under `root`, sorted, with splits and safe ids; no file is opened but lists.
+    """All videos of the dataset `name` under `root`, sorted, with splits and safe ids; no file is
+    opened but lists.
 
-    Raises: UsageError for an unknown name, a root that is no folder, absent official lists, an empty dataset.
+    Raises: UsageError for an unknown name, a root that is no folder, absent official lists, an
+    empty dataset.
     """
     source = resolve(name)
     root = Path(os.path.abspath(root))
     if not root.exists():
         raise UsageError(
-            f"{source.name}: no folder {str(root)!r}; give --root, or set UNMASK_DATA to the folder that holds "
+            f"{source.name}: no folder {str(root)!r}; give --root, or set UNMASK_DATA to the "
+            "folder that holds "
             f"{source.name}/"
         )
     if not root.is_dir() and source.name != "csv":
@@ -81,7 +92,8 @@ def discover(name: str, root: Path, options: SourceOptions | None = None) -> Dat
     options = options or SourceOptions()
     if options.name and slug(options.name) != options.name:
         raise UsageError(
-            f"{source.name}: the name {options.name!r} becomes a folder of the cache; call it {slug(options.name)!r}"
+            f"{source.name}: the name {options.name!r} becomes a folder of the cache; call it "
+            f"{slug(options.name)!r}"
         )
     return source.discover(root, options)
 

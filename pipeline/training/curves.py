@@ -1,4 +1,6 @@
-"""What training writes while it runs: metrics.jsonl (no clock in it), speed.jsonl (only clocks), TensorBoard."""
+"""What training writes while it runs: metrics.jsonl (no clock in it), speed.jsonl (only clocks),
+TensorBoard.
+"""
 
 from __future__ import annotations
 
@@ -45,12 +47,21 @@ class Clock:
 class Curves:
     """The curves of one run, written by the first process only.
 
-    length: bytes of metrics.jsonl that belong to the checkpoint gone back to; what a killed run wrote after it is cut
-    off and written again.   step: of that checkpoint, from which TensorBoard's curves go on.
+    length: bytes of metrics.jsonl that belong to the checkpoint gone back to; what a killed run
+        wrote after it is cut off and written again.
+    step: of that checkpoint, from which TensorBoard's curves go on.
     """
 
-    def __init__(self, run: Path, length: int, step: int, *, write: bool, tensorboard: bool) -> None:
-        self.run, self._length, self._step, self._write, self._board = run, length, step, write, None
+    def __init__(
+        self, run: Path, length: int, step: int, *, write: bool, tensorboard: bool
+    ) -> None:
+        self.run, self._length, self._step, self._write, self._board = (
+            run,
+            length,
+            step,
+            write,
+            None,
+        )
         self._tensorboard = tensorboard and write
 
     def __enter__(self) -> Curves:
@@ -64,7 +75,10 @@ class Curves:
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
     ) -> None:
         if self._write:
             self._file.close()
@@ -76,22 +90,52 @@ class Curves:
         os.fsync(self._file.fileno())
         return os.fstat(self._file.fileno()).st_size
 
-    def step(self, epoch: int, step: int, loss: float | None, rate: float, clips: int, order: int) -> None:
-        """One step. loss: None when it was skipped.   order: checksum of its samples."""
-        line = {"kind": "step", "epoch": epoch, "step": step, "loss": loss, "lr": rate, "clips": clips}
+    def step(
+        self, epoch: int, step: int, loss: float | None, rate: float, clips: int, order: int
+    ) -> None:
+        """One step. loss: None when it was skipped.
+
+        order: checksum of its samples.
+        """
+        line = {
+            "kind": "step",
+            "epoch": epoch,
+            "step": step,
+            "loss": loss,
+            "lr": rate,
+            "clips": clips,
+        }
         self._line({**line, "order": f"{order:08x}"})
         self._draw(step, {"loss": loss, "lr": rate})
 
-    def validation(self, epoch: int, step: int, auc: float | None, log_loss: float | None, best: bool) -> None:
-        """The end of an epoch: video AUC and log-loss of the validation manifest, None where undefined."""
-        self._line({"kind": "epoch", "epoch": epoch, "step": step, "auc": auc, "log_loss": log_loss, "best": best})
+    def validation(
+        self, epoch: int, step: int, auc: float | None, log_loss: float | None, best: bool
+    ) -> None:
+        """The end of an epoch: video AUC and log-loss of the validation manifest, None where
+        undefined.
+        """
+        self._line(
+            {
+                "kind": "epoch",
+                "epoch": epoch,
+                "step": step,
+                "auc": auc,
+                "log_loss": log_loss,
+                "best": best,
+            }
+        )
         self._draw(step, {"validation/auc": auc, "validation/log_loss": log_loss})
 
     def speed(self, epoch: int, step: int, clock: Clock) -> None:
         """How fast an epoch was."""
         if not self._write or not clock.clips:
             return
-        line = {"epoch": epoch, "clips_per_second": clock.rate, "wait": clock.wait, "seconds": clock.seconds}
+        line = {
+            "epoch": epoch,
+            "clips_per_second": clock.rate,
+            "wait": clock.wait,
+            "seconds": clock.seconds,
+        }
         with (self.run / SPEED).open("ab") as file:
             file.write(json.dumps(line).encode() + b"\n")
         self._draw(step, {"speed/clips_per_second": clock.rate, "speed/wait": clock.wait})

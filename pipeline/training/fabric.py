@@ -15,7 +15,9 @@ from unmask.pipeline.machine.devices import choose_device
 
 
 class Outputs(nn.Module):
-    """The network seen through `outputs`, because wrappers (several processes, compilation) only know `forward`."""
+    """The network seen through `outputs`, because wrappers (several processes, compilation) only
+    know `forward`.
+    """
 
     def __init__(self, network: nn.Module) -> None:
         super().__init__()
@@ -28,8 +30,8 @@ class Outputs(nn.Module):
 def build_fabric(config: TrainConfig) -> Fabric:
     """Device, precision and processes. Several processes: `devices`, or what torchrun has started.
 
-    float32 on a CPU; on a GPU bf16 where it has it, else float16 with a loss scale. Raises UsageError without the GPU
-    that was asked for.
+    float32 on a CPU; on a GPU bf16 where it has it, else float16 with a loss scale. Raises
+    UsageError without the GPU that was asked for.
     """
     device = choose_device(config.device)
     precision = config.precision
@@ -37,16 +39,26 @@ def build_fabric(config: TrainConfig) -> Fabric:
         mixed = "bf16-mixed" if device == "cuda" and torch.cuda.is_bf16_supported() else "16-mixed"
         precision = mixed if device == "cuda" else "32-true"
     local = int(os.environ.get("LOCAL_WORLD_SIZE", config.devices))
-    nodes = max(1, int(os.environ.get("WORLD_SIZE", local)) // local) if "LOCAL_WORLD_SIZE" in os.environ else 1
+    nodes = (
+        max(1, int(os.environ.get("WORLD_SIZE", local)) // local)
+        if "LOCAL_WORLD_SIZE" in os.environ
+        else 1
+    )
     # Recipes without the mask loss leave M2TR's decoder without a gradient.
     strategy = "ddp_find_unused_parameters_true" if local * nodes > 1 else "auto"
-    return Fabric(accelerator=device, devices=local, num_nodes=nodes, strategy=strategy, precision=precision)
+    return Fabric(
+        accelerator=device, devices=local, num_nodes=nodes, strategy=strategy, precision=precision
+    )
 
 
 def device_facts(fabric: Fabric) -> dict[str, Any]:
     """Name, processes, precision and threads of the machine this runs on."""
     cuda = fabric.device.type == "cuda"
-    name = torch.cuda.get_device_name(fabric.device) if cuda else platform.processor() or platform.machine()
+    name = (
+        torch.cuda.get_device_name(fabric.device)
+        if cuda
+        else platform.processor() or platform.machine()
+    )
     return {
         "type": fabric.device.type,
         "name": name,

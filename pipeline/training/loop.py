@@ -1,8 +1,10 @@
-"""The training loop: clips in, a run folder out. Devices, processes and precision come from Lightning Fabric.
+"""The training loop: clips in, a run folder out. Devices, processes and precision come from
+Lightning Fabric.
 
-Resume is exact because nothing needs to be remembered but tensors and a position: the plan of an epoch is a function
-of (seed, epoch), each sample carries its own random numbers, the network's dropout is seeded anew at every step from
-(seed, step, process), and the learning rate is a function of the step. No line of metrics.jsonl holds a clock.
+Resume is exact because nothing needs to be remembered but tensors and a position: the plan of an
+epoch is a function of (seed, epoch), each sample carries its own random numbers, the network's
+dropout is seeded anew at every step from (seed, step, process), and the learning rate is a function
+of the step. No line of metrics.jsonl holds a clock.
 """
 
 from __future__ import annotations
@@ -49,9 +51,13 @@ KEEP = 2
 
 
 class Training:
-    """One run from its first to its last step. `run_to_end` is the loop; the rest is what it says."""
+    """One run from its first to its last step. `run_to_end` is the loop; the rest is what it
+    says.
+    """
 
-    def __init__(self, config: TrainConfig, fabric: Fabric, report: Callable[[Live], None] | None) -> None:
+    def __init__(
+        self, config: TrainConfig, fabric: Fabric, report: Callable[[Live], None] | None
+    ) -> None:
         self.config, self.fabric, self.report = config, fabric, report
         self.recipe = get_recipe(config.model, config.recipe, config.overrides)
         # before the network, which may take half a minute: a wrong manifest is told at once
@@ -62,17 +68,22 @@ class Training:
         self.spec = replace(self.network.spec, masks=self.recipe.loss.seg > 0)
         if self.spec.masks and not self.network.spec.masks:
             raise UsageError(
-                "the recipe's loss wants masks and the model makes none: --option mask=true (and a cache extracted "
+                "the recipe's loss wants masks and the model makes none: --option mask=true (and "
+                "a cache extracted "
                 "with --masks), or --set loss.seg=0"
             )
         self.source = ClipSource(videos, Path(config.cache), self.spec)
         self.validation = self._open_validation()
         self.augment: Augment | None = build_augment(self.recipe.augment, self.spec.size)
         weights = balanced_weights(torch.from_numpy(self.source.labels))
-        self.class_weight = weights.to(fabric.device) if self.recipe.class_weights == "balanced" else None
+        self.class_weight = (
+            weights.to(fabric.device) if self.recipe.class_weights == "balanced" else None
+        )
         self.progress = Progress()
         plan = self.plan(0)
-        for batch in plan:  # every epoch has batches of these sizes: refuse now what would fail later
+        for (
+            batch
+        ) in plan:  # every epoch has batches of these sizes: refuse now what would fail later
             share(batch, fabric.global_rank, fabric.world_size, config.accumulate)
         self.per_epoch = len(plan)
         self.steps = config.steps or self.recipe.epochs * self.per_epoch
@@ -87,7 +98,11 @@ class Training:
             torch.compile(module) if config.compile else module, self.raw_optimizer
         )
         averaging = get_ema_multi_avg_fn(config.ema)
-        self.ema = AveragedModel(self.network, multi_avg_fn=averaging, use_buffers=True) if config.ema else None
+        self.ema = (
+            AveragedModel(self.network, multi_avg_fn=averaging, use_buffers=True)
+            if config.ema
+            else None
+        )
 
     def _open_validation(self) -> ClipSource | None:
         if not self.config.val:
@@ -95,7 +110,10 @@ class Training:
             return None
         spec = replace(self.spec, masks=False)
         source = ClipSource(
-            Path(self.config.val), Path(self.config.cache), spec, allow_missing=self.config.allow_missing
+            Path(self.config.val),
+            Path(self.config.cache),
+            spec,
+            allow_missing=self.config.allow_missing,
         )
         checkpoint.belongs({"key": source.key}, {"key": self.source.key}, source.path)
         return source
@@ -116,15 +134,24 @@ class Training:
         )
 
     def run_to_end(self, run: Path, stop: Interrupts) -> int:
-        """Epoch after epoch until the last step, the patience or a signal; returns the exit code."""
+        """Epoch after epoch until the last step, the patience or a signal; returns the exit
+        code.
+        """
         first, at = self.fabric.is_global_zero, self.progress
-        with Curves(run, at.log_bytes, at.step, write=first, tensorboard=self.config.tensorboard) as curves:
+        with Curves(
+            run, at.log_bytes, at.step, write=first, tensorboard=self.config.tensorboard
+        ) as curves:
             self.run, self.stop, self.curves = run, stop, curves
-            # batch > 0: stopped inside an epoch, perhaps after its last step and before its validation
-            while at.batch or (at.epoch < self.recipe.epochs and at.step < self.steps and not self._tired()):
+            # batch > 0: stopped inside an epoch, perhaps after its last step and before its
+            # validation
+            while at.batch or (
+                at.epoch < self.recipe.epochs and at.step < self.steps and not self._tired()
+            ):
                 if not self._epoch() or not self._close_epoch():
                     self._save()
-                    return stop.exit_code or EXIT_TERMINATED  # the signal may have reached another process only
+                    return (
+                        stop.exit_code or EXIT_TERMINATED
+                    )  # the signal may have reached another process only
         return EXIT_OK
 
     def _tired(self) -> bool:
@@ -137,7 +164,8 @@ class Training:
         progress, plan = self.progress, self.plan(self.progress.epoch)
         todo = plan[progress.batch :][: self.steps - progress.step]
         parts = [
-            share(batch, self.fabric.global_rank, self.fabric.world_size, self.config.accumulate) for batch in todo
+            share(batch, self.fabric.global_rank, self.fabric.world_size, self.config.accumulate)
+            for batch in todo
         ]
         batches = self.source.batches(
             [part for of_batch in parts for part in of_batch],
@@ -159,7 +187,9 @@ class Training:
         rate = self.recipe.lr * lr_factor(self.recipe, (progress.step + 1) / self.per_epoch)
         for group in self.raw_optimizer.param_groups:
             group["lr"] = rate
-        torch.manual_seed(zlib.crc32(f"{self.config.seed}/{progress.step}/{fabric.global_rank}".encode()))
+        torch.manual_seed(
+            zlib.crc32(f"{self.config.seed}/{progress.step}/{fabric.global_rank}".encode())
+        )
         buffers = [buffer.clone() for buffer in self.network.buffers()]
         self.model.train()
         self.optimizer.zero_grad(set_to_none=True)
@@ -170,12 +200,17 @@ class Training:
             data = prepare(raw, self.spec, fabric.device, self.augment)
             with fabric.no_backward_sync(self.model, enabled=part < self.config.accumulate - 1):
                 outputs = self.model(data.pixels, data.bands)
-                loss = total_loss(self.recipe.loss, outputs, data.label, data.masks, self.class_weight)["loss"]
+                loss = total_loss(
+                    self.recipe.loss, outputs, data.label, data.masks, self.class_weight
+                )["loss"]
                 # Means over parts of unequal size add up to the mean over the global batch.
                 fabric.backward(loss * (len(raw.samples) * fabric.world_size / len(batch)))
             total[0] += loss.detach() * (len(raw.samples) / len(batch))
         norm = fabric.clip_gradients(
-            self.model, self.optimizer, max_norm=self.recipe.clip or math.inf, error_if_nonfinite=False
+            self.model,
+            self.optimizer,
+            max_norm=self.recipe.clip or math.inf,
+            error_if_nonfinite=False,
         )
         total[1] = float(self.stop.asked)
         loss_value, asked = fabric.all_reduce(total, reduce_op="sum").tolist()
@@ -204,24 +239,31 @@ class Training:
         """Move on by one step and write its line; too many lost steps in a row end the run."""
         progress = self.progress
         progress.step, progress.batch = progress.step + 1, progress.batch + 1
-        order = zlib.crc32(repr([(sample.video, sample.picks, sample.seed) for sample in batch]).encode())
+        order = zlib.crc32(
+            repr([(sample.video, sample.picks, sample.seed) for sample in batch]).encode()
+        )
         self.curves.step(progress.epoch, progress.step, loss, rate, len(batch), order)
         if loss is not None:
             progress.row = 0
             return
         progress.skipped, progress.row = progress.skipped + 1, progress.row + 1
         names = ", ".join(self.source.entries[sample.video].folder for sample in batch[:20])
-        log.warning("step %d skipped: loss or gradient is not finite; its videos: %s", progress.step, names)
+        log.warning(
+            "step %d skipped: loss or gradient is not finite; its videos: %s", progress.step, names
+        )
         if progress.row >= self.config.nan_limit:
             progress.row = 0
             where = self._save()
             raise TrainError(
-                f"no finite loss in {self.config.nan_limit} steps in a row, the last on {names}; the weights before "
+                f"no finite loss in {self.config.nan_limit} steps in a row, the last on {names}; "
+                "the weights before "
                 f"them are in {where}; take a smaller lr (--set lr=...), or --precision 32-true"
             )
 
     def _close_epoch(self) -> bool:
-        """Validate, keep what is best, save; False when a signal came meanwhile (validation is then done again)."""
+        """Validate, keep what is best, save; False when a signal came meanwhile (validation is
+        then done again).
+        """
         progress = self.progress
         found = self._validate()
         if found is None:
@@ -236,7 +278,9 @@ class Training:
         return True
 
     def _validate(self) -> tuple[float | None, float | None] | None:
-        """Video AUC and log-loss of the validation manifest, None where undefined; None at all when stopped."""
+        """Video AUC and log-loss of the validation manifest, None where undefined; None at all
+        when stopped.
+        """
         if self.validation is None:
             return None, None
         network, fabric = (self.network if self.ema is None else self.ema.module), self.fabric
@@ -249,14 +293,24 @@ class Training:
             threads=self.config.threads,
             stopped=lambda: self.stop.asked and fabric.world_size == 1,
         )
-        return None if sums is None else video_metrics(self.validation, fabric.all_reduce(sums, reduce_op="sum"))
+        return (
+            None
+            if sums is None
+            else video_metrics(self.validation, fabric.all_reduce(sums, reduce_op="sum"))
+        )
 
     def identity(self) -> dict[str, Any]:
         """Everything that decides the weights; a checkpoint of another identity is refused."""
         config = self.config
-        recipe = {name: value for name, value in as_values(self.recipe).items() if name not in ("epochs", "source")}
+        recipe = {
+            name: value
+            for name, value in as_values(self.recipe).items()
+            if name not in ("epochs", "source")
+        }
         names = ("model", "options", "seed", "all_clips", "accumulate", "ema")
-        values = {name: getattr(config, name) for name in names} | {f"recipe.{n}": v for n, v in recipe.items()}
+        values = {name: getattr(config, name) for name in names} | {
+            f"recipe.{n}": v for n, v in recipe.items()
+        }
         pixels = {"key": self.source.key, "manifest": self.source.sha256}
         return json.loads(json.dumps(values | pixels))
 
@@ -266,7 +320,11 @@ class Training:
         if self.fabric.is_global_zero:
             self.progress.log_bytes = self.curves.flush()
             tensors, rest = checkpoint.split_optimizer(self.raw_optimizer.state_dict())
-            state = {"identity": self.identity(), "progress": asdict(self.progress), "optimizer": rest}
+            state = {
+                "identity": self.identity(),
+                "progress": asdict(self.progress),
+                "optimizer": rest,
+            }
             state["scaler"] = self.fabric.strategy.precision.state_dict()
             parts = {"model": self.network.state_dict(), "optimizer": None if best else tensors}
             parts["ema"] = None if self.ema is None else self.ema.module.state_dict()
@@ -275,9 +333,11 @@ class Training:
         return self.run / checkpoint.FOLDER / name
 
     def restore(self, run: Path) -> None:
-        """Go back to the newest whole checkpoint of a run; without one the run starts again from its seed.
+        """Go back to the newest whole checkpoint of a run; without one the run starts again from
+        its seed.
 
-        Raises CheckpointError for other settings, other pixels, or when every checkpoint is damaged.
+        Raises CheckpointError for other settings, other pixels, or when every checkpoint is
+        damaged.
         """
         if not checkpoint.saved(run):
             if self.fabric.is_global_zero:
@@ -293,7 +353,9 @@ class Training:
         try:
             self.progress = Progress(**point.state["progress"])
         except (KeyError, TypeError) as error:
-            raise CheckpointError(f"{point.folder}: its progress cannot be read ({error})") from error
+            raise CheckpointError(
+                f"{point.folder}: its progress cannot be read ({error})"
+            ) from error
         if self.ema is not None:
             self.ema.n_averaged.fill_(self.progress.step - self.progress.skipped)
         self.fabric.strategy.precision.load_state_dict(point.state.get("scaler", {}))

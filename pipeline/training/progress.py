@@ -1,4 +1,6 @@
-"""Where a training run stands: what a checkpoint keeps of it, what a terminal shows, what the caller gets."""
+"""Where a training run stands: what a checkpoint keeps of it, what a terminal shows, what the
+caller gets.
+"""
 
 from __future__ import annotations
 
@@ -10,8 +12,11 @@ from pathlib import Path
 class Progress:
     """Where a run stands; together with the tensors this is all a checkpoint needs.
 
-    step: optimizer steps walked.   batch: of this epoch.   skipped: steps without a finite loss; row: in a row.
-    auc, log_loss, best_epoch: of the best validation.   log_bytes: length of metrics.jsonl.
+    step: optimizer steps walked.
+    batch: of this epoch.
+    skipped: steps without a finite loss; row: in a row.
+    auc, log_loss, best_epoch: of the best validation.
+    log_bytes: length of metrics.jsonl.
     """
 
     step: int = 0
@@ -27,7 +32,9 @@ class Progress:
 
 @dataclass(frozen=True)
 class Live:
-    """What a progress line shows after a step. wait: share of time without data; left: seconds to the last step."""
+    """What a progress line shows after a step. wait: share of time without data; left: seconds to
+    the last step.
+    """
 
     step: int
     steps: int

@@ -29,9 +29,12 @@ def train(
 ) -> Result:
     """Train one model and return where it lies and how it ended.
 
-    run: its folder; None makes the next one under `runs`.   resume: go on from its newest checkpoint.   expected:
-    sha256 by `manifest` or `val`, as another run's run.json has them.   report: called after every step.
-    Raises UsageError, ManifestError, CacheError, CheckpointError before the first step; TrainError on lost steps.
+    run: its folder; None makes the next one under `runs`.
+    resume: go on from its newest checkpoint.
+    expected: sha256 by `manifest` or `val`, as another run's run.json has them.
+    report: called after every step.
+    Raises UsageError, ManifestError, CacheError, CheckpointError before the first step; TrainError
+    on lost steps.
     """
     fabric = build_fabric(config)
     fabric.launch()
@@ -40,10 +43,17 @@ def train(
         training = Training(config, fabric, report)
     except ModelError as error:
         raise UsageError(str(error)) from error
-    found = {"manifest": training.source.sha256, "val": training.validation.sha256 if training.validation else ""}
-    checkpoint.belongs(expected or {}, {name: found[name] for name in expected or {}}, Path(config.manifest))
+    found = {
+        "manifest": training.source.sha256,
+        "val": training.validation.sha256 if training.validation else "",
+    }
+    checkpoint.belongs(
+        expected or {}, {name: found[name] for name in expected or {}}, Path(config.manifest)
+    )
     if run is None:
-        run = new_run(runs, config.model, Path(config.manifest)) if fabric.is_global_zero else Path()
+        run = (
+            new_run(runs, config.model, Path(config.manifest)) if fabric.is_global_zero else Path()
+        )
     training.run = run = Path(fabric.broadcast(str(run)))
     if resume:
         training.restore(run)

@@ -1,4 +1,6 @@
-"""Between epochs: the video scores of a validation manifest, shared out over the processes of a run."""
+"""Between epochs: the video scores of a validation manifest, shared out over the processes of a
+run.
+"""
 
 from __future__ import annotations
 
@@ -40,7 +42,9 @@ def score_sums(
     threads: int,
     stopped: Callable[[], bool],
 ) -> Tensor | None:
-    """(V, 2) float64: sum of this process's scores of each video, and how many; None when `stopped` said so."""
+    """(V, 2) float64: sum of this process's scores of each video, and how many; None when
+    `stopped` said so.
+    """
     network.eval()
     samples = source.evaluation_samples(per_video)[process.global_rank :: process.world_size]
     plan = [samples[start : start + batch] for start in range(0, len(samples), batch)]
@@ -58,7 +62,9 @@ def score_sums(
 
 
 def video_metrics(source: ClipSource, sums: Tensor) -> tuple[float | None, float | None]:
-    """Video AUC and log-loss of the mean scores; None where a class is missing or a score is not a number."""
+    """Video AUC and log-loss of the mean scores; None where a class is missing or a score is not a
+    number.
+    """
     total = sums.cpu().numpy()
     score = total[:, 0] / total[:, 1]
     if not np.isfinite(score).all():

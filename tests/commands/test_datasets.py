@@ -24,14 +24,19 @@ def test_a_name_prints_tree_labels_and_splits(capsys, name):
     assert main(["datasets", name]) == 0
     text = capsys.readouterr().out
     source = SOURCES[name]
-    assert source.tree in text and source.labels in text and source.splits in text and source.licence in text
+    assert (
+        source.tree in text
+        and source.labels in text
+        and source.splits in text
+        and source.licence in text
+    )
 
 
 def test_a_typo_is_one_line_and_exit_two(capsys):
     assert main(["datasets", "celebdf22"]) == 2
     assert (
         capsys.readouterr().err
-        == "unmask: no dataset 'celebdf22'; did you mean 'celebdf2'? (`datasets` lists all of them)\n"
+        == "unmask: no dataset 'celebdf22'; did you mean 'celebdf2'? (`datasets` lists all of them)\n"  # noqa: E501
     )
 
 
@@ -45,7 +50,8 @@ def test_verify_of_a_whole_tree_is_zero_and_of_a_damaged_one_three(capsys, tmp_p
     assert main(arguments) == 3
     text = capsys.readouterr().out
     assert (
-        "missing: 1\n  youtube/c23/000" in text and "fault: videos that the lists name and the disk lacks: 1" in text
+        "missing: 1\n  youtube/c23/000" in text
+        and "fault: videos that the lists name and the disk lacks: 1" in text
     )
     assert "unlisted: 1\n  manipulated_sequences/FaceSwap/c23/videos/odd.mp4" in text
     row = next(line for line in text.splitlines() if line.startswith("test   real"))
@@ -84,7 +90,10 @@ def test_options_reach_the_source(capsys, tmp_path):
     base = ["datasets", "ffpp", "--root", str(root), "--verify"]
     assert main(base) == 3
     assert main([*base, "--compression", "raw", "--methods", "df,FaceSwap"]) == 0
-    assert "Face2Face" not in capsys.readouterr().out.split("all is well")[-2].split("something is off")[-1]
+    assert (
+        "Face2Face"
+        not in capsys.readouterr().out.split("all is well")[-2].split("something is off")[-1]
+    )
     assert main([*base, "--compression", "raw", "--split-ratio", "0.5,0.25,0.25"]) == 0
     assert "own split" in capsys.readouterr().out
     assert main([*base, "--split-ratio", "0.9,0.9,x"]) == 2
@@ -96,7 +105,10 @@ def test_probe_and_json_need_verify(capsys):
 
 
 def test_probe_opens_real_files(capsys, tmp_path, media):
-    for label, name in (("real", "pair_real_car_1080p.mp4"), ("fake", "pair_fake_roop_car_1080p.mp4")):
+    for label, name in (
+        ("real", "pair_real_car_1080p.mp4"),
+        ("fake", "pair_fake_roop_car_1080p.mp4"),
+    ):
         (tmp_path / label).mkdir()
         shutil.copy(media / "videos" / name, tmp_path / label)
     arguments = ["datasets", "folder", "--root", str(tmp_path), "--verify", "--probe"]

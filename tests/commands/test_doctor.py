@@ -1,4 +1,6 @@
-"""doctor on the command line: one line per finding, a remedy under each complaint, exit 3 for what must be mended."""
+"""doctor on the command line: one line per finding, a remedy under each complaint, exit 3 for what
+must be mended.
+"""
 
 from __future__ import annotations
 

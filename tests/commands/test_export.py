@@ -24,19 +24,33 @@ def folder(tmp_path: Path) -> Path:
 
 
 def _export(folder: Path, **options: str) -> int:
-    words = {"manifest": folder / "test.txt", "cache": folder / "cache", "to": folder / "test.h5", **options}
-    return main(["export", *(str(word) for name, value in words.items() for word in (f"--{name}", value))])
+    words = {
+        "manifest": folder / "test.txt",
+        "cache": folder / "cache",
+        "to": folder / "test.h5",
+        **options,
+    }
+    return main(
+        ["export", *(str(word) for name, value in words.items() for word in (f"--{name}", value))]
+    )
 
 
-def test_it_writes_the_file_and_says_what_is_in_it(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_it_writes_the_file_and_says_what_is_in_it(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert _export(folder) == 0
     shown = capsys.readouterr()
     assert "export: 2 videos, 6 clips (crops)" in shown.out
     assert "test.h5" in shown.out
-    assert [(e.folder[-1], e.label) for e in open_export(folder / "test.h5").entries] == [("b", 0), ("a", 1)]
+    assert [(e.folder[-1], e.label) for e in open_export(folder / "test.h5").entries] == [
+        ("b", 0),
+        ("a", 1),
+    ]
 
 
-def test_mistakes_give_one_line_and_the_right_exit_code(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_mistakes_give_one_line_and_the_right_exit_code(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     (folder / "here.txt").write_text("x")
     assert _export(folder) == 0
     for options, code, word in (

@@ -1,4 +1,6 @@
-"""The command line: every command has a help page, every mistake of a user is one line and never a traceback."""
+"""The command line: every command has a help page, every mistake of a user is one line and never a
+traceback.
+"""
 
 from __future__ import annotations
 

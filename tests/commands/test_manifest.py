@@ -13,7 +13,11 @@ from unmask.pipeline.records import Entry
 def place(tmp_path):
     """A cache with two reals and four fakes, a train and a test manifest that share nothing."""
     cache = tmp_path / "cache"
-    train = [plant_video(cache, "r1", 0), plant_video(cache, "f1", 1), plant_video(cache, "f2", 1, method="FaceSwap")]
+    train = [
+        plant_video(cache, "r1", 0),
+        plant_video(cache, "f1", 1),
+        plant_video(cache, "f2", 1, method="FaceSwap"),
+    ]
     test = [plant_video(cache, "r2", 0), plant_video(cache, "f3", 1), plant_video(cache, "f4", 1)]
     write(tmp_path / "train.txt", *train)
     write(tmp_path / "test.txt", *test)
@@ -35,7 +39,10 @@ def test_check_finds_shared_videos_and_groups(place, capsys):
     write(place / "other.txt", *both)
     assert run(place, "check", "train.txt", "other.txt") == 4
     text = capsys.readouterr().out
-    assert f"1 videos in both, e.g. ffpp/{KEY}/r1" in text and "2 leakage groups in both, e.g. ffpp/f1" in text
+    assert (
+        f"1 videos in both, e.g. ffpp/{KEY}/r1" in text
+        and "2 leakage groups in both, e.g. ffpp/f1" in text
+    )
 
 
 def test_check_tells_one_class_and_refuses_wrong_labels(place, capsys):
@@ -61,13 +68,22 @@ def test_bad_lines_and_absent_folders_are_refused_without_a_traceback(place, cap
 def test_stats(place, capsys):
     assert run(place, "stats", "train.txt") == 0
     lines = [line.split() for line in capsys.readouterr().out.splitlines()[1:]]
-    assert ["ffpp", "c23", "FaceSwap", "fake", "1"] in lines and ["ffpp", "c23", "real", "real", "1"] in lines
+    assert ["ffpp", "c23", "FaceSwap", "fake", "1"] in lines and [
+        "ffpp",
+        "c23",
+        "real",
+        "real",
+        "1",
+    ] in lines
 
 
 def test_merge_and_filter_write_manifests(place):
     assert run(place, "merge", "train.txt", "test.txt", "--out", "all.txt") == 0
     assert len((place / "all.txt").read_text().splitlines()) == 6
-    assert run(place, "filter", "all.txt", "--methods", "FaceSwap", "--balance", "--out", "small.txt") == 0
+    assert (
+        run(place, "filter", "all.txt", "--methods", "FaceSwap", "--balance", "--out", "small.txt")
+        == 0
+    )
     assert sorted(line[-1] for line in (place / "small.txt").read_text().splitlines()) == ["0", "1"]
     assert run(place, "filter", "all.txt", "--methods", "Nothing", "--out", "x.txt") == 2
     assert not (place / "x.txt").exists()
@@ -89,6 +105,11 @@ def test_import_and_check_what_was_imported(tmp_path, capsys):
     assert main(["manifest", "import", "clrnet", str(tmp_path)]) == 0
     assert "train.txt  2 entries" in capsys.readouterr().out
     assert main(["manifest", "check", str(tmp_path / "train.txt")]) == 0
-    assert main(["manifest", "import", "clrnet", str(tmp_path), "--out", str(tmp_path / "lists")]) == 0
+    assert (
+        main(["manifest", "import", "clrnet", str(tmp_path), "--out", str(tmp_path / "lists")]) == 0
+    )
     assert f"--cache {tmp_path}" in capsys.readouterr().out
-    assert main(["manifest", "check", str(tmp_path / "lists/train.txt"), "--cache", str(tmp_path)]) == 0
+    assert (
+        main(["manifest", "check", str(tmp_path / "lists/train.txt"), "--cache", str(tmp_path)])
+        == 0
+    )

@@ -1,4 +1,6 @@
-"""The models command: the table, one model in detail, and what it says when asked for something else."""
+"""The models command: the table, one model in detail, and what it says when asked for something
+else.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +26,17 @@ def test_one_model_by_stage_with_its_options_and_recipes(capsys):
     text = capsys.readouterr().out
     lines = {line.split()[0]: line.split() for line in text.splitlines() if line.split()}
     assert "1 x 5 x 3 x 96 x 96" in text
-    assert lines["stem.conv"][1:] == ["ConvLSTM", "5", "x", "8", "x", "48", "x", "48", *_counts(3, 8, 7, 5 * 48 * 48)]
+    assert lines["stem.conv"][1:] == [
+        "ConvLSTM",
+        "5",
+        "x",
+        "8",
+        "x",
+        "48",
+        "x",
+        "48",
+        *_counts(3, 8, 7, 5 * 48 * 48),
+    ]
     assert lines["total"][1] == "CLRNet"
     assert lines["gate_act"] == ["gate_act", "hard02", "hard02|sigmoid"]
     assert lines["paper"][:4] == ["paper", "5e-05", "16", "300"]

@@ -26,25 +26,34 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
     make_run(root / "run", manifests / "train.txt", cache, settings, "clrnet", CLRNET)
     (root / "videos").mkdir()
     for seed in (1, 2):
-        pictures = [picture for picture, _ in draw_frames(draw_identity(seed), 20, (320, 240), seed=seed)]
+        pictures = [
+            picture for picture, _ in draw_frames(draw_identity(seed), 20, (320, 240), seed=seed)
+        ]
         encode_video(root / "videos" / f"person{seed}.mp4", pictures)
     return root
 
 
 def threshold(world: Path, low: float, high: float) -> None:
     """A calibration that makes any score real, fake or unsure."""
-    (world / "run" / cal.FILE).write_text(cal.as_json(Calibration(1.0, (low + high) / 2, (low, high))))
+    (world / "run" / cal.FILE).write_text(
+        cal.as_json(Calibration(1.0, (low + high) / 2, (low, high)))
+    )
 
 
 @pytest.mark.parametrize(("low", "high", "code"), [(1.0, 1.0, 0), (0.0, 0.0, 10), (0.0, 1.0, 11)])
 def test_exit_codes(world: Path, low: float, high: float, code: int) -> None:
     threshold(world, low, high)
-    assert cli.main(["predict", str(world / "videos"), "--run", str(world / "run"), "--device", "cpu"]) == code
+    assert (
+        cli.main(["predict", str(world / "videos"), "--run", str(world / "run"), "--device", "cpu"])
+        == code
+    )
 
 
 def test_unreadable_is_three(world: Path, capsys: pytest.CaptureFixture) -> None:
     threshold(world, 1.0, 1.0)
-    code = cli.main(["predict", str(world / "videos"), str(world / "gone.mp4"), "--run", str(world / "run")])
+    code = cli.main(
+        ["predict", str(world / "videos"), str(world / "gone.mp4"), "--run", str(world / "run")]
+    )
     assert code == 3 and "unreadable" in capsys.readouterr().out
 
 
@@ -60,11 +69,16 @@ def test_json_and_csv_agree(world: Path, capsys: pytest.CaptureFixture) -> None:
     assert [row["sha256"] for row in rows] == [v["sha256"] for v in values]
 
 
-def test_several_videos_fill_folders_and_never_replace_the_source(world: Path, tmp_path: Path) -> None:
+def test_several_videos_fill_folders_and_never_replace_the_source(
+    world: Path, tmp_path: Path
+) -> None:
     words = ["predict", str(world / "videos"), "--run", str(world / "run"), "--every", "0.2"]
     cli.main([*words, "--annotate", str(tmp_path / "films"), "--report", str(tmp_path / "pages")])
     assert sorted(p.name for p in (tmp_path / "films").iterdir()) == ["person1.mp4", "person2.mp4"]
-    assert sorted(p.name for p in (tmp_path / "pages").iterdir()) == ["person1.html", "person2.html"]
+    assert sorted(p.name for p in (tmp_path / "pages").iterdir()) == [
+        "person1.html",
+        "person2.html",
+    ]
     before = (world / "videos" / "person1.mp4").read_bytes()
     assert cli.main([*words, "--annotate", str(world / "videos")]) == 2
     assert cli.main([*words, "--report", str(tmp_path / "one.html")]) == 2

@@ -1,4 +1,6 @@
-"""train and runs as a user types them: short forms, what they take for granted, mistakes in one line."""
+"""train and runs as a user types them: short forms, what they take for granted, mistakes in one
+line.
+"""
 
 import json
 import shutil
@@ -9,7 +11,16 @@ from tests.support.tiny_cache import make_cache
 from unmask.commands.main import main
 
 SMALL = [
-    *("--option", "backbone=test_efficientnet", "--option", "side=32", "--option", "depth=1", "--model", "m2tr"),
+    *(
+        "--option",
+        "backbone=test_efficientnet",
+        "--option",
+        "side=32",
+        "--option",
+        "depth=1",
+        "--model",
+        "m2tr",
+    ),
     *("--recipe", "small", "--epochs", "1", "--batch", "4", "--val-clips", "1", "--device", "cpu"),
 ]
 
@@ -42,7 +53,11 @@ def test_the_short_form_took_its_siblings_and_wrote_everything(home):
     run = only_run(home)
     document = json.loads((run / "run.json").read_text())
     assert document["config"]["val"] == "manifests/tiny/set/val.txt"
-    assert document["recipe"]["batch"] == 4 and document["recipe"]["lr"] > 0 and document["manifest"]["videos"] == 6
+    assert (
+        document["recipe"]["batch"] == 4
+        and document["recipe"]["lr"] > 0
+        and document["manifest"]["videos"] == 6
+    )
     assert {path.name for path in run.iterdir()} == {
         "run.json",
         "metrics.jsonl",
@@ -57,7 +72,9 @@ def test_tensorboard_holds_the_curves(home):
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     curves = EventAccumulator(str(only_run(home) / "tensorboard")).Reload()
-    losses = [json.loads(line) for line in (only_run(home) / "metrics.jsonl").read_text().splitlines()]
+    losses = [
+        json.loads(line) for line in (only_run(home) / "metrics.jsonl").read_text().splitlines()
+    ]
     expected = [line["loss"] for line in losses if line["kind"] == "step"]
     assert [event.value for event in curves.Scalars("loss")] == pytest.approx(expected)
     assert "validation/auc" in curves.Tags()["scalars"]
@@ -72,16 +89,29 @@ def test_it_says_which_defaults_it_took(at_home, capsys):
 
 def test_repeating_a_run_gives_the_same_log(at_home):
     assert main(["train", "--from-run", str(only_run(at_home) / "run.json"), "--run", "again"]) == 0
-    assert (at_home / "again" / "metrics.jsonl").read_bytes() == (only_run(at_home) / "metrics.jsonl").read_bytes()
+    assert (at_home / "again" / "metrics.jsonl").read_bytes() == (
+        only_run(at_home) / "metrics.jsonl"
+    ).read_bytes()
 
 
 def test_an_exported_file_trains_like_its_manifest(at_home):
     for name in ("train", "val"):
         manifest = f"manifests/tiny/set/{name}.txt"
         assert main(["export", "--manifest", manifest, "--to", f"h5/{name}.h5"]) == 0
-    arguments = ["train", *SMALL, "--manifest", "h5/train.h5", "--cache", "nowhere", "--run", "exported"]
+    arguments = [
+        "train",
+        *SMALL,
+        "--manifest",
+        "h5/train.h5",
+        "--cache",
+        "nowhere",
+        "--run",
+        "exported",
+    ]
     assert main(arguments) == 0
-    assert (at_home / "exported" / "metrics.jsonl").read_bytes() == (only_run(at_home) / "metrics.jsonl").read_bytes()
+    assert (at_home / "exported" / "metrics.jsonl").read_bytes() == (
+        only_run(at_home) / "metrics.jsonl"
+    ).read_bytes()
 
 
 def test_more_epochs_go_on_where_the_run_ended(at_home):

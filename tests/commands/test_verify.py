@@ -25,15 +25,23 @@ def test_a_whole_cache_is_zero(cache: Path, capsys: pytest.CaptureFixture[str]) 
     assert capsys.readouterr().out == "verify: 3 whole, 0 damaged\n"
 
 
-def test_damaged_videos_are_named_with_what_to_do(cache: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_damaged_videos_are_named_with_what_to_do(
+    cache: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     (cache / "ffpp" / "key" / "b" / "zarr.json").write_bytes(b"")
     assert cli.main(["verify", "--cache", str(cache), "--dataset", "ffpp"]) == 4
     first, count, remedy = capsys.readouterr().out.splitlines()
-    assert "/b: zarr.json has 0 bytes" in first and count == "verify: 2 whole, 1 damaged" and "--repair" in remedy
+    assert (
+        "/b: zarr.json has 0 bytes" in first
+        and count == "verify: 2 whole, 1 damaged"
+        and "--repair" in remedy
+    )
     assert verify_video(cache / "ffpp" / "key" / "b"), "looking repairs nothing"
 
 
-def test_what_has_no_index_cannot_be_repaired_and_is_kept(cache: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_what_has_no_index_cannot_be_repaired_and_is_kept(
+    cache: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     (cache / "ffpp" / "key" / "b" / "zarr.json").write_bytes(b"")
     assert cli.main(["verify", "--cache", str(cache), "--repair"]) == 4
     assert "b is in no index" in capsys.readouterr().err
@@ -48,6 +56,8 @@ def test_a_stray_file_with_an_escape_in_its_name_does_not_colour_the_terminal(
     assert "\x1b" not in capsys.readouterr().out
 
 
-def test_a_folder_that_is_no_cache_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_folder_that_is_no_cache_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert cli.main(["verify", "--cache", str(tmp_path)]) == 4
     assert "no extracted dataset there" in capsys.readouterr().err

@@ -1,4 +1,6 @@
-"""Collects the figures that the fault tests measure and prints them as one table at the end, from all processes."""
+"""Collects the figures that the fault tests measure and prints them as one table at the end, from
+all processes.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +11,9 @@ import pytest
 
 @pytest.fixture
 def figure(request: pytest.FixtureRequest) -> Callable[[str, str], None]:
-    """figure(what, measured): one line of the table; a longer form replaces the quick one's line."""
+    """figure(what, measured): one line of the table; a longer form replaces the quick one's
+    line.
+    """
 
     def keep(what: str, measured: str) -> None:
         request.node.user_properties.append(("figure", f"{what}\t{measured}"))
@@ -18,7 +22,9 @@ def figure(request: pytest.FixtureRequest) -> Callable[[str, str], None]:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    reports = [report for name in ("passed", "failed") for report in terminalreporter.stats.get(name, [])]
+    reports = [
+        report for name in ("passed", "failed") for report in terminalreporter.stats.get(name, [])
+    ]
     told = [text for report in reports for name, text in report.user_properties if name == "figure"]
     figures = dict(text.split("\t", 1) for text in told)
     if figures:

@@ -1,8 +1,9 @@
-"""The road over a few videos in quick forks, with something going wrong at its N-th file-system event.
+"""The road over a few videos in quick forks, with something going wrong at its N-th file-system
+event.
 
-The libraries are loaded and the faces found once, in the parent; a fork then only writes, so one try costs a fraction
-of a second. An audit hook counts the events under the work folder, which reaches every point without root and
-without any hook in our own code.
+The libraries are loaded and the faces found once, in the parent; a fork then only writes, so one
+try costs a fraction of a second. An audit hook counts the events under the work folder, which
+reaches every point without root and without any hook in our own code.
 """
 
 from __future__ import annotations
@@ -29,7 +30,9 @@ Fault = Callable[[int, str, tuple], None]
 
 
 def in_this_process(videos, config, parent) -> Iterator[Outcome]:
-    """The tasks one after the other, so that every event happens in one process and in one order."""
+    """The tasks one after the other, so that every event happens in one process and in one
+    order.
+    """
     for one in videos:
         yield one_video.extract_video(one, config, parent)
 
@@ -73,7 +76,9 @@ def ended(pid: int, reader: int) -> tuple[int, str]:
 
 
 def child(dataset: Dataset, work: Path, fault: Fault | None = None) -> tuple[int, str]:
-    """The road in a fork under a fault: its wait status, and its error or the number of its events."""
+    """The road in a fork under a fault: its wait status, and its error or the number of its
+    events.
+    """
     place = str(work)
 
     def task() -> None:
@@ -91,7 +96,11 @@ def child(dataset: Dataset, work: Path, fault: Fault | None = None) -> tuple[int
         raise SystemExit(seen)
 
     status, told = ended(*start(task))
-    return (0, told.removeprefix("SystemExit: ")) if told.startswith("SystemExit: ") else (status, told)
+    return (
+        (0, told.removeprefix("SystemExit: "))
+        if told.startswith("SystemExit: ")
+        else (status, told)
+    )
 
 
 def hashes(work: Path) -> dict[str, str]:
@@ -104,7 +113,11 @@ def groups(work: Path) -> dict[str, int]:
     parent = run.cache_folder(work / "cache", "ffpp", CONFIG.crop)
     if not parent.exists():
         return {}
-    return {p.name: p.stat().st_mtime_ns for p in parent.iterdir() if p.is_dir() and not p.name.startswith(".")}
+    return {
+        p.name: p.stat().st_mtime_ns
+        for p in parent.iterdir()
+        if p.is_dir() and not p.name.startswith(".")
+    }
 
 
 def leftovers(work: Path) -> list[Path]:

@@ -1,4 +1,6 @@
-"""Let the file system refuse from the N-th write of an extraction on, and look at how it stops and goes on."""
+"""Let the file system refuse from the N-th write of an extraction on, and look at how it stops and
+goes on.
+"""
 
 from __future__ import annotations
 
@@ -35,7 +37,9 @@ def main(root: str, place: str, stride: str) -> None:
     def judge(work: Path, status: int, told: str) -> None:
         result["tries"] += 1
         result["stopped"] += status != 0
-        clear = told.startswith(("DiskError: ", "CacheError: ")) and ("MiB free" in told or "cannot be" in told)
+        clear = told.startswith(("DiskError: ", "CacheError: ")) and (
+            "MiB free" in told or "cannot be" in told
+        )
         result["unclear"] += status != 0 and not clear
         if status != 0 and not clear:
             sys.stderr.write(told + "\n")

@@ -1,4 +1,6 @@
-"""Tasks that misbehave in a worker as real decoders do; a module, because worker processes import them by name."""
+"""Tasks that misbehave in a worker as real decoders do; a module, because worker processes import
+them by name.
+"""
 
 from __future__ import annotations
 
@@ -35,13 +37,19 @@ def misbehave(how: str) -> None:
     elif how == "bug":
         raise ZeroDivisionError("a fault of ours")
     elif how == "full":
-        raise DiskError("cache: not written (No space left on device: 1.0 MiB needed, 0.0 MiB free)")
+        raise DiskError(
+            "cache: not written (No space left on device: 1.0 MiB needed, 0.0 MiB free)"
+        )
     elif how == "slow":
         time.sleep(0.3)
 
 
-def hostile_task(videos: Sequence[Video], config: ExtractConfig, parent: Path, notes: Path) -> list[Outcome]:
-    """The real task, but a video that the plan file names does what it says in place of being extracted."""
+def hostile_task(
+    videos: Sequence[Video], config: ExtractConfig, parent: Path, notes: Path
+) -> list[Outcome]:
+    """The real task, but a video that the plan file names does what it says in place of being
+    extracted.
+    """
     plan = dict(line.split() for line in (parent / PLAN).read_text().splitlines())
 
     def extract_video(video: Video, config: ExtractConfig, parent: Path) -> Outcome:
@@ -51,7 +59,9 @@ def hostile_task(videos: Sequence[Video], config: ExtractConfig, parent: Path, n
             return Outcome(video.video_id, "failed", "out_of_memory", str(error))
         return Outcome(video.video_id, "ok")
 
-    def extract_beside(videos: Sequence[Video], config: ExtractConfig, parent: Path) -> list[Outcome]:
+    def extract_beside(
+        videos: Sequence[Video], config: ExtractConfig, parent: Path
+    ) -> list[Outcome]:
         with ThreadPoolExecutor(len(videos)) as pool:
             return list(pool.map(lambda video: extract_video(video, config, parent), videos))
 

@@ -1,4 +1,6 @@
-"""Kill an extraction of three videos at every file-system event it makes, and look at what is left."""
+"""Kill an extraction of three videos at every file-system event it makes, and look at what is
+left.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +24,14 @@ def main(root: str, place: str, stride: str, random_kills: str) -> None:
     status, events = child(dataset, reference)
     assert status == 0, f"the uninterrupted run failed: {events}"
     truth = hashes(reference)
-    result = {"events": int(events), "points": 0, "torn": 0, "lost": 0, "leftovers": 0, "different": 0}
+    result = {
+        "events": int(events),
+        "points": 0,
+        "torn": 0,
+        "lost": 0,
+        "leftovers": 0,
+        "different": 0,
+    }
 
     def judge(work: Path) -> None:
         before = groups(work)
@@ -39,7 +48,11 @@ def main(root: str, place: str, stride: str, random_kills: str) -> None:
 
     for kill_at in range(1, int(events) + 1, int(stride)):
         work = Path(place) / f"at{kill_at}"
-        status, _ = child(dataset, work, lambda n, *_, at=kill_at: n == at and os.kill(os.getpid(), signal.SIGKILL))
+        status, _ = child(
+            dataset,
+            work,
+            lambda n, *_, at=kill_at: n == at and os.kill(os.getpid(), signal.SIGKILL),
+        )
         assert os.WIFSIGNALED(status), f"event {kill_at} of {events} was not reached"
         judge(work)
     rng, took = random.Random(1), time.monotonic()

@@ -1,4 +1,6 @@
-"""A cache under Hypothesis: extract, kill, delete, corrupt, verify, repair and open in any order, against a model."""
+"""A cache under Hypothesis: extract, kill, delete, corrupt, verify, repair and open in any order,
+against a model.
+"""
 
 from __future__ import annotations
 
@@ -33,7 +35,13 @@ class Road(RuleBasedStateMachine):
     place: ClassVar[Path]
     events: ClassVar[int]
     truth: ClassVar[dict[int, tuple[dict[str, bytes], bytes]]] = {}  # files, pixels
-    counts: ClassVar[dict[str, int]] = {"sequences": 0, "extracts": 0, "kills": 0, "damages": 0, "repairs": 0}
+    counts: ClassVar[dict[str, int]] = {
+        "sequences": 0,
+        "extracts": 0,
+        "kills": 0,
+        "damages": 0,
+        "repairs": 0,
+    }
 
     @initialize(extracted=st.booleans())
     def start(self, extracted: bool) -> None:
@@ -80,7 +88,9 @@ class Road(RuleBasedStateMachine):
         self.walk(lambda n, *_: n == at and os.kill(os.getpid(), signal.SIGKILL))
         for video, before in enumerate(self.model):
             now = self.state(video)
-            assert now in (WHOLE, before) or (before, now) == (DAMAGED, ABSENT), f"{before} -> {now}"
+            assert now in (WHOLE, before) or (before, now) == (DAMAGED, ABSENT), (
+                f"{before} -> {now}"
+            )
             self.model[video] = now
         self.killed, self.indexed = True, (self.parent / "index.json").exists()
         Road.counts["kills"] += 1
@@ -91,14 +101,21 @@ class Road(RuleBasedStateMachine):
         self.model[video] = ABSENT
 
     @rule(
-        video=VIDEOS, file=st.integers(0, 5), spot=st.floats(0, 0.999), how=st.sampled_from(["flip", "cut", "gone"])
+        video=VIDEOS,
+        file=st.integers(0, 5),
+        spot=st.floats(0, 0.999),
+        how=st.sampled_from(["flip", "cut", "gone"]),
     )
     def corrupt(self, video: int, file: int, spot: float, how: str) -> None:
         if self.model[video] != WHOLE:
             return
         files = files_of(self.folder(video))
         name = sorted(files)[file % len(files)]
-        path, data, at = self.folder(video) / name, bytearray(files[name]), int(spot * len(files[name]))
+        path, data, at = (
+            self.folder(video) / name,
+            bytearray(files[name]),
+            int(spot * len(files[name])),
+        )
         data[at] ^= 1
         path.unlink() if how == "gone" else path.write_bytes(data if how == "flip" else data[:at])
         self.model[video] = DAMAGED
@@ -108,7 +125,9 @@ class Road(RuleBasedStateMachine):
     @rule()
     def repair(self) -> None:
         damaged = [self.folder(v) for v, state in enumerate(self.model) if state == DAMAGED]
-        status, told = ended(*start(lambda: repair.repair(damaged, CONFIG, self.work / "cache", lambda _: None)))
+        status, told = ended(
+            *start(lambda: repair.repair(damaged, CONFIG, self.work / "cache", lambda _: None))
+        )
         assert status == 0, told
         self.model = [WHOLE if state == DAMAGED else state for state in self.model]
         self.killed = self.killed and not damaged
@@ -147,7 +166,10 @@ def main(root: str, place: str, sequences: str) -> None:
     parent = run.cache_folder(reference / "cache", "ffpp", CONFIG.crop)
     for video in Road.dataset.videos:
         cached = open_video(parent / video.video_id)
-        Road.truth[len(Road.truth)] = (files_of(cached.folder), cached.read_crops(range(cached.clips)).tobytes())
+        Road.truth[len(Road.truth)] = (
+            files_of(cached.folder),
+            cached.read_crops(range(cached.clips)).tobytes(),
+        )
     machine = Road.TestCase
     machine.settings = settings(
         max_examples=int(sequences),

@@ -1,4 +1,6 @@
-"""Whatever happens to a file of the cache, `verify` names its video, training never sees it, `--repair` redoes it."""
+"""Whatever happens to a file of the cache, `verify` names its video, training never sees it,
+`--repair` redoes it.
+"""
 
 from __future__ import annotations
 
@@ -52,7 +54,9 @@ def read_all(work: Path) -> dict[str, np.ndarray]:
 
 
 def test_every_damage_to_every_file_is_seen_by_verify_and_never_by_training(
-    road: tuple[Dataset, Path], capsys: pytest.CaptureFixture[str], figure: Callable[[str, str], None]
+    road: tuple[Dataset, Path],
+    capsys: pytest.CaptureFixture[str],
+    figure: Callable[[str, str], None],
 ) -> None:
     _, work = road
     truth, folder = read_all(work), folders(work)[1]
@@ -76,16 +80,24 @@ def test_every_damage_to_every_file_is_seen_by_verify_and_never_by_training(
                 for clip in truth:
                     np.testing.assert_array_equal(seen[clip], truth[clip], err_msg=f"{name} {what}")
             path.write_bytes(data)
-    figure("damaged cache", f"{tried} damages: verify names {found}, training refuses {refused}, reads 0 wrong")
+    figure(
+        "damaged cache",
+        f"{tried} damages: verify names {found}, training refuses {refused}, reads 0 wrong",
+    )
     assert found == tried
     # the others are in bytes that training does not read (bands), or that zstd ignores
     crops = [name for name in files_of(folder) if not name.startswith("bands")]
     assert refused >= 0.98 * tried * len(crops) / len(files_of(folder))
 
 
-@pytest.mark.parametrize("harm", ["flip", "cut", "empty", "delete a shard", "delete the digest", "delete all"])
+@pytest.mark.parametrize(
+    "harm", ["flip", "cut", "empty", "delete a shard", "delete the digest", "delete all"]
+)
 def test_repair_makes_exactly_the_damaged_videos_again(
-    harm: str, road: tuple[Dataset, Path], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    harm: str,
+    road: tuple[Dataset, Path],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     _, work = road
     monkeypatch.setattr(dispatch, "dispatch", in_this_process)
@@ -97,7 +109,9 @@ def test_repair_makes_exactly_the_damaged_videos_again(
         shard.write_bytes(data)
     elif harm in ("cut", "empty"):
         shard.write_bytes(data[: 1000 if harm == "cut" else 0])
-    for path in {"delete a shard": [shard], "delete the digest": [doomed / "digest.json"]}.get(harm, []):
+    for path in {"delete a shard": [shard], "delete the digest": [doomed / "digest.json"]}.get(
+        harm, []
+    ):
         path.unlink()
     if harm == "delete all":
         for path in [p for p in doomed.rglob("*") if p.is_file()]:
@@ -116,7 +130,10 @@ def test_the_next_extract_makes_a_video_with_missing_parts_again(
     """Metadata and sizes are looked at on every run; all bytes only by verify."""
     dataset, work = road
     monkeypatch.setattr(dispatch, "dispatch", in_this_process)
-    truth, path = hashes(work), folders(work)[2] / ("zarr.json" if harm == "flip" else "crops/c.0.0.0.0.0")
+    truth, path = (
+        hashes(work),
+        folders(work)[2] / ("zarr.json" if harm == "flip" else "crops/c.0.0.0.0.0"),
+    )
     data = bytearray(path.read_bytes())
     data[100] ^= 1
     path.unlink() if harm == "delete" else path.write_bytes(data if harm == "flip" else data[:-1])
@@ -124,21 +141,45 @@ def test_the_next_extract_makes_a_video_with_missing_parts_again(
     assert hashes(work) == truth
 
 
-def test_a_dry_run_removes_nothing(road: tuple[Dataset, Path], capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_dry_run_removes_nothing(
+    road: tuple[Dataset, Path], capsys: pytest.CaptureFixture[str]
+) -> None:
     dataset, work = road
     digest = folders(work)[2] / "digest.json"
     data = digest.read_bytes()
     digest.write_bytes(b"")
     before = hashes(work)
-    words = ["--methods", "Deepfakes", "--clips", "2", "--frames", "2", "--size", "48", "--limit", "3", "--dry-run"]
-    places = ["--root", str(dataset.root), "--cache", str(work / "cache"), "--manifests", str(work / "manifests")]
+    words = [
+        "--methods",
+        "Deepfakes",
+        "--clips",
+        "2",
+        "--frames",
+        "2",
+        "--size",
+        "48",
+        "--limit",
+        "3",
+        "--dry-run",
+    ]
+    places = [
+        "--root",
+        str(dataset.root),
+        "--cache",
+        str(work / "cache"),
+        "--manifests",
+        str(work / "manifests"),
+    ]
     assert cli.main(["extract", "--dataset", "ffpp", *words, *places]) == 0
     assert hashes(work) == before
     digest.write_bytes(data)
 
 
 def test_what_cannot_be_made_again_is_kept_and_said(
-    road: tuple[Dataset, Path], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+    road: tuple[Dataset, Path],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
 ) -> None:
     dataset, _ = road
     monkeypatch.setattr(dispatch, "dispatch", in_this_process)

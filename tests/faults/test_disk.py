@@ -1,4 +1,6 @@
-"""A disk that refuses stops the run with one clear line and exit code 4; the next run goes on as if nothing was."""
+"""A disk that refuses stops the run with one clear line and exit code 4; the next run goes on as
+if nothing was.
+"""
 
 from __future__ import annotations
 
@@ -25,17 +27,28 @@ ROOT = Path(__file__).parent.parent.parent
 
 
 def full_disk(drawn: Path, tmp_path: Path, stride: int, figure: Callable[[str, str], None]) -> None:
-    command = [sys.executable, "-m", "tests.faults.full_disk", str(drawn), str(tmp_path), str(stride)]
+    command = [
+        sys.executable,
+        "-m",
+        "tests.faults.full_disk",
+        str(drawn),
+        str(tmp_path),
+        str(stride),
+    ]
     run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert run.returncode == 0, run.stderr[-2000:]
     result = json.loads(run.stdout.splitlines()[-1])
     told = ", ".join(f"{count} {what}" for what, count in result.items() if what != "tries")
     figure("disk full, quota, read-only", f"{result['tries']} refusals while writing: {told}")
     assert result["stopped"] >= 0.9 * result["tries"]
-    assert [result[name] for name in ("unclear", "torn", "leftovers", "different")] == [0] * 4, run.stderr
+    assert [result[name] for name in ("unclear", "torn", "leftovers", "different")] == [0] * 4, (
+        run.stderr
+    )
 
 
-def test_a_disk_that_refuses_some_writes(drawn: Path, tmp_path: Path, figure: Callable[[str, str], None]) -> None:
+def test_a_disk_that_refuses_some_writes(
+    drawn: Path, tmp_path: Path, figure: Callable[[str, str], None]
+) -> None:
     full_disk(drawn, tmp_path, 13, figure)
 
 
@@ -57,14 +70,42 @@ def dataset(drawn: Path, monkeypatch: pytest.MonkeyPatch) -> Dataset:
 def test_a_full_disk_in_the_workers_ends_the_command_with_exit_4_and_the_next_run_goes_on(
     dataset: Dataset, tmp_path: Path
 ) -> None:
-    command = [sys.executable, "cli.py", "extract", "--dataset", "ffpp", "--root", str(dataset.root), "--jobs", "2"]
-    command += ["--methods", "Deepfakes", "--clips", "2", "--frames", "2", "--size", "48", "--limit", "3"]
-    command += ["--cache", str(tmp_path / "small" / "cache"), "--manifests", str(tmp_path / "small" / "manifests")]
+    command = [
+        sys.executable,
+        "cli.py",
+        "extract",
+        "--dataset",
+        "ffpp",
+        "--root",
+        str(dataset.root),
+        "--jobs",
+        "2",
+    ]
+    command += [
+        "--methods",
+        "Deepfakes",
+        "--clips",
+        "2",
+        "--frames",
+        "2",
+        "--size",
+        "48",
+        "--limit",
+        "3",
+    ]
+    command += [
+        "--cache",
+        str(tmp_path / "small" / "cache"),
+        "--manifests",
+        str(tmp_path / "small" / "manifests"),
+    ]
 
     def small_files() -> None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (9_000, 9_000))
 
-    stopped = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, preexec_fn=small_files, check=False)
+    stopped = subprocess.run(
+        command, cwd=ROOT, capture_output=True, text=True, preexec_fn=small_files, check=False
+    )
     assert stopped.returncode == 4, stopped.stderr
     (line,) = [text for text in stopped.stderr.splitlines() if text.startswith("unmask:")]
     assert "File too large" in line and "MiB needed" in line and "MiB free" in line
@@ -83,7 +124,8 @@ def test_a_read_only_cache_is_refused_before_anything_is_decoded(
 
     monkeypatch.setattr(Path, "touch", refuse)  # chmod does not bind the superuser
     monkeypatch.setattr(
-        "unmask.pipeline.extraction.crops.read_crops", lambda *_: pytest.fail("something was decoded")
+        "unmask.pipeline.extraction.crops.read_crops",
+        lambda *_: pytest.fail("something was decoded"),
     )
     with pytest.raises(CacheError, match=os.strerror(code)):
         extraction.extract(dataset.videos, CONFIG, tmp_path)
@@ -104,7 +146,10 @@ def test_a_cache_that_changes_file_system_inside_is_told_so(
 
 
 def test_a_read_only_cache_serves_training(
-    dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    dataset: Dataset,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     """Whatever only reads makes no attempt to write: the reader, verify, manifests."""
     from unmask.models.spec import ClipSpec
@@ -121,7 +166,9 @@ def test_a_read_only_cache_serves_training(
 
     monkeypatch.setattr(os, "open", read_only)
     for name in ("mkdir", "rename", "replace", "unlink", "remove"):
-        monkeypatch.setattr(os, name, lambda *_, name=name, **__: pytest.fail(f"os.{name} was called"))
+        monkeypatch.setattr(
+            os, name, lambda *_, name=name, **__: pytest.fail(f"os.{name} was called")
+        )
     for path in written:
         source = ClipSource(path, tmp_path / "cache", ClipSpec("consecutive", 2, size=48))
         assert len(list(source.batches([source.evaluation_samples()]))) == 1

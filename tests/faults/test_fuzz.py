@@ -1,4 +1,6 @@
-"""Mutated videos through the whole extract with real workers: every one ends in crops or in a reason."""
+"""Mutated videos through the whole extract with real workers: every one ends in crops or in a
+reason.
+"""
 
 from __future__ import annotations
 
@@ -20,14 +22,22 @@ CROP = CropConfig(clips=2, frames=2, size=48, bands=False)
 CONFIG = ExtractConfig(crop=CROP, jobs=2, limits=Limits(seconds=60))
 
 # suffix -> encoder; the ways a video is packed differ more than the codecs do
-CONTAINERS = {".mp4": "libx264", ".mov": "mpeg4", ".mkv": "libx264", ".avi": "mpeg4", ".ts": "libx264"}
+CONTAINERS = {
+    ".mp4": "libx264",
+    ".mov": "mpeg4",
+    ".mkv": "libx264",
+    ".avi": "mpeg4",
+    ".ts": "libx264",
+}
 
 
 @pytest.fixture(scope="module")
 def faces(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
     """One short drawn face in five containers."""
     folder = tmp_path_factory.mktemp("faces")
-    pictures = [picture for picture, _ in draw_frames(draw_identity(7001), 12, (240, 180), 7001, face=0.6)]
+    pictures = [
+        picture for picture, _ in draw_frames(draw_identity(7001), 12, (240, 180), 7001, face=0.6)
+    ]
     for suffix, codec in CONTAINERS.items():
         encode_video(folder / f"v{suffix}", pictures, codec=codec, keyint=4)
     return {suffix: (folder / f"v{suffix}").read_bytes() for suffix in CONTAINERS}
@@ -58,9 +68,14 @@ def fuzz(faces: dict[str, bytes], seeds: range, tmp_path: Path) -> Counter[str]:
 
 def judge(ways: Counter[str], figure: Callable[[str, str], None]) -> None:
     told = ", ".join(f"{reason} {count}" for reason, count in ways.most_common())
-    figure("mutated videos", f"{ways.total():,} in {len(CONTAINERS)} containers, the run came through: {told}")
+    figure(
+        "mutated videos",
+        f"{ways.total():,} in {len(CONTAINERS)} containers, the run came through: {told}",
+    )
     assert not {"internal_error", "decoder_crash", "timeout"} & ways.keys(), ways
-    assert ways["ok"] > 0.1 * ways.total() and len(ways) >= 4, "mutations that leave nothing to find are no test"
+    assert ways["ok"] > 0.1 * ways.total() and len(ways) >= 4, (
+        "mutations that leave nothing to find are no test"
+    )
 
 
 def test_mutated_videos_end_in_crops_or_reasons(

@@ -1,4 +1,6 @@
-"""Section 3.1 as one folder of everything that people have on their disks, extracted in one run: who ends how."""
+"""Section 3.1 as one folder of everything that people have on their disks, extracted in one run:
+who ends how.
+"""
 
 from __future__ import annotations
 
@@ -30,7 +32,8 @@ from unmask.pipeline.sources.registry import discover
 CONFIG = ExtractConfig(crop=CropConfig(clips=2, frames=2, size=48, bands=False))
 WIDTH, HEIGHT, FRAMES = 240, 180, 12
 
-# Names that are only names: each is a good video, and none may become markup, a command, an escape or a pattern.
+# Names that are only names: each is a good video, and none may become markup, a command, an escape
+# or a pattern.
 NAMES: tuple[str | bytes, ...] = (
     "new\nline.mp4",
     "quote'\".mp4",
@@ -62,7 +65,9 @@ def face(who: int = 7001, size: tuple[int, int] = (WIDTH, HEIGHT)) -> list[np.nd
 
 
 class Museum:
-    """A folder of videos and what is expected of each: status, reason, and words or a check of its attributes."""
+    """A folder of videos and what is expected of each: status, reason, and words or a check of its
+    attributes.
+    """
 
     def __init__(self, root: Path) -> None:
         self.root, self.expected = root, {}
@@ -86,10 +91,17 @@ def flagged(*flags: str) -> Callable[[dict], bool]:
 
 
 def fill_broken(museum: Museum) -> None:
-    contents = {"zero.mp4": b"", "text.mp4": b"just words\n", "page.mp4": HTML, "random.mp4": os.urandom(9000)}
+    contents = {
+        "zero.mp4": b"",
+        "text.mp4": b"just words\n",
+        "page.mp4": HTML,
+        "random.mp4": os.urandom(9000),
+    }
     contents["playlist.mp4"] = b"ffconcat version 1.0\nfile plain.mp4\n"
     contents["stream.mp4"] = b"#EXTM3U\n#EXTINF:10,\nplain.mp4\n#EXT-X-ENDLIST\n"
-    contents["drawing.mp4"] = b"<svg xmlns='http://www.w3.org/2000/svg'><image href='file:///etc/hostname'/></svg>"
+    contents["drawing.mp4"] = (
+        b"<svg xmlns='http://www.w3.org/2000/svg'><image href='file:///etc/hostname'/></svg>"
+    )
     for name, data in contents.items():
         museum.path(name, "failed", "not_a_video").write_bytes(data)
     write_sound(museum.path("sound.mp4", "failed", "no_video_stream"))
@@ -97,14 +109,20 @@ def fill_broken(museum: Museum) -> None:
     frames_of(museum.face)[0].save(str(still.with_suffix(".jpg")))
     still.with_suffix(".jpg").rename(still)
     write_two_streams(museum.path("cover.mp4", "skipped", "no_face"), cover=True)
-    kinds = {"faststart.mp4": {"muxer": {"movflags": "frag_keyframe+empty_moov"}}, "cut.mkv": {}, "cut.ts": {}}
+    kinds = {
+        "faststart.mp4": {"muxer": {"movflags": "frag_keyframe+empty_moov"}},
+        "cut.mkv": {},
+        "cut.ts": {},
+    }
     kinds["cut.avi"] = {"codec": "mpeg4"}
     for name, recipe in kinds.items():
         recipe = {"options": {"g": "3", "bf": "0"}, **recipe}
         kept = museum.path(f"half-{name}", "ok", "", flagged("incomplete"))
         data = museum.write(kept, **recipe).read_bytes()
         kept.write_bytes(data[: len(data) * 2 // 3 | 1])
-        museum.path(f"head-{name}", "failed", "truncated").write_bytes(data[: 1 + len(data) // 12 | 1])
+        museum.path(f"head-{name}", "failed", "truncated").write_bytes(
+            data[: 1 + len(data) // 12 | 1]
+        )
     moov_last = museum.write(museum.path("cut.mp4", "failed", "truncated"))
     moov_last.write_bytes(moov_last.read_bytes()[:-900])
     museum.path("gone.mp4", "failed", "missing").symlink_to("nowhere.mp4")
@@ -119,26 +137,41 @@ def fill_formats(museum: Museum) -> None:
     for turns in (1, 2, 3):
         turned = [np.rot90(p, -turns) for p in museum.face]
         media = {"width": WIDTH, "height": HEIGHT, "rotation": 90 * turns}
-        upright = lambda said, media=media: media.items() <= said["media"].items()  # noqa: E731
-        museum.write(ok(f"turned{turns}.mp4", "ok", "", upright), turned, rotation=(90 * turns, False, False))
+        upright = lambda said, media=media: media.items() <= said["media"].items()
+        museum.write(
+            ok(f"turned{turns}.mp4", "ok", "", upright), turned, rotation=(90 * turns, False, False)
+        )
     museum.write(ok("mirrored.mp4", "failed", "unsupported_rotation"), rotation=(0, True, False))
     ticks = (0, 1, 2, 5, 6, 7, 8, 12, 13, 14, 15, 20)
     museum.write(
-        ok("gaps.mp4", "ok", "", lambda said: flagged("vfr")(said) and said["pts"][1][0] in np.float32(ticks) / 25),
+        ok(
+            "gaps.mp4",
+            "ok",
+            "",
+            lambda said: flagged("vfr")(said) and said["pts"][1][0] in np.float32(ticks) / 25,
+        ),
         ticks=ticks,
     )
     for name in ("yuv420p10le", "yuv422p", "yuv444p", "gray"):
-        kept = lambda said, name=name: said["media"]["pixel_format"] == name  # noqa: E731
+        kept = lambda said, name=name: said["media"]["pixel_format"] == name
         # Without its colours hardly any drawn face is found; this one is.
         codec, pictures = ("ffv1", face(7020)) if name == "gray" else ("libx264", museum.face)
         museum.write(ok(f"{name}.mkv", "ok", "", kept), pictures, pixels=name, codec=codec)
     odd = [p[:-1, :-1] for p in museum.face]
-    museum.write(ok("odd.mkv", "ok", "", lambda said: said["media"]["width"] == WIDTH - 1), odd, pixels="yuv444p")
+    museum.write(
+        ok("odd.mkv", "ok", "", lambda said: said["media"]["width"] == WIDTH - 1),
+        odd,
+        pixels="yuv444p",
+    )
     interlaced = {"codec": "mpeg2video", "interlaced": True, "options": {"g": "3", "b": "900000"}}
     museum.write(ok("combed.mkv", "ok", "", flagged("interlaced")), **interlaced)
     blank = [np.full((60, 80, 3), 128, np.uint8)]
-    museum.write(ok("tiny.mp4", "failed", "too_small"), [np.zeros((22, 64, 3), np.uint8)] * 3, codec="mpeg4")
-    museum.write(ok("wide.mkv", "failed", "too_large"), [np.zeros((600, 9000, 3), np.uint8)], codec="ffv1")
+    museum.write(
+        ok("tiny.mp4", "failed", "too_small"), [np.zeros((22, 64, 3), np.uint8)] * 3, codec="mpeg4"
+    )
+    museum.write(
+        ok("wide.mkv", "failed", "too_large"), [np.zeros((600, 9000, 3), np.uint8)], codec="ffv1"
+    )
     museum.write(ok("one.mp4", "skipped", "too_short"), blank)
     museum.write(ok("empty.mp4", "skipped", "no_face"), blank * 12)
 
@@ -146,9 +179,12 @@ def fill_formats(museum: Museum) -> None:
 def fill_people(museum: Museum) -> None:
     other = face(7003)
     crowd = [np.concatenate([a, b], axis=1) for a, b in zip(museum.face, other, strict=True)]
-    museum.write(museum.path("two.mp4", "ok", "", lambda said: said["faces"] == 2 and said["track"] == 0), crowd)
+    museum.write(
+        museum.path("two.mp4", "ok", "", lambda said: said["faces"] == 2 and said["track"] == 0),
+        crowd,
+    )
     leaving = [p if k < FRAMES // 2 else np.full_like(p, 120) for k, p in enumerate(museum.face)]
-    gone = lambda said: flagged("fewer_clips")(said) and said["dropped"] == [[1, "no_face"]]  # noqa: E731
+    gone = lambda said: flagged("fewer_clips")(said) and said["dropped"] == [[1, "no_face"]]
     museum.write(museum.path("leaving.mp4", "ok", "", gone), leaving, options={"g": "6"})
 
 
@@ -177,7 +213,9 @@ def here(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(scope="module")
-def ended(museum: Museum, tmp_path_factory: pytest.TempPathFactory) -> tuple[Dataset, dict[str, Outcome], Path]:
+def ended(
+    museum: Museum, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Dataset, dict[str, Outcome], Path]:
     work = tmp_path_factory.mktemp("extracted")
     dataset = discover("folder", museum.root, SourceOptions())
     with pytest.MonkeyPatch.context() as patch:
@@ -187,7 +225,9 @@ def ended(museum: Museum, tmp_path_factory: pytest.TempPathFactory) -> tuple[Dat
 
 
 def test_every_input_ends_as_promised(
-    museum: Museum, ended: tuple[Dataset, dict[str, Outcome], Path], figure: Callable[[str, str], None]
+    museum: Museum,
+    ended: tuple[Dataset, dict[str, Outcome], Path],
+    figure: Callable[[str, str], None],
 ) -> None:
     _, found, work = ended
     assert found.keys() == museum.expected.keys()
@@ -211,7 +251,9 @@ def test_names_become_safe_ids_and_come_back_from_the_records(
     dataset, found, work = ended
     parent = run.cache_folder(work, "folder", CONFIG.crop)
     assert len({o.video_id.casefold() for o in found.values()}) == len(found)
-    assert all(re.fullmatch(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,130}", o.video_id) for o in found.values())
+    assert all(
+        re.fullmatch(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,130}", o.video_id) for o in found.values()
+    )
     by_id = {v.video_id: v for v in read_index(parent)[0]}
     for one in dataset.videos:
         assert os.fsencode(by_id[one.video_id].path) == os.fsencode(one.path)
@@ -225,8 +267,27 @@ def test_names_become_safe_ids_and_come_back_from_the_records(
 def test_the_command_names_them_without_moving_the_cursor(
     museum: Museum, tmp_path: Path, capfdbinary: pytest.CaptureFixture[bytes]
 ) -> None:
-    places = ["--root", str(museum.root), "--cache", str(tmp_path / "cache"), "--manifests", str(tmp_path / "m")]
-    words = ["extract", "--dataset", "folder", "--clips", "2", "--frames", "2", "--size", "48", "--no-bands", *places]
+    places = [
+        "--root",
+        str(museum.root),
+        "--cache",
+        str(tmp_path / "cache"),
+        "--manifests",
+        str(tmp_path / "m"),
+    ]
+    words = [
+        "extract",
+        "--dataset",
+        "folder",
+        "--clips",
+        "2",
+        "--frames",
+        "2",
+        "--size",
+        "48",
+        "--no-bands",
+        *places,
+    ]
     assert cli.main(words) == 3
     said = capfdbinary.readouterr()
     expected = Counter(reason for _, reason, _ in museum.expected.values() if reason)
@@ -236,7 +297,9 @@ def test_the_command_names_them_without_moving_the_cursor(
     for text in (said.out, said.err):
         text.decode("utf-8")
         assert b"\x1b" not in text and b"Traceback" not in text
-    listed = [json.loads(line) for line in (tmp_path / "m" / "folder" / "none" / "outcomes.jsonl").open()]
+    listed = [
+        json.loads(line) for line in (tmp_path / "m" / "folder" / "none" / "outcomes.jsonl").open()
+    ]
     assert len(listed) == len(museum.expected)
     assert cli.main([*words, "--strict"]) == 2, "unfinished downloads"
     assert b"2 downloads are unfinished" in capfdbinary.readouterr().err
@@ -279,7 +342,9 @@ def test_a_file_that_changes_meanwhile_is_not_committed_and_tried_again(
     assert run.extract([one], CONFIG, tmp_path / "cache")[0].status == "ok"
 
 
-def test_a_committed_video_whose_file_became_a_pipe_does_not_block(one: Video, tmp_path: Path) -> None:
+def test_a_committed_video_whose_file_became_a_pipe_does_not_block(
+    one: Video, tmp_path: Path
+) -> None:
     run.extract([one], CONFIG, tmp_path / "cache")
     one.path.unlink()
     os.mkfifo(one.path)
@@ -288,7 +353,9 @@ def test_a_committed_video_whose_file_became_a_pipe_does_not_block(one: Video, t
 
 
 def test_clocks_decide_nothing(one: Video, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Times of files in the future or all equal, a clock that runs backwards: what is done stays done."""
+    """Times of files in the future or all equal, a clock that runs backwards: what is done stays
+    done.
+    """
 
     def clock() -> Iterator[float]:
         now = 4e9

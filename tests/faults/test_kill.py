@@ -1,4 +1,6 @@
-"""Whatever the moment of a kill -9: nothing torn shows, nothing finished is lost, and the next run ends equal."""
+"""Whatever the moment of a kill -9: nothing torn shows, nothing finished is lost, and the next run
+ends equal.
+"""
 
 from __future__ import annotations
 
@@ -41,11 +43,16 @@ GOOD = {"torn": 0, "lost": 0, "leftovers": 0, "different": 0}
 def judge(result: dict[str, int], figure: Callable[[str, str], None]) -> None:
     points = result.pop("points")
     told = ", ".join(f"{count} {what}" for what, count in result.items() if what != "events")
-    figure("kill -9 during extract", f"{points} kills over {result.pop('events')} file-system events: {told}")
+    figure(
+        "kill -9 during extract",
+        f"{points} kills over {result.pop('events')} file-system events: {told}",
+    )
     assert result == GOOD
 
 
-def test_kill_at_file_system_events(drawn: Path, tmp_path: Path, figure: Callable[[str, str], None]) -> None:
+def test_kill_at_file_system_events(
+    drawn: Path, tmp_path: Path, figure: Callable[[str, str], None]
+) -> None:
     result = kill_points(drawn, tmp_path, stride=8, random_kills=3)
     assert result["events"] > 60 and result["points"] > 15
     judge(result, figure)
@@ -61,25 +68,50 @@ def test_kill_at_every_file_system_event_and_at_30_random_times(
 
 
 def extract_command(drawn: Path, work: Path) -> list[str]:
-    command = [sys.executable, "cli.py", "extract", "--dataset", "ffpp", "--root", str(drawn), "--jobs", "2"]
+    command = [
+        sys.executable,
+        "cli.py",
+        "extract",
+        "--dataset",
+        "ffpp",
+        "--root",
+        str(drawn),
+        "--jobs",
+        "2",
+    ]
     command += ["--methods", "Deepfakes,NeuralTextures", "--clips", "4", "--size", "96"]
     return [*command, "--cache", str(work / "cache"), "--manifests", str(work / "manifests")]
 
 
 @pytest.mark.slow
-def test_the_command_itself_killed_ten_times_ends_in_the_same_bytes(drawn: Path, tmp_path: Path) -> None:
+def test_the_command_itself_killed_ten_times_ends_in_the_same_bytes(
+    drawn: Path, tmp_path: Path
+) -> None:
     whole, often = tmp_path / "whole", tmp_path / "often"
     started = time.monotonic()
-    assert subprocess.run(extract_command(drawn, whole), cwd=ROOT, capture_output=True, check=False).returncode == 0
+    assert (
+        subprocess.run(
+            extract_command(drawn, whole), cwd=ROOT, capture_output=True, check=False
+        ).returncode
+        == 0
+    )
     took, rng = time.monotonic() - started, random.Random(3)
     for _ in range(10):
         run = subprocess.Popen(
-            extract_command(drawn, often), cwd=ROOT, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL
+            extract_command(drawn, often),
+            cwd=ROOT,
+            stderr=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
         )
         time.sleep(rng.uniform(0.3, 1.0) * took)
         os.kill(run.pid, signal.SIGKILL)
         run.wait()
-    assert subprocess.run(extract_command(drawn, often), cwd=ROOT, capture_output=True, check=False).returncode == 0
+    assert (
+        subprocess.run(
+            extract_command(drawn, often), cwd=ROOT, capture_output=True, check=False
+        ).returncode
+        == 0
+    )
     truth = {k.removeprefix(str(whole)): v for k, v in tree_hash(whole).items()}
     assert {k.removeprefix(str(often)): v for k, v in tree_hash(often).items()} == truth
     assert not list(often.rglob(".tmp*"))

@@ -1,4 +1,6 @@
-"""Any sequence of extract, kill, delete, corrupt, verify, repair and open keeps the promises; so do manifests."""
+"""Any sequence of extract, kill, delete, corrupt, verify, repair and open keeps the promises; so
+do manifests.
+"""
 
 from __future__ import annotations
 
@@ -46,4 +48,7 @@ def test_manifests_and_the_cache_alone_in_their_long_forms(
     test_checked.test_what_is_written_is_read_back_long()
     test_checked.test_any_bytes_give_entries_or_a_manifest_error_long()
     test_damage._run_machine(tmp_path, 500)
-    figure("manifests and records", "2 x 2,000 examples: parse(write(x)) == x, nothing but ManifestError")
+    figure(
+        "manifests and records",
+        "2 x 2,000 examples: parse(write(x)) == x, nothing but ManifestError",
+    )

@@ -1,4 +1,6 @@
-"""The whole road with every door to the outside watched: no socket, no shell, nothing beside its own folders."""
+"""The whole road with every door to the outside watched: no socket, no shell, nothing beside its
+own folders.
+"""
 
 from __future__ import annotations
 
@@ -13,8 +15,9 @@ import pytest
 
 ROOT = Path(__file__).parent.parent.parent
 
-# Loaded by every Python process of the run, workers included. Local sockets between processes are no network, nor is
-# urllib3's trial at import (facenet-pytorch brings it) whether a loopback address could be bound.
+# Loaded by every Python process of the run, workers included. Local sockets between processes are
+# no network, nor is urllib3's trial at import (facenet-pytorch brings it) whether a loopback
+# address could be bound.
 WATCH = """
 import os, sys
 def watch(event, args):
@@ -50,7 +53,12 @@ def watched(commands: list[list[str]], tmp_path: Path) -> subprocess.CompletedPr
     }
     code = ROAD.format(commands=commands)
     return subprocess.run(
-        [sys.executable, "-c", code], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
+        [sys.executable, "-c", code],
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
     )
 
 
@@ -58,9 +66,15 @@ def test_the_watch_sees_a_socket(tmp_path: Path) -> None:
     """Otherwise the test below could not fail."""
     (tmp_path / "watch").mkdir()
     (tmp_path / "watch" / "sitecustomize.py").write_text(WATCH)
-    environment = {**os.environ, "PYTHONPATH": str(tmp_path / "watch"), "UNMASK_WATCH": str(tmp_path / "opened")}
+    environment = {
+        **os.environ,
+        "PYTHONPATH": str(tmp_path / "watch"),
+        "UNMASK_WATCH": str(tmp_path / "opened"),
+    }
     code = "import socket; socket.create_connection(('127.0.0.1', 9), 1)"
-    assert subprocess.run([sys.executable, "-c", code], env=environment, check=False).returncode == 97
+    assert (
+        subprocess.run([sys.executable, "-c", code], env=environment, check=False).returncode == 97
+    )
     assert "socket." in (tmp_path / "opened").read_text()
 
 
@@ -77,8 +91,28 @@ def test_the_whole_road_opens_no_socket_and_calls_no_shell(
         *(f"--option={o}" for o in ("width=8", "frames=3", "size=48", "recurrent_kernel=1")),
     ]
     commands = [
-        ["extract", "--dataset", "ffpp", "--root", str(drawn), *small, *places, "--manifests", "manifests"],
-        ["train", "--manifest", str(lists / "train.txt"), *places, *model, "--run", "run", "--steps", "2"],
+        [
+            "extract",
+            "--dataset",
+            "ffpp",
+            "--root",
+            str(drawn),
+            *small,
+            *places,
+            "--manifests",
+            "manifests",
+        ],
+        [
+            "train",
+            "--manifest",
+            str(lists / "train.txt"),
+            *places,
+            *model,
+            "--run",
+            "run",
+            "--steps",
+            "2",
+        ],
         ["evaluate", "--manifest", str(lists / "test.txt"), *places, "--run", "run"],
         ["predict", str(hostile), "--run", "run", *places, "--report", "page.html"],
         ["doctor", *places],
@@ -86,16 +120,23 @@ def test_the_whole_road_opens_no_socket_and_calls_no_shell(
     run = watched(commands, tmp_path)
     opened = (tmp_path / "opened").read_text() if (tmp_path / "opened").exists() else ""
     assert run.returncode == 0 and not opened, opened + run.stdout[-1500:] + run.stderr[-3000:]
-    done = [line.split()[0] for line in run.stdout.splitlines() if line.split()[:1] in ([c[0]] for c in commands)]
+    done = [
+        line.split()[0]
+        for line in run.stdout.splitlines()
+        if line.split()[:1] in ([c[0]] for c in commands)
+    ]
     assert {c[0] for c in commands} <= set(done)
     page = (tmp_path / "page.html").read_text()
     assert "<img src=x" not in page and "default-src 'none'" in page
     figure(
-        "the road, watched", f"{', '.join(c[0] for c in commands)}: 0 sockets, 0 shells; hostile name inert in HTML"
+        "the road, watched",
+        f"{', '.join(c[0] for c in commands)}: 0 sockets, 0 shells; hostile name inert in HTML",
     )
 
 
-@pytest.mark.parametrize("line", ["../../{name} 1", "{root}/{name} 1", "link 1", "~/{name} 1", "a\0b 1"])
+@pytest.mark.parametrize(
+    "line", ["../../{name} 1", "{root}/{name} 1", "link 1", "~/{name} 1", "a\0b 1"]
+)
 def test_a_manifest_cannot_lead_training_out_of_the_cache(line: str, tmp_path: Path) -> None:
     """The whole way a user goes: train refuses before it reads, whatever lies outside."""
     from tests.support.tiny_cache import make_cache
@@ -122,13 +163,23 @@ def test_a_manifest_cannot_lead_training_out_of_the_cache(line: str, tmp_path: P
     assert not (tmp_path / "r").exists()
 
 
-def test_records_of_the_cache_that_are_no_records_are_one_clear_line(tmp_path: Path, capsys: object) -> None:
-    """An index of another program, too deep, or with a path that is no path: refused, never followed."""
+def test_records_of_the_cache_that_are_no_records_are_one_clear_line(
+    tmp_path: Path, capsys: object
+) -> None:
+    """An index of another program, too deep, or with a path that is no path: refused, never
+    followed.
+    """
     from unmask.commands import main as cli
 
     parent = tmp_path / "ffpp" / "key"
     (parent / "video").mkdir(parents=True)
-    odd = ("[" * 100_000, "{}", "[]", '{"videos": 3, "settings": {}}', '{"videos": [{"path": 1}], "settings": {}}')
+    odd = (
+        "[" * 100_000,
+        "{}",
+        "[]",
+        '{"videos": 3, "settings": {}}',
+        '{"videos": [{"path": 1}], "settings": {}}',
+    )
     for text in odd:
         (parent / "index.json").write_text(text)
         assert cli.main(["verify", "--cache", str(tmp_path), "--repair"]) == 4

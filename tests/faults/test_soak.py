@@ -1,4 +1,6 @@
-"""Many videos, one parent: its memory and its open files stay where they were, and nothing temporary is left."""
+"""Many videos, one parent: its memory and its open files stay where they were, and nothing
+temporary is left.
+"""
 
 from __future__ import annotations
 
@@ -28,9 +30,13 @@ def own_workers() -> Iterator[None]:
 
 
 def plant(folder: Path, count: int) -> list[Video]:
-    """Tiny videos; every tenth shows nobody, every tenth is cut short, so that refusals are soaked too."""
+    """Tiny videos; every tenth shows nobody, every tenth is cut short, so that refusals are soaked
+    too.
+    """
     kinds = [folder / f"{kind}.mp4" for kind in ("face", "nobody", "broken")]
-    faces = [picture for picture, _ in draw_frames(draw_identity(3), 12, (160, 120), seed=3, face=0.7)]
+    faces = [
+        picture for picture, _ in draw_frames(draw_identity(3), 12, (160, 120), seed=3, face=0.7)
+    ]
     encode_video(kinds[0], faces)
     encode_video(kinds[1], [picture * 0 for picture in faces])
     kinds[2].write_bytes(kinds[0].read_bytes()[:300])
@@ -56,22 +62,32 @@ def soak(tmp_path: Path, count: int, figure: Callable[[str, str], None]) -> None
     ended = run.extract(videos, CONFIG, tmp_path / "cache", progress)
     grown = process.memory_info().rss - memory
     more = process.num_fds() - files
-    figure("soak", f"{count:,} videos: parent grew by {grown / 2**20:.1f} MiB, {more} more open files at the end")
+    figure(
+        "soak",
+        f"{count:,} videos: parent grew by {grown / 2**20:.1f} MiB, {more} more open files at "
+        "the end",
+    )
     assert grown < GROWTH
     # The run itself holds the lock of the cache and the folder of notes.
     assert max(most_files) <= files + 4 and process.num_fds() <= files + 1
     reasons = [outcome.reason for outcome in ended]
     assert reasons.count("no_face") == reasons.count("truncated") == count // 10
     assert reasons.count("") == count - 2 * (count // 10)
-    left = [name for _, folders, files in os.walk(tmp_path / "cache") for name in (*folders, *files)]
+    left = [
+        name for _, folders, files in os.walk(tmp_path / "cache") for name in (*folders, *files)
+    ]
     assert not [name for name in left if name.startswith(".tmp-")]
     assert run.extract(videos, CONFIG, tmp_path / "cache") == ended
 
 
-def test_forty_videos_leave_the_parent_as_it_was(tmp_path: Path, figure: Callable[[str, str], None]) -> None:
+def test_forty_videos_leave_the_parent_as_it_was(
+    tmp_path: Path, figure: Callable[[str, str], None]
+) -> None:
     soak(tmp_path, 40, figure)
 
 
 @pytest.mark.slow
-def test_two_thousand_videos_leave_the_parent_as_it_was(tmp_path: Path, figure: Callable[[str, str], None]) -> None:
+def test_two_thousand_videos_leave_the_parent_as_it_was(
+    tmp_path: Path, figure: Callable[[str, str], None]
+) -> None:
     soak(tmp_path, 2000, figure)

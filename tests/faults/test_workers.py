@@ -1,4 +1,6 @@
-"""A worker that crashes, is killed, exits or hangs costs exactly its own video; the run ends and names it."""
+"""A worker that crashes, is killed, exits or hangs costs exactly its own video; the run ends and
+names it.
+"""
 
 from __future__ import annotations
 
@@ -39,11 +41,15 @@ def videos(count: int) -> list[Video]:
     return [Video("d", f"v{k}", f"v{k}", Path(f"/no/v{k}.mp4"), 0) for k in range(count)]
 
 
-def dispatch(tmp_path: Path, plan: dict[str, str], count: int, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
+def dispatch(
+    tmp_path: Path, plan: dict[str, str], count: int, monkeypatch: pytest.MonkeyPatch
+) -> dict[str, str]:
     (tmp_path / hostile.PLAN).write_text("".join(f"{name} {how}\n" for name, how in plan.items()))
     monkeypatch.setattr(dispatching, "_task", hostile.hostile_task)
     outcomes = list(dispatching.dispatch(videos(count), CONFIG, tmp_path))
-    assert sorted(o.video_id for o in outcomes) == sorted(f"v{k}" for k in range(count)), "one outcome per video"
+    assert sorted(o.video_id for o in outcomes) == sorted(f"v{k}" for k in range(count)), (
+        "one outcome per video"
+    )
     assert not [p for p in tmp_path.iterdir() if "started" in p.name], "notes are swept away"
     return {o.video_id: o.reason for o in outcomes if o.status != "ok"}
 
@@ -59,7 +65,9 @@ def dispatch(tmp_path: Path, plan: dict[str, str], count: int, monkeypatch: pyte
         ("bug", "internal_error"),
     ],
 )
-def test_one_bad_video_of_eight(how: str, reason: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_one_bad_video_of_eight(
+    how: str, reason: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     assert dispatch(tmp_path, {"v3": how}, 8, monkeypatch) == {"v3": reason}
 
 
@@ -77,7 +85,9 @@ def test_one_bad_video_of_eight_that_share_processes_as_on_a_gpu(
     how: str, reason: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(crops.BESIDE, "cpu", 4)
-    monkeypatch.setattr(sys.modules[__name__], "CONFIG", ExtractConfig(jobs=8, limits=Limits(seconds=1.0)))
+    monkeypatch.setattr(
+        sys.modules[__name__], "CONFIG", ExtractConfig(jobs=8, limits=Limits(seconds=1.0))
+    )
     assert dispatch(tmp_path, {"v3": how}, 8, monkeypatch) == {"v3": reason}
 
 
@@ -93,7 +103,12 @@ def test_what_was_finished_before_its_process_died_is_not_done_twice(
     for how in ("kill", "bug"):
         (tmp_path / hostile.PLAN).write_text(f"v3 {how}\n")
         ended = list(dispatching.dispatch(videos(4), ExtractConfig(jobs=4), tmp_path))
-        assert [o.flags for o in sorted(ended, key=lambda o: o.video_id)] == [(), ("finished",), (), ()]
+        assert [o.flags for o in sorted(ended, key=lambda o: o.video_id)] == [
+            (),
+            ("finished",),
+            (),
+            (),
+        ]
         assert [o.video_id for o in ended if o.status != "ok"] == ["v3"]
 
 
@@ -121,13 +136,17 @@ def test_jobs_count_videos_and_a_gpu_gets_them_in_few_processes(
     )
 
 
-def test_three_bad_videos_of_eight_in_three_ways(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_three_bad_videos_of_eight_in_three_ways(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     plan = {"v0": "segfault", "v4": "exit", "v7": "kill"}
     expected = {"v0": "decoder_crash", "v4": "decoder_crash", "v7": "out_of_memory"}
     assert dispatch(tmp_path, plan, 8, monkeypatch) == expected
 
 
-def test_when_every_video_crashes_the_run_still_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_when_every_video_crashes_the_run_still_ends(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     found = dispatch(tmp_path, {f"v{k}": "segfault" for k in range(4)}, 4, monkeypatch)
     assert found == {f"v{k}": "decoder_crash" for k in range(4)}
 
@@ -164,16 +183,38 @@ def test_a_fault_of_ours_in_one_video_ends_the_command_with_exit_1_after_the_oth
     places = ["--root", str(drawn), "--cache", str(tmp_path), "--manifests", str(tmp_path / "m")]
     assert cli.main(["extract", "--dataset", "ffpp", *words, *places]) == 1
     said = capsys.readouterr().out
-    assert "3 ok, 1 failed (internal_error 1)" in said and "ZeroDivisionError: a fault of ours" in said
+    assert (
+        "3 ok, 1 failed (internal_error 1)" in said and "ZeroDivisionError: a fault of ours" in said
+    )
 
 
 def running(drawn: Path, tmp_path: Path) -> tuple[subprocess.Popen[str], list[psutil.Process]]:
     """The real command, some moments after its workers have started."""
-    command = [sys.executable, "cli.py", "extract", "--dataset", "ffpp", "--root", str(drawn), "--jobs", "2"]
-    command += ["--methods", "Deepfakes,NeuralTextures", "--cache", str(tmp_path), "--manifests", str(tmp_path / "m")]
+    command = [
+        sys.executable,
+        "cli.py",
+        "extract",
+        "--dataset",
+        "ffpp",
+        "--root",
+        str(drawn),
+        "--jobs",
+        "2",
+    ]
+    command += [
+        "--methods",
+        "Deepfakes,NeuralTextures",
+        "--cache",
+        str(tmp_path),
+        "--manifests",
+        str(tmp_path / "m"),
+    ]
     run = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
     deadline = time.monotonic() + 120
-    while not (children := psutil.Process(run.pid).children(recursive=True)) and time.monotonic() < deadline:
+    while (
+        not (children := psutil.Process(run.pid).children(recursive=True))
+        and time.monotonic() < deadline
+    ):
         time.sleep(0.1)
     time.sleep(1.0)
     return run, psutil.Process(run.pid).children(recursive=True) or children
@@ -204,7 +245,17 @@ def test_when_the_command_dies_or_its_terminal_goes_the_workers_go_too(
 
 def test_a_reader_that_goes_away_costs_nothing(drawn: Path, tmp_path: Path) -> None:
     """`unmask extract ... | head -0`: the work is done, and nobody is told of a broken pipe."""
-    command = [sys.executable, "cli.py", "extract", "--dataset", "ffpp", "--root", str(drawn), "--jobs", "1"]
+    command = [
+        sys.executable,
+        "cli.py",
+        "extract",
+        "--dataset",
+        "ffpp",
+        "--root",
+        str(drawn),
+        "--jobs",
+        "1",
+    ]
     command += ["--clips", "2", "--frames", "2", "--size", "48", "--limit", "2"]
     reader, writer = os.pipe()
     os.close(reader)
@@ -213,7 +264,8 @@ def test_a_reader_that_goes_away_costs_nothing(drawn: Path, tmp_path: Path) -> N
     os.close(writer)
     assert run.returncode == 0 and "Traceback" not in run.stderr and "Broken" not in run.stderr
     assert (
-        len(list((tmp_path / "m").rglob("*.txt"))) >= 1 and len(list((tmp_path / "cache").rglob("digest.json"))) == 2
+        len(list((tmp_path / "m").rglob("*.txt"))) >= 1
+        and len(list((tmp_path / "cache").rglob("digest.json"))) == 2
     )
 
 
@@ -222,8 +274,29 @@ def test_streams_that_were_closed_from_the_start_cost_nothing(
     closed: tuple[int, ...], drawn: Path, tmp_path: Path
 ) -> None:
     """`unmask extract ... >&-`, as some job schedulers start their jobs."""
-    command = [sys.executable, "cli.py", "extract", "--dataset", "ffpp", "--root", str(drawn), "--jobs", "1"]
-    command += ["--clips", "2", "--frames", "2", "--size", "48", "--limit", "2", "--methods", "Deepfakes"]
+    command = [
+        sys.executable,
+        "cli.py",
+        "extract",
+        "--dataset",
+        "ffpp",
+        "--root",
+        str(drawn),
+        "--jobs",
+        "1",
+    ]
+    command += [
+        "--clips",
+        "2",
+        "--frames",
+        "2",
+        "--size",
+        "48",
+        "--limit",
+        "2",
+        "--methods",
+        "Deepfakes",
+    ]
     command += ["--cache", str(tmp_path / "cache"), "--manifests", str(tmp_path / "m")]
     run = subprocess.Popen(command, preexec_fn=lambda: [os.close(number) for number in closed])
     assert run.wait(timeout=120) == 0

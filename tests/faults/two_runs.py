@@ -1,4 +1,6 @@
-"""Two extractions of the same videos on one cache at the same time, again and again: one tree, no error."""
+"""Two extractions of the same videos on one cache at the same time, again and again: one tree, no
+error.
+"""
 
 from __future__ import annotations
 
@@ -21,11 +23,21 @@ def main(root: str, place: str, count: str, repeats: str) -> None:
     truth = hashes(reference)
     parent = cache_folder(reference / "cache", "ffpp", CONFIG.crop)
     assert all(not verify_video(parent / name) for name in groups(reference))
-    result = {"videos": len(dataset.videos), "runs": 0, "errors": 0, "different": 0, "leftovers": 0, "told": 0}
+    result = {
+        "videos": len(dataset.videos),
+        "runs": 0,
+        "errors": 0,
+        "different": 0,
+        "leftovers": 0,
+        "told": 0,
+    }
     for number in range(int(repeats)):
         for lock in (False, True):
             work = Path(place) / f"{number}-{lock}"
-            pair = [start(lambda work=work, lock=lock: walk(dataset, work, replace(CONFIG, lock=lock))) for _ in "ab"]
+            pair = [
+                start(lambda work=work, lock=lock: walk(dataset, work, replace(CONFIG, lock=lock)))
+                for _ in "ab"
+            ]
             outcomes = [ended(*one) for one in pair]
             for status, told in outcomes:
                 result["runs"] += 1

@@ -1,4 +1,6 @@
-"""The device's DCT bands against scipy, against the stored form of the pipeline, and their edges."""
+"""The device's DCT bands against scipy, against the stored form of the pipeline, and their
+edges.
+"""
 
 from __future__ import annotations
 
@@ -34,7 +36,9 @@ def test_bands_equal_scipys_masked_transform(definition: str) -> None:
     got = Bands(64, definition)(pixels).numpy()
     masks = band_masks(64, definition).numpy()
     spectrum = dctn(pixels.numpy().astype(np.float64), axes=(-2, -1), norm="ortho")
-    expected = np.concatenate([idctn(spectrum * mask, axes=(-2, -1), norm="ortho") for mask in masks], -3)
+    expected = np.concatenate(
+        [idctn(spectrum * mask, axes=(-2, -1), norm="ortho") for mask in masks], -3
+    )
     assert got.shape == (2, 9, 64, 64)
     np.testing.assert_allclose(got, expected, atol=2e-6)
 
@@ -56,14 +60,18 @@ def test_the_f3net_bands_have_the_counts_of_its_code_and_lose_the_mean() -> None
 def test_area_bands_are_a_sixteenth_and_an_eighth_of_the_spectrum() -> None:
     for definition in ("area", "radial"):
         low, mid, _ = (band_masks(240, definition).flatten(1).float().mean(1)).tolist()
-        assert low == pytest.approx(1 / 16, rel=0.03) and low + mid == pytest.approx(1 / 8, rel=0.03)
+        assert low == pytest.approx(1 / 16, rel=0.03) and low + mid == pytest.approx(
+            1 / 8, rel=0.03
+        )
     u, v = np.indices((240, 240))
     assert (band_masks(240, "area")[0].numpy() == (u + v < 85)).all()
 
 
 def test_basis_is_orthonormal() -> None:
     basis = dct_basis(240)
-    torch.testing.assert_close(basis @ basis.T, torch.eye(240, dtype=torch.float64), atol=1e-12, rtol=0)
+    torch.testing.assert_close(
+        basis @ basis.T, torch.eye(240, dtype=torch.float64), atol=1e-12, rtol=0
+    )
 
 
 @pytest.mark.parametrize("definition", ["area", "linear"])
@@ -72,10 +80,15 @@ def test_stored_coefficients_and_pixels_give_the_same_bands(definition: str) -> 
     kept = stored.coefficients(pixels, definition)
     bands = Bands(80, definition)
     tensor = as_tensor(pixels)
-    np.testing.assert_allclose(bands.coefficients(tensor).numpy(), kept.astype(np.float32), atol=2e-5, rtol=1e-3)
+    np.testing.assert_allclose(
+        bands.coefficients(tensor).numpy(), kept.astype(np.float32), atol=2e-5, rtol=1e-3
+    )
     restored = bands.restore(torch.from_numpy(kept), tensor)
     expected = (
-        np.concatenate([np.moveaxis(b, -1, -3) for b in stored.reconstruct(kept, pixels, definition)], -3) / 255
+        np.concatenate(
+            [np.moveaxis(b, -1, -3) for b in stored.reconstruct(kept, pixels, definition)], -3
+        )
+        / 255
     )
     np.testing.assert_allclose(restored.numpy(), expected, atol=1e-5)
     # float16 keeps the bands to a fraction of a grey level
@@ -85,7 +98,10 @@ def test_stored_coefficients_and_pixels_give_the_same_bands(definition: str) -> 
 def test_mirroring_the_picture_changes_the_sign_of_odd_columns() -> None:
     pixels, bands = as_tensor(picture(48)), Bands(48)
     torch.testing.assert_close(
-        bands.flip(bands.coefficients(pixels)), bands.coefficients(pixels.flip(-1)), atol=1e-5, rtol=0
+        bands.flip(bands.coefficients(pixels)),
+        bands.coefficients(pixels.flip(-1)),
+        atol=1e-5,
+        rtol=0,
     )
 
 
@@ -110,7 +126,9 @@ def test_learnable_bands_start_from_the_fixed_ones_at_theta_zero() -> None:
 def test_wrong_side_definition_and_coefficients_are_refused() -> None:
     with pytest.raises(ModelError, match="unknown definition 'square'; known are area, linear"):
         Bands(64, "square")
-    with pytest.raises(ModelError, match=r"expected pictures \(\.\.\., 3, 64, 64\), got \(1, 3, 48, 48\)"):
+    with pytest.raises(
+        ModelError, match=r"expected pictures \(\.\.\., 3, 64, 64\), got \(1, 3, 48, 48\)"
+    ):
         Bands(64)(torch.rand(1, 3, 48, 48))
     with pytest.raises(ModelError, match="made with another definition or size"):
         Bands(64).restore(torch.rand(1, 3, 7), torch.rand(1, 3, 64, 64))

@@ -31,7 +31,8 @@ def cost():
 
 def test_counts_equal_the_sheet_stage_by_stage(cost):
     found = {stage.name: [stage.parameters + stage.statistics, stage.macs] for stage in cost.stages}
-    # the sheet cuts stages after a ReLU: the first BatchNorm of a stage is counted with the stage before
+    # the sheet cuts stages after a ReLU: the first BatchNorm of a stage is counted with the stage
+    # before
     for stage, channels in ((1, 256), (2, 512), (3, 1024)):
         found[f"stage{stage - 1}"][0] += 4 * channels
         found[f"stage{stage}"][0] -= 4 * channels
@@ -70,7 +71,8 @@ def test_equals_its_plain_transcription(options, training, monkeypatch):
     twin.load_state_dict(model.state_dict())
     clip = torch.rand(2, 5, 3, 75, 96)
     if training:
-        # a few pixels at the end of the network make BatchNorm's statistics steep: compare beyond float32's noise
+        # a few pixels at the end of the network make BatchNorm's statistics steep: compare beyond
+        # float32's noise
         model, twin, clip = model.double(), twin.double(), clip.double()
     # the two would draw their masks in another order of axes
     monkeypatch.setattr(nn.functional, "dropout", lambda x, *_: x)
@@ -88,11 +90,18 @@ def test_the_head_does_not_clip_and_the_first_block_has_no_leading_norm():
 def test_options_change_what_they_name():
     with torch.device("meta"):
         assert create_model("clrnet", norm="imagenet").spec.norm == "imagenet"
-        assert create_model("clrnet", recurrent_kernel="1").stem.conv.recurrent_kernel.shape == (256, 64, 1, 1)
+        assert create_model("clrnet", recurrent_kernel="1").stem.conv.recurrent_kernel.shape == (
+            256,
+            64,
+            1,
+            1,
+        )
         assert create_model("clrnet", width=16, bn_momentum=0.1).head.norm.momentum == 0.1
     full, small = (
         next(
-            stage.macs for stage in measure_cost("clrnet", width=8, size=96, **options).stages if stage.name == "stem"
+            stage.macs
+            for stage in measure_cost("clrnet", width=8, size=96, **options).stages
+            if stage.name == "stem"
         )
         for options in ({}, {"recurrent_kernel": "1"})
     )

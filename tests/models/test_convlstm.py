@@ -1,4 +1,6 @@
-"""ConvLSTM against a step-by-step loop in float64, its padding and its initial values against their rules."""
+"""ConvLSTM against a step-by-step loop in float64, its padding and its initial values against
+their rules.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +9,13 @@ import torch
 from torch import nn
 
 from benchmarks.plain_models import pad_same, plain_convlstm
-from unmask.models.layers.convlstm import ConvLSTM, hard02, orthogonal, same_padding, truncated_normal
+from unmask.models.layers.convlstm import (
+    ConvLSTM,
+    hard02,
+    orthogonal,
+    same_padding,
+    truncated_normal,
+)
 
 
 def folded(clip: torch.Tensor) -> torch.Tensor:
@@ -44,10 +52,14 @@ def test_gradients_equal_the_step_by_step_loop():
     clip = torch.randn(2, 3, 3, 6, 6, dtype=torch.float64, requires_grad=True)
     names = [name for name, _ in layer.named_parameters()]
     ours = torch.autograd.grad(layer(folded(clip), 3).square().sum(), [*layer.parameters(), clip])
-    plain = torch.autograd.grad(plain_convlstm(layer, clip).square().sum(), [*layer.parameters(), clip])
+    plain = torch.autograd.grad(
+        plain_convlstm(layer, clip).square().sum(), [*layer.parameters(), clip]
+    )
     for name, one, other in zip([*names, "clip"], ours, plain, strict=True):
         # torch's hardsigmoid keeps its slope of 1/6 in float32, also for float64
-        torch.testing.assert_close(one, other, rtol=1e-6, atol=1e-7, msg=lambda text, name=name: f"{name}: {text}")
+        torch.testing.assert_close(
+            one, other, rtol=1e-6, atol=1e-7, msg=lambda text, name=name: f"{name}: {text}"
+        )
 
 
 def test_one_step_by_hand():
@@ -57,10 +69,14 @@ def test_one_step_by_hand():
         layer.recurrent_kernel.copy_(torch.tensor([1.0, -1.0, 0.5, 3.0]).view(4, 1, 1, 1))
     x = torch.tensor([1.0, 2.0], dtype=torch.float64)
     out = layer(x.view(2, 1, 1, 1), 2).flatten()
-    act = lambda v: torch.clamp(0.2 * torch.as_tensor(v, dtype=torch.float64) + 0.5, 0, 1)  # noqa: E731
+    act = lambda v: torch.clamp(0.2 * torch.as_tensor(v, dtype=torch.float64) + 0.5, 0, 1)
     c1 = act(0.5) * torch.tanh(x[0])
     h1 = act(2.0) * torch.tanh(c1)
-    c2 = act(1.0 - h1 + 0.0) * 0 + act(0.0 * 2 + 1.0 - h1) * c1 + act(1.0 + h1) * torch.tanh(2.0 + 0.5 * h1)
+    c2 = (
+        act(1.0 - h1 + 0.0) * 0
+        + act(0.0 * 2 + 1.0 - h1) * c1
+        + act(1.0 + h1) * torch.tanh(2.0 + 0.5 * h1)
+    )
     h2 = act(4.0 + 3 * h1) * torch.tanh(c2)
     torch.testing.assert_close(out, torch.stack([h1, h2]), rtol=1e-12, atol=1e-14)
 
@@ -98,7 +114,9 @@ def test_input_dropout_masks_each_gate_and_all_frames_alike():
     plain = plain_convlstm(layer, clip)
     torch.testing.assert_close(ours, folded(plain), rtol=1e-5, atol=1e-6)
     layer.eval()
-    torch.testing.assert_close(layer(folded(clip), 3), folded(plain_convlstm(layer, clip)), rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(
+        layer(folded(clip), 3), folded(plain_convlstm(layer, clip)), rtol=1e-5, atol=1e-6
+    )
 
 
 def test_initial_values_follow_keras():

@@ -1,4 +1,6 @@
-"""The counting itself, on networks one can count by hand; the sheets' numbers are with each model."""
+"""The counting itself, on networks one can count by hand; the sheets' numbers are with each
+model.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +13,9 @@ from unmask.models.spec import ClipSpec
 
 
 class Drawn(nn.Module):
-    """A convolution, a list of linear layers never called as a list, an attention without a module of its own."""
+    """A convolution, a list of linear layers never called as a list, an attention without a module
+    of its own.
+    """
 
     spec = ClipSpec("single", 2, size=8)
 

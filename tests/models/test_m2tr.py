@@ -1,4 +1,6 @@
-"""M2TR against its plain transcription, its published sizes, and what each brick must do by its formula."""
+"""M2TR against its plain transcription, its published sizes, and what each brick must do by its
+formula.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +12,13 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.plain_m2tr import PlainM2TR, PlainPatchAttention, PlainStage
-from unmask.models.layers.attention import CrossAttention, PatchAttention, attend_patches, to_map, to_tokens
+from unmask.models.layers.attention import (
+    CrossAttention,
+    PatchAttention,
+    attend_patches,
+    to_map,
+    to_tokens,
+)
 from unmask.models.layers.bands import Bands
 from unmask.models.layers.spectrum import GlobalFilter, resample_filter
 from unmask.models.m2tr import M2TR, BandFusion, FilterStage, MaskDecoder
@@ -29,7 +37,9 @@ def count(module: nn.Module) -> int:
 
 
 def spread(module: nn.Module) -> nn.Module:
-    """Give BatchNorm statistics that are not those of a fresh network, so that forgetting one shows."""
+    """Give BatchNorm statistics that are not those of a fresh network, so that forgetting one
+    shows.
+    """
     for layer in module.modules():
         if isinstance(layer, nn.BatchNorm2d):
             nn.init.uniform_(layer.running_mean, -0.5, 0.5)
@@ -37,7 +47,8 @@ def spread(module: nn.Module) -> nn.Module:
     return module
 
 
-# Sizes as published: parameters by part, and MACs at three sides with the one-token heads counted (4 S^2).
+# Sizes as published: parameters by part, and MACs at three sides with the one-token heads counted
+# (4 S^2).
 @pytest.mark.parametrize(
     ("side", "parameters", "macs"),
     [(224, 18_184_010, 4_704_555_744), (320, 18_607_946, 14_945_623_392)],
@@ -56,8 +67,16 @@ def test_fft_parameters_by_part() -> None:
         model = M2TR(variant="fft", side=320)
         decoder = MaskDecoder(32)
     stage = model.stages[0]
-    assert len(model.stages) == 4 and count(model.backbone) == 17_548_616 and count(model.head) == 3_586
-    assert count(stage.transformer) == 31_104 and count(stage.filter) == 209_920 and count(stage.feed) == 18_624
+    assert (
+        len(model.stages) == 4
+        and count(model.backbone) == 17_548_616
+        and count(model.head) == 3_586
+    )
+    assert (
+        count(stage.transformer) == 31_104
+        and count(stage.filter) == 209_920
+        and count(stage.feed) == 18_624
+    )
     assert count(stage.cross) + count(stage.out) == 4_288 and count(decoder) == 16_337
 
 
@@ -101,12 +120,16 @@ def test_tokens_fold_back_to_the_map() -> None:
 def test_attention_with_one_token_is_a_linear_map() -> None:
     q, k, v, w = torch.randn(4, 2, 4, 8, 8)
     one = attend_patches(q, k, v, 1)
-    torch.testing.assert_close(attend_patches(k, q, 2 * v + w, 1), 2 * one + attend_patches(q, k, w, 1))
+    torch.testing.assert_close(
+        attend_patches(k, q, 2 * v + w, 1), 2 * one + attend_patches(q, k, w, 1)
+    )
     # the first quarter of the heads' channels therefore adds up over inputs, the others do not
     attention = PatchAttention(16).double()
     nn.init.zeros_(attention.qkv.bias)
     x, y = torch.randn(2, 1, 16, 8, 8, dtype=torch.double)
-    gap = (attention.attend(x + y) - attention.attend(x) - attention.attend(y)).abs().amax((0, 2, 3))
+    gap = (
+        (attention.attend(x + y) - attention.attend(x) - attention.attend(y)).abs().amax((0, 2, 3))
+    )
     assert gap[:4].max() < 1e-12 and gap[4:].min() > 1e-4
 
 
@@ -121,7 +144,10 @@ def test_patch_attention_equals_the_explicit_one() -> None:
 def test_cross_attention_is_softmax_of_query_and_key_times_value(scale: str | None) -> None:
     cross = CrossAttention(8, scale).double()
     query, other = torch.randn(2, 2, 8, 6, 10, dtype=torch.double) * 3
-    q, (k, v) = cross.query(query).flatten(2), cross.key_value(other).flatten(2).chunk(2, 1)  # (N, C, H*W)
+    q, (k, v) = (
+        cross.query(query).flatten(2),
+        cross.key_value(other).flatten(2).chunk(2, 1),
+    )  # (N, C, H*W)
     factor = 8**-0.5 if scale is None else (6 * 10 * 8) ** -0.5
     weights = torch.softmax(torch.einsum("ncq,nck->nqk", q, k) * factor, -1)
     expected = torch.einsum("nqk,nck->ncq", weights, v).unflatten(2, (6, 10))
@@ -163,7 +189,9 @@ def test_resampled_filter_keeps_smooth_responses_at_their_frequency() -> None:
     def response(side: int) -> Tensor:
         rows = torch.fft.fftfreq(side)[:, None]
         columns = torch.fft.rfftfreq(side)[None]
-        smooth = (1 - rows.abs()) * (1 + columns)  # linear in each frequency, so bilinear resampling is exact
+        smooth = (1 - rows.abs()) * (
+            1 + columns
+        )  # linear in each frequency, so bilinear resampling is exact
         return torch.stack([smooth, -smooth], -1)[None]
 
     torch.testing.assert_close(resample_filter(response(56), 80), response(80), atol=0.02, rtol=0)
@@ -206,14 +234,21 @@ def test_dct_fusion_is_the_papers_sum() -> None:
 
 
 def test_every_combination_of_options_trains_every_parameter() -> None:
-    for band, chosen in itertools.product(["area", "linear", "linear_f3net", "radial"], ["fixed", "learnable"]):
+    for band, chosen in itertools.product(
+        ["area", "linear", "linear_f3net", "radial"], ["fixed", "learnable"]
+    ):
         model = tiny(band=band, filter=chosen).train()
         assert model.spec.bands == (band if chosen == "fixed" else None)
-    for options in ({"filter": "learnable", "mask": True}, {"variant": "fft", "wiring": "parallel", "mask": True}):
+    for options in (
+        {"filter": "learnable", "mask": True},
+        {"variant": "fft", "wiring": "parallel", "mask": True},
+    ):
         model = tiny(**options).train()
         found = model.outputs(torch.randn(2, 1, 3, 64, 64))
         (found["logits"].square().sum() + found["mask"].square().sum()).backward()
-        assert [name for name, p in model.named_parameters() if p.grad is None or not p.grad.any()] == []
+        assert [
+            name for name, p in model.named_parameters() if p.grad is None or not p.grad.any()
+        ] == []
 
 
 def test_parallel_wiring_lets_the_input_ask() -> None:
@@ -224,13 +259,21 @@ def test_parallel_wiring_lets_the_input_ask() -> None:
 
 
 def test_sides_say_how_they_come_from_the_cache_and_bad_ones_are_refused() -> None:
-    assert (tiny(side=224).spec.fit, tiny(side=320).spec.fit, tiny(side=224).spec.size) == ("crop", "resize", 224)
+    assert (tiny(side=224).spec.fit, tiny(side=320).spec.fit, tiny(side=224).spec.size) == (
+        "crop",
+        "resize",
+        224,
+    )
     for side in (240, 16, 0):
         with pytest.raises(ModelError, match=f"side {side} is not a multiple of 32; use 224"):
             tiny(side=side)
-    with pytest.raises(ModelError, match="built for pictures of 64 px, got 96 px; build it with side=96"):
+    with pytest.raises(
+        ModelError, match="built for pictures of 64 px, got 96 px; build it with side=96"
+    ):
         tiny(variant="fft")(torch.randn(1, 1, 3, 96, 96))
-    with pytest.raises(ModelError, match=r"expected a clip \(B, T, 3, S, S\), got \(1, 3, 64, 64\)"):
+    with pytest.raises(
+        ModelError, match=r"expected a clip \(B, T, 3, S, S\), got \(1, 3, 64, 64\)"
+    ):
         tiny()(torch.randn(1, 3, 64, 64))
     with pytest.raises(ModelError, match=r"expected bands \(1, 1, 9, 64, 64\) beside this clip"):
         tiny()(torch.randn(1, 1, 3, 64, 64), torch.randn(1, 1, 3, 64, 64))

@@ -8,7 +8,14 @@ import sys
 import pytest
 import torch
 
-from unmask.models import MODELS, create_model, list_models, model_class, resolve_options, typed_options
+from unmask.models import (
+    MODELS,
+    create_model,
+    list_models,
+    model_class,
+    resolve_options,
+    typed_options,
+)
 from unmask.models.options import ModelError
 from unmask.models.recipes.recipes import list_recipes
 from unmask.models.spec import NORMS
@@ -57,7 +64,9 @@ def test_every_parameter_receives_a_gradient(name):
     torch.nn.functional.cross_entropy(model(clip_for(model, 3)), torch.tensor([0, 1, 1])).backward()
     without = [key for key, value in model.named_parameters() if value.grad is None]
     broken = [
-        key for key, value in model.named_parameters() if value.grad is not None and not value.grad.isfinite().all()
+        key
+        for key, value in model.named_parameters()
+        if value.grad is not None and not value.grad.isfinite().all()
     ]
     assert not without and not broken
 
@@ -120,7 +129,11 @@ def test_trains_under_bf16_autocast(name):
 
 
 def test_memory_formats_agree(name, model):
-    plain = create_model(name, **model_class(name).small).eval().to(memory_format=torch.contiguous_format)
+    plain = (
+        create_model(name, **model_class(name).small)
+        .eval()
+        .to(memory_format=torch.contiguous_format)
+    )
     plain.load_state_dict(model.state_dict())
     clip = clip_for(model)
     with torch.no_grad():
@@ -141,7 +154,10 @@ def test_default_size_is_that_of_the_sheet(name):
     total = sum(value.numel() for value in model.parameters())
     assert total == PARAMETERS.get(name, total) and total > 1_000_000
     with torch.device("meta"):
-        assert sum(v.numel() for v in create_model(name, **model_class(name).small).parameters()) < total
+        assert (
+            sum(v.numel() for v in create_model(name, **model_class(name).small).parameters())
+            < total
+        )
 
 
 def test_the_table_and_the_class_agree(name, model):
@@ -152,7 +168,10 @@ def test_the_table_and_the_class_agree(name, model):
 
 
 def test_importing_the_table_imports_no_torch():
-    code = "import sys; from unmask import models; models.list_models(); print('torch' in sys.modules, 'timm' in sys.modules)"
+    code = (
+        "import sys; from unmask import models; models.list_models(); print('torch' in "
+        "sys.modules, 'timm' in sys.modules)"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["False", "False"]
 
@@ -178,7 +197,12 @@ def test_unknown_names_and_values_are_refused_naming_the_nearest(name, options, 
 
 def test_words_become_options_of_their_types():
     texts = ["width=16", "bn_momentum=0.1", "norm=imagenet", "frames=3"]
-    assert typed_options("clrnet", texts) == {"width": 16, "bn_momentum": 0.1, "norm": "imagenet", "frames": 3}
+    assert typed_options("clrnet", texts) == {
+        "width": 16,
+        "bn_momentum": 0.1,
+        "norm": "imagenet",
+        "frames": 3,
+    }
     assert typed_options("xception_lstm", ["key_reshape=yes"]) == {"key_reshape": True}
     for bad in ("width=12", "frames=three", "key", "norm="):
         with pytest.raises(ModelError):
@@ -191,4 +215,6 @@ def test_resolved_options_are_complete_and_rebuild_the_same_network():
     with torch.device("meta"):
         one, other = create_model("clrnet", **options), create_model("clrnet", width=8)
     assert one.spec == other.spec
-    assert {k: v.shape for k, v in one.state_dict().items()} == {k: v.shape for k, v in other.state_dict().items()}
+    assert {k: v.shape for k, v in one.state_dict().items()} == {
+        k: v.shape for k, v in other.state_dict().items()
+    }

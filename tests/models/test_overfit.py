@@ -1,4 +1,6 @@
-"""Every detector can learn: a handful of drawn clips by heart, at its own small options and its small recipe."""
+"""Every detector can learn: a handful of drawn clips by heart, at its own small options and its
+small recipe.
+"""
 
 from __future__ import annotations
 
@@ -21,11 +23,15 @@ PEOPLE, STEPS, MOST_STEPS = 4, 20, 200
 
 
 def drawn_clips(frames: int, side: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """(2 * PEOPLE, frames, side, side, 3) uint8 and labels: each person, and somebody else's face on them."""
+    """(2 * PEOPLE, frames, side, side, 3) uint8 and labels: each person, and somebody else's face
+    on them.
+    """
     clips = []
     for number in range(PEOPLE):
         for forgery in (None, Forgery(draw_identity(100 + number))):
-            drawn = draw_frames(draw_identity(number), frames, (side, side), number, forgery, face=0.9)
+            drawn = draw_frames(
+                draw_identity(number), frames, (side, side), number, forgery, face=0.9
+            )
             clips.append(np.stack([picture for picture, _ in drawn]))
     return torch.from_numpy(np.stack(clips)), torch.arange(2 * PEOPLE) % 2
 
@@ -42,7 +48,9 @@ def test_it_learns_a_handful_of_clips_by_heart(name: str) -> None:
     steps, area = 0, 0.0
     while area < 1 and steps < MOST_STEPS:
         for _ in range(STEPS):
-            loss = torch.nn.functional.cross_entropy(model.train()(batch.pixels, batch.bands), batch.label)
+            loss = torch.nn.functional.cross_entropy(
+                model.train()(batch.pixels, batch.bands), batch.label
+            )
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
@@ -55,7 +63,9 @@ def test_it_learns_a_handful_of_clips_by_heart(name: str) -> None:
 
 
 def measure_norms(model: torch.nn.Module) -> torch.nn.Module:
-    """The model in training mode, its BatchNorms about to measure their next batch instead of following slowly."""
+    """The model in training mode, its BatchNorms about to measure their next batch instead of
+    following slowly.
+    """
     for module in model.train().modules():
         if isinstance(module, torch.nn.modules.batchnorm._BatchNorm):
             module.reset_running_stats()

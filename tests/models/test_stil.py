@@ -1,4 +1,6 @@
-"""STIL against its plain transcription, its published sizes, and what each module must do to a drawn edge."""
+"""STIL against its plain transcription, its published sizes, and what each module must do to a
+drawn edge.
+"""
 
 from __future__ import annotations
 
@@ -45,7 +47,10 @@ def macs(frames: int) -> dict[str, int]:
         model, clip = STIL(), torch.empty(1, frames, 3, 224, 224)
     with FlopCounterMode(display=False, depth=4) as counter:
         model(clip)
-    return {name.removeprefix("STIL."): sum(c.values()) // 2 for name, c in counter.get_flop_counts().items()}
+    return {
+        name.removeprefix("STIL."): sum(c.values()) // 2
+        for name, c in counter.get_flop_counts().items()
+    }
 
 
 def test_parameters_are_the_published_ones_by_stage_and_by_module() -> None:
@@ -53,13 +58,16 @@ def test_parameters_are_the_published_ones_by_stage_and_by_module() -> None:
         model = STIL()
     assert {name: count(getattr(model, name)) for name in PARAMETERS} == PARAMETERS
     assert count(model) == 22_688_418
-    by_kind = {k: sum(count(m) for m in model.modules() if isinstance(m, k)) for k in (SIM, TIM, ISM, Shift)}
+    by_kind = {
+        k: sum(count(m) for m in model.modules() if isinstance(m, k))
+        for k in (SIM, TIM, ISM, Shift)
+    }
     assert by_kind == {SIM: 7_559_936, TIM: 83_120, ISM: 48, Shift: 5_664}
 
 
 def test_macs_are_the_published_ones() -> None:
     counted = macs(8)
-    stages = {name: sum(n for key, n in counted.items() if key.startswith(f"{name}.") and key.count(".") == 1)
+    stages = {name: sum(n for key, n in counted.items() if key.startswith(f"{name}.") and key.count(".") == 1)  # noqa: E501
               for name in MACS if name != "stem"}  # fmt: skip
     assert stages == {name: n for name, n in MACS.items() if name != "stem"}
     assert counted["stem"] == MACS["stem"]
@@ -80,7 +88,9 @@ def test_network_equals_its_plain_transcription(train: bool, pool: int) -> None:
     ours(clip).square().sum().backward()
     plain(clip).square().sum().backward()
     # one gradient from the first and one from the middle of the network
-    torch.testing.assert_close(ours.stem[0].weight.grad, plain.stem[0].weight.grad, atol=1e-9, rtol=1e-6)
+    torch.testing.assert_close(
+        ours.stem[0].weight.grad, plain.stem[0].weight.grad, atol=1e-9, rtol=1e-6
+    )
     shift, plain_shift = ours.layer3[0].shift.conv.weight.grad, plain.blocks[2].shift.weight.grad
     torch.testing.assert_close(shift.squeeze(-1), plain_shift, atol=1e-9, rtol=1e-6)
 
@@ -95,7 +105,9 @@ def unit_motion(plane: Plane) -> Plane:
     """Make the motion convolution the identity."""
     with torch.no_grad():
         plane.motion.weight.zero_()
-        plane.motion.weight[:, :, plane.motion.kernel_size[0] // 2, plane.motion.kernel_size[1] // 2] = 1
+        plane.motion.weight[
+            :, :, plane.motion.kernel_size[0] // 2, plane.motion.kernel_size[1] // 2
+        ] = 1
     return plane
 
 
@@ -193,7 +205,9 @@ def test_240_and_the_least_side_run_and_64_is_refused_in_words(tiny: STIL) -> No
         tiny(torch.randn(1, 2, 3, 64, 64))
     with pytest.raises(ModelError, match="at least 97 px"):
         tiny(torch.randn(1, 2, 3, 96, 240))
-    with pytest.raises(ModelError, match=r"expected a clip \(B, T, 3, H, W\), got \(2, 3, 112, 112\)"):
+    with pytest.raises(
+        ModelError, match=r"expected a clip \(B, T, 3, H, W\), got \(2, 3, 112, 112\)"
+    ):
         tiny(torch.randn(2, 3, 112, 112))
 
 
@@ -203,10 +217,14 @@ def test_resnet50d_weights_fit_by_name_and_shape() -> None:
     with torch.device("meta"):
         theirs = timm.create_model("resnet50d", num_classes=0).state_dict()
         ours = STIL().state_dict()
-    renamed = {resnet50d_name(name): value.shape for name, value in theirs.items() if resnet50d_name(name)}
+    renamed = {
+        resnet50d_name(name): value.shape for name, value in theirs.items() if resnet50d_name(name)
+    }
     assert all(ours[name].shape == shape for name, shape in renamed.items())
     left = [name for name in theirs if resnet50d_name(name) is None]
-    assert len(renamed) + len(left) == len(theirs) and all(".conv2." in name or ".bn2." in name for name in left)
+    assert len(renamed) + len(left) == len(theirs) and all(
+        ".conv2." in name or ".bn2." in name for name in left
+    )
 
 
 def test_forward_compiles_as_one_graph_and_runs_in_bfloat16(tiny: STIL) -> None:

@@ -1,4 +1,6 @@
-"""Weights from elsewhere: what is loaded, missing and unexpected, and what is said when there are none."""
+"""Weights from elsewhere: what is loaded, missing and unexpected, and what is said when there are
+none.
+"""
 
 from __future__ import annotations
 
@@ -30,12 +32,18 @@ def test_init_takes_a_whole_file(tmp_path):
 
 
 def test_init_reports_what_does_not_fit_and_leaves_it_as_it_was(tmp_path):
-    source, target = create_model("clrnet", width=8), create_model("clrnet", width=8, recurrent_kernel="1")
+    source, target = (
+        create_model("clrnet", width=8),
+        create_model("clrnet", width=8, recurrent_kernel="1"),
+    )
     tensors = plain(source)
     del tensors["head.fc.weight"]
     tensors["extra"] = torch.zeros(1)
     save_file(tensors, tmp_path / "w.safetensors")
-    kept = {key: target.state_dict()[key].clone() for key in ("head.fc.weight", "stem.conv.recurrent_kernel")}
+    kept = {
+        key: target.state_dict()[key].clone()
+        for key in ("head.fc.weight", "stem.conv.recurrent_kernel")
+    }
     report = load_init(target, tmp_path / "w.safetensors")
     assert report.missing == ("head.fc.weight",) and report.unexpected == ("extra",)
     assert report.reshaped == (("stem.conv.recurrent_kernel", (32, 8, 7, 7), (32, 8, 1, 1)),)
@@ -71,11 +79,19 @@ def test_pretrained_puts_timms_weights_into_the_backbone(monkeypatch):
 
 
 def test_a_rename_may_leave_tensors_out(monkeypatch):
-    monkeypatch.setattr(weights, "fetch", lambda source: {"old.weight": torch.ones(2, 3), "old.other": torch.ones(1)})
+    monkeypatch.setattr(
+        weights,
+        "fetch",
+        lambda source: {"old.weight": torch.ones(2, 3), "old.other": torch.ones(1)},
+    )
     model = torch.nn.ModuleDict({"new": torch.nn.Linear(3, 2)})
     model.pretrained = (Backbone("any", "new", {"old.weight": "weight"}.get),)
     (report,) = load_pretrained(model)
-    assert report.loaded == ("new.weight",) and report.missing == ("new.bias",) and not report.unexpected
+    assert (
+        report.loaded == ("new.weight",)
+        and report.missing == ("new.bias",)
+        and not report.unexpected
+    )
     assert model["new"].weight.eq(1).all()
 
 

@@ -1,4 +1,6 @@
-"""Xception-LSTM: attention against the formulas, the recurrence against torch's LSTM, counts against the sheet."""
+"""Xception-LSTM: attention against the formulas, the recurrence against torch's LSTM, counts
+against the sheet.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +15,12 @@ from benchmarks.plain_models import plain_attention, plain_xception_lstm
 from unmask.models import create_model, resolve_options
 from unmask.models.cost import measure_cost
 from unmask.models.layers.convlstm import ConvLSTM
-from unmask.models.xception_lstm import FrameAttention, SamePool, SpatialAttention, TemporalAttention
+from unmask.models.xception_lstm import (
+    FrameAttention,
+    SamePool,
+    SpatialAttention,
+    TemporalAttention,
+)
 
 SMALL = {"backbone": "efficientnet_b0", "filters": 32, "size": 96}
 
@@ -30,11 +37,17 @@ def test_counts_equal_the_sheet():
     assert stages["backbone"].macs == 136_524_932_160 == 30 * 4_550_831_072
     assert (stages["rnn"].parameters, stages["rnn"].macs) == (113_250_304, 84_934_656_000)
     assert stages["rnn"].output == (1, 1024, 5, 5)
-    assert (stages["head"].parameters, stages["head"].macs) == (1_049_600 + 524_800 + 1_026, 1_573_888)
+    assert (stages["head"].parameters, stages["head"].macs) == (
+        1_049_600 + 524_800 + 1_026,
+        1_573_888,
+    )
 
 
 def test_alternatives_have_the_counts_of_the_sheet():
-    lstm = {stage.name: stage.parameters for stage in measure_cost("xception_lstm", rnn="lstm", frames=5).stages}
+    lstm = {
+        stage.name: stage.parameters
+        for stage in measure_cost("xception_lstm", rnn="lstm", frames=5).stages
+    }
     assert lstm["rnn"] == 12_587_008
     assert measure_cost("xception_lstm", frames=5).total.macs == pytest.approx(36.9e9, rel=1e-3)
     with torch.device("meta"):
@@ -88,16 +101,23 @@ def test_temporal_attention_of_equal_frames_adds_the_same_number():
 
 
 @pytest.mark.parametrize(
-    "options", [{}, {"rnn": "lstm"}, {"attention": "spatial"}, {"attention": "none", "pad": "torch"}]
+    "options",
+    [{}, {"rnn": "lstm"}, {"attention": "spatial"}, {"attention": "none", "pad": "torch"}],
 )
 def test_equals_its_plain_transcription(options):
     torch.manual_seed(0)
     model = create_model("xception_lstm", **SMALL, **options).eval()
-    twin = create_model("xception_lstm", **SMALL, **options).eval().to(memory_format=torch.contiguous_format)
+    twin = (
+        create_model("xception_lstm", **SMALL, **options)
+        .eval()
+        .to(memory_format=torch.contiguous_format)
+    )
     twin.load_state_dict(model.state_dict())
     clip = torch.rand(2, 3, 3, 96, 96) * 2 - 1
     with torch.no_grad():
-        torch.testing.assert_close(model(clip), plain_xception_lstm(twin, clip), rtol=1e-5, atol=1e-5)
+        torch.testing.assert_close(
+            model(clip), plain_xception_lstm(twin, clip), rtol=1e-5, atol=1e-5
+        )
 
 
 def test_lstm_equals_torchs_lstm():
@@ -110,7 +130,9 @@ def test_lstm_equals_torchs_lstm():
         lstm.bias_ih_l0.copy_(layer.bias)
         lstm.bias_hh_l0.zero_()
     x = torch.randn(6, 2, 5, dtype=torch.float64)
-    torch.testing.assert_close(layer(x.flatten(0, 1)[..., None, None], 6).flatten(1), lstm(x)[0][-1])
+    torch.testing.assert_close(
+        layer(x.flatten(0, 1)[..., None, None], 6).flatten(1), lstm(x)[0][-1]
+    )
 
 
 @pytest.mark.parametrize("size", [7, 14, 27])
@@ -132,7 +154,9 @@ def test_pad_chooses_keras_or_timms_xception():
         keras = create_model("xception_lstm", filters=32).backbone
         torch_like = create_model("xception_lstm", filters=32, pad="torch").backbone
         plain = timm.create_model("legacy_xception", num_classes=0)
-    norms = lambda net: {(m.eps, m.momentum) for m in net.modules() if isinstance(m, nn.BatchNorm2d)}  # noqa: E731
+    norms = lambda net: {
+        (m.eps, m.momentum) for m in net.modules() if isinstance(m, nn.BatchNorm2d)
+    }
     assert norms(keras) == {(1e-3, 0.01)}
     assert norms(torch_like) == norms(plain) == {(1e-5, 0.1)}
     assert sum(isinstance(m, SamePool) for m in keras.modules()) == 4

@@ -1,4 +1,6 @@
-"""Each trap is set for real or as the system would report it, and doctor names it with its remedy."""
+"""Each trap is set for real or as the system would report it, and doctor names it with its
+remedy.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +22,16 @@ Usage = namedtuple("Usage", "total used free")
 def test_this_machine_is_looked_at_completely(tmp_path: Path) -> None:
     found = list(doctor.examine(tmp_path / "cache"))
     assert [f.name for f in found] == [
-        *("python", "packages", "detector pins", "torch pair", "decoders", "encoder", "device", "safe loading"),
+        *(
+            "python",
+            "packages",
+            "detector pins",
+            "torch pair",
+            "decoders",
+            "encoder",
+            "device",
+            "safe loading",
+        ),
         *("cores", "temporary", "disk", "locks", "cache"),
     ]
     assert all(f.remedy for f in found if f.state != "ok"), "no complaint without a remedy"
@@ -31,7 +42,9 @@ def test_this_machine_is_looked_at_completely(tmp_path: Path) -> None:
 def test_facenet_of_another_version_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(doctor, "version", lambda name: "2.6.0")
     found = doctor.detector_pins()
-    assert found.state == "fail" and "2.6.0" in found.seen and "facenet-pytorch==2.5.3" in found.remedy
+    assert (
+        found.state == "fail" and "2.6.0" in found.seen and "facenet-pytorch==2.5.3" in found.remedy
+    )
 
 
 def test_a_torchvision_of_another_torch_is_told_whether_it_fails_at_import_or_at_work(
@@ -52,7 +65,9 @@ def test_a_torchvision_of_another_torch_is_told_whether_it_fails_at_import_or_at
     assert doctor.torch_pair().state == "ok"
 
 
-def test_a_check_that_breaks_is_itself_a_finding(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_check_that_breaks_is_itself_a_finding(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     monkeypatch.setitem(sys.modules, "av", None)
     states = {f.name: f for f in doctor.examine(tmp_path)}
     assert states["decoders"].state == "fail" and "ModuleNotFoundError" in states["decoders"].seen
@@ -80,7 +95,9 @@ def test_the_variable_that_lets_checkpoints_run_code(monkeypatch: pytest.MonkeyP
     assert doctor.safe_loading().state == "fail"
 
 
-def test_a_read_only_cache_and_one_without_locks(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_read_only_cache_and_one_without_locks(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     def no_locks(*_: object) -> None:
         raise OSError(95, "Operation not supported")
 
@@ -99,7 +116,9 @@ def test_the_health_of_a_cache(tmp_path: Path) -> None:
     for name in ("a", "b"):
         commit(parent, name)
     (parent / "index.json").write_text("{}")
-    assert doctor.cache_health(tmp_path).seen.startswith("2 videos in 1 folders, 0 damaged, 0 temporaries")
+    assert doctor.cache_health(tmp_path).seen.startswith(
+        "2 videos in 1 folders, 0 damaged, 0 temporaries"
+    )
     (parent / ".tmp-c-1-0123abcd").mkdir()
     assert doctor.cache_health(tmp_path).state == "warn"
     (parent / "a" / "digest.json").write_bytes(b"")

@@ -1,4 +1,6 @@
-"""What discovery takes for a video the decoder opens, and what the decoder opens discovery finds."""
+"""What discovery takes for a video the decoder opens, and what the decoder opens discovery
+finds.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +27,9 @@ WRITERS = {
     "asf": ("asf", "wmv2", "yuv420p"),
     "ogg": ("ogg", "libvpx", "yuv420p"),
 }
-BY_EXTENSION = [(extension, container) for container, all_of in CONTAINERS.items() for extension in all_of]
+BY_EXTENSION = [
+    (extension, container) for container, all_of in CONTAINERS.items() for extension in all_of
+]
 
 
 def draw(path: Path, muxer: str, codec: str, pixels: str) -> None:
@@ -39,7 +43,9 @@ def draw(path: Path, muxer: str, codec: str, pixels: str) -> None:
 
 
 @pytest.mark.parametrize("extension, container", BY_EXTENSION)
-def test_every_extension_is_found_and_read_as_its_container(extension: str, container: str, tmp_path: Path) -> None:
+def test_every_extension_is_found_and_read_as_its_container(
+    extension: str, container: str, tmp_path: Path
+) -> None:
     path = tmp_path / f"CLIP{extension.upper()}"
     draw(path, *WRITERS[container])
     assert list_media(tmp_path).videos == [path.name]

@@ -1,6 +1,8 @@
-"""Run as a GPU worker would, in a process of its own: `python -m tests.support.beside_videos ROOT TOGETHER ALONE`.
+"""Run as a GPU worker would, in a process of its own: `python -m tests.support.beside_videos ROOT
+TOGETHER ALONE`.
 
-Three videos at a time in batches of one shape, then each alone; prints how all ended and the sizes of the batches.
+Three videos at a time in batches of one shape, then each alone; prints how all ended and the sizes
+of the batches.
 """
 
 from __future__ import annotations
@@ -31,10 +33,16 @@ def main() -> None:
     shared = crops.detector_for(CONFIG.crop)
     inner, batches = shared.detector.detect_many, []
     shared.detector.detect_many = lambda pictures: batches.append(len(pictures)) or inner(pictures)
-    ended = [outcome for k in (0, 3) for outcome in one_video.extract_beside(found[k : k + 3], CONFIG, together)]
+    ended = [
+        outcome
+        for k in (0, 3)
+        for outcome in one_video.extract_beside(found[k : k + 3], CONFIG, together)
+    ]
     shared_batches = list(batches)
     one_by_one = [one_video.extract_video(one, CONFIG, alone) for one in found]
-    print(json.dumps({"together": told(ended), "alone": told(one_by_one), "batches": shared_batches}))
+    print(
+        json.dumps({"together": told(ended), "alone": told(one_by_one), "batches": shared_batches})
+    )
 
 
 def told(outcomes: list[Outcome]) -> list[list[str]]:

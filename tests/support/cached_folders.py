@@ -1,4 +1,6 @@
-"""Folders as they look in a cache, metadata only: what manifests read of a video before anyone reads its crops."""
+"""Folders as they look in a cache, metadata only: what manifests read of a video before anyone
+reads its crops.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +29,12 @@ def plant_pictures(root: Path, folder: str, count: int = 2) -> None:
 
 def plant_video(cache: Path, name: str, label: int, key: str = KEY, **attributes: object) -> Entry:
     """`ffpp/<key>/<name>` with the attributes of an FF++ video."""
-    facts = {"dataset": "ffpp", "method": "Deepfakes" if label else "real", "compression": "c23", "group": name}
+    facts = {
+        "dataset": "ffpp",
+        "method": "Deepfakes" if label else "real",
+        "compression": "c23",
+        "group": name,
+    }
     return plant_cached(cache, f"ffpp/{key}/{name}", label=label, **{**facts, **attributes})
 
 

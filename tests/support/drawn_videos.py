@@ -1,4 +1,6 @@
-"""Small drawn videos in every codec and container that decode must read, and a plain reference decode of them."""
+"""Small drawn videos in every codec and container that decode must read, and a plain reference
+decode of them.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +21,9 @@ RATE = 25
 
 
 def draw_picture(number: int, width: int, height: int) -> NDArray[np.uint8]:
-    """A moving gradient, a moving bright square and the frame number as 12 black or white blocks: (H, W, 3) uint8."""
+    """A moving gradient, a moving bright square and the frame number as 12 black or white blocks:
+    (H, W, 3) uint8.
+    """
     y, x = np.mgrid[0:height, 0:width]
     waves = (x + 3 * number, 2 * y + number, np.full_like(x, number * 11))
     picture = np.stack([wave % 256 for wave in waves], axis=-1).astype(np.uint8)
@@ -79,7 +83,9 @@ def _drawn_frame(number: int, width: int, height: int) -> av.VideoFrame:
 
 
 def decode_plainly(path: Path) -> list[av.VideoFrame]:
-    """Every frame in display order by the plainest loop there is: one packet after the other, errors stepped over."""
+    """Every frame in display order by the plainest loop there is: one packet after the other,
+    errors stepped over.
+    """
     found: list[av.VideoFrame] = []
     with open_input(str(path), {}) as container:
         stream = container.streams.video[0]

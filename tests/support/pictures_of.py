@@ -1,4 +1,6 @@
-"""Folders of pictures as datasets ship them, written by OpenCV and not by our own reader's library."""
+"""Folders of pictures as datasets ship them, written by OpenCV and not by our own reader's
+library.
+"""
 
 from __future__ import annotations
 

@@ -13,9 +13,12 @@ from unmask.pipeline.scores.calibration import Calibration
 ZONE = Calibration(1.0, 0.5, (0.4, 0.6), note="by hand")
 
 
-def track_of(times: list[float], boxes: list[tuple], scores: list[float], number: int = 0) -> PersonScores:
+def track_of(
+    times: list[float], boxes: list[tuple], scores: list[float], number: int = 0
+) -> PersonScores:
     points = tuple(
-        Point(t - 0.04, t + 0.04, float(np.log(s / (1 - s))), s) for t, s in zip(times, scores, strict=True)
+        Point(t - 0.04, t + 0.04, float(np.log(s / (1 - s))), s)
+        for t, s in zip(times, scores, strict=True)
     )
     index = tuple(round(25 * t) for t in times)
     mean = float(np.mean(scores))
@@ -28,5 +31,21 @@ def prediction_of(
     score = max(track.score[0] for track in tracks)
     member = Member("run", score, score, "fake", ZONE)
     return Prediction(
-        *(path, "fake", "by hand", "", score, 0.5, (0.4, 0.6), (member,), tracks, 0.0, duration, 320, 240, 50, fps)
+        *(
+            path,
+            "fake",
+            "by hand",
+            "",
+            score,
+            0.5,
+            (0.4, 0.6),
+            (member,),
+            tracks,
+            0.0,
+            duration,
+            320,
+            240,
+            50,
+            fps,
+        )
     )

@@ -1,4 +1,6 @@
-"""Small committed videos for the tests of the cache and of what reads it: pictures with structure, not only noise."""
+"""Small committed videos for the tests of the cache and of what reads it: pictures with structure,
+not only noise.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +18,9 @@ def pictures(seed: int = 0, clips: int = 3, frames: int = 2, side: int = 32) -> 
     """(N, T, S, S, 3): a moving gradient with noise, so that every codec has something to do."""
     rng = np.random.default_rng(seed)
     y, x = np.mgrid[:side, :side]
-    base = 90 + 60 * np.sin((x + y)[None, None] / 5 + np.arange(clips * frames).reshape(clips, frames, 1, 1))
+    base = 90 + 60 * np.sin(
+        (x + y)[None, None] / 5 + np.arange(clips * frames).reshape(clips, frames, 1, 1)
+    )
     noise = rng.integers(0, 40, (clips, frames, side, side, 3))
     return np.clip(base[..., None] + noise, 0, 255).astype(np.uint8)
 
@@ -38,13 +42,25 @@ def crops_of(pixels: NDArray[np.uint8]) -> Crops:
     )
 
 
-def commit(parent: Path, video_id: str = "000_003", pixels: NDArray[np.uint8] | None = None, **options: Any) -> Path:
+def commit(
+    parent: Path, video_id: str = "000_003", pixels: NDArray[np.uint8] | None = None, **options: Any
+) -> Path:
     """A committed video; options: bands, masks, attributes, codec."""
-    words = {"bands": None, "masks": None, "attributes": {"label": 1, "key": video_id}, "codec": "zstd", **options}
+    words = {
+        "bands": None,
+        "masks": None,
+        "attributes": {"label": 1, "key": video_id},
+        "codec": "zstd",
+        **options,
+    }
     parent.mkdir(parents=True, exist_ok=True)
-    return write_video(parent, video_id, crops_of(pictures() if pixels is None else pixels), **words)
+    return write_video(
+        parent, video_id, crops_of(pictures() if pixels is None else pixels), **words
+    )
 
 
 def files_of(folder: Path) -> dict[str, bytes]:
     """Relative name -> bytes of every file below a folder."""
-    return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
+    return {
+        str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()
+    }

@@ -1,7 +1,8 @@
-"""Small real caches and manifests for tests of what comes after extraction: drawn crops, written by write_video.
+"""Small real caches and manifests for tests of what comes after extraction: drawn crops, written by
+write_video.
 
-A fake differs from its original as fakes do: the same picture with a patch that is brighter and flickers from frame
-to frame, so that every kind of detector can learn it.
+A fake differs from its original as fakes do: the same picture with a patch that is brighter and
+flickers from frame to frame, so that every kind of detector can learn it.
 """
 
 from __future__ import annotations
@@ -17,8 +18,12 @@ from unmask.pipeline.records import FAKE, REAL, Crops, Entry
 KEY = "tiny-key"
 
 
-def draw_video(number: int, label: int, clips: int = 4, frames: int = 3, side: int = 32) -> np.ndarray:
-    """(clips, frames, side, side, 3) uint8: a smooth picture of `number`; a fake's middle flickers."""
+def draw_video(
+    number: int, label: int, clips: int = 4, frames: int = 3, side: int = 32
+) -> np.ndarray:
+    """(clips, frames, side, side, 3) uint8: a smooth picture of `number`; a fake's middle
+    flickers.
+    """
     rng = np.random.default_rng([7, number])
     coarse = rng.uniform(40, 170, (4, 4, 3))
     picture = np.kron(coarse, np.ones((side // 4, side // 4, 1)))
@@ -49,7 +54,12 @@ def crops_of(pixels: np.ndarray) -> Crops:
 
 
 def write_one(
-    cache: Path, name: str, pixels: np.ndarray, label: int, masks: np.ndarray | None = None, **facts: object
+    cache: Path,
+    name: str,
+    pixels: np.ndarray,
+    label: int,
+    masks: np.ndarray | None = None,
+    **facts: object,
 ) -> Entry:
     """Commit one video under cache/tiny/KEY and return its manifest entry."""
     attributes = {"dataset": "tiny", "key": name, "video_id": name, "label": label, **facts}
@@ -59,7 +69,8 @@ def write_one(
 
 
 def make_cache(root: Path, splits: dict[str, int] | None = None, **shape: int) -> tuple[Path, Path]:
-    """A cache with as many real/fake pairs per split as told, and its manifests: (cache root, manifest folder).
+    """A cache with as many real/fake pairs per split as told, and its manifests: (cache root,
+    manifest folder).
 
     shape: clips, frames, side of draw_video.
     """
@@ -67,10 +78,17 @@ def make_cache(root: Path, splits: dict[str, int] | None = None, **shape: int) -
     for split, pairs in (splits or {"train": 6, "val": 3}).items():
         entries = []
         for _ in range(pairs):
-            for label, name, method in ((REAL, f"r{number:03}", "real"), (FAKE, f"f{number:03}", "Deepfakes")):
+            for label, name, method in (
+                (REAL, f"r{number:03}", "real"),
+                (FAKE, f"f{number:03}", "Deepfakes"),
+            ):
                 pair = {"pair": f"r{number:03}"} if label == FAKE else {}
                 pixels = draw_video(number, label, **shape)
-                entries.append(write_one(root / "cache", name, pixels, label, method=method, split=split, **pair))
+                entries.append(
+                    write_one(
+                        root / "cache", name, pixels, label, method=method, split=split, **pair
+                    )
+                )
             number += 1
         write_manifest(root / "manifests" / "tiny" / f"{split}.txt", entries)
     return root / "cache", root / "manifests" / "tiny"

@@ -1,4 +1,6 @@
-"""The drawn dataset extracted for real, with untrained runs of real format on it, for tests of predict."""
+"""The drawn dataset extracted for real, with untrained runs of real format on it, for tests of
+predict.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +19,14 @@ from unmask.pipeline.sources.registry import discover
 
 SMALL = CropConfig(clips=4, frames=3, size=64)
 CLRNET = {"width": 8, "frames": 3, "size": 64}
-XCEPTION = {"backbone": "efficientnet_b0", "filters": 32, "frames": 6, "size": 64, "fit": "crop", "rnn": "lstm"}
+XCEPTION = {
+    "backbone": "efficientnet_b0",
+    "filters": 32,
+    "frames": 6,
+    "size": 64,
+    "fit": "crop",
+    "rnn": "lstm",
+}
 
 
 def extract_drawn(drawn: Path, root: Path, crop: CropConfig = SMALL) -> Path:
@@ -29,14 +38,24 @@ def extract_drawn(drawn: Path, root: Path, crop: CropConfig = SMALL) -> Path:
     return next(iter(written)).parent
 
 
-def make_run(folder: Path, manifest: Path, cache: Path, settings: object, model: str, options: dict, seed: int = 0):
+def make_run(
+    folder: Path,
+    manifest: Path,
+    cache: Path,
+    settings: object,
+    model: str,
+    options: dict,
+    seed: int = 0,
+):
     """A run whose random network gives scores that spread around a half."""
     torch.manual_seed(seed)
     network = create_model(model, **options)
     with torch.no_grad():
         norms = [module for module in network.modules() if isinstance(module, torch.nn.BatchNorm2d)]
         for norm in norms:
-            norm.momentum = None  # statistics of the one batch below: fresh ones let hardly any signal through
+            norm.momentum = (
+                None  # statistics of the one batch below: fresh ones let hardly any signal through
+            )
         spec = network.spec
         network.train()(torch.rand(8, spec.frames, 3, spec.size, spec.size))
         for norm in norms:
@@ -47,10 +66,15 @@ def make_run(folder: Path, manifest: Path, cache: Path, settings: object, model:
         logits = network(torch.rand(8, spec.frames, 3, spec.size, spec.size))
         last.bias[1] -= (logits[:, 1] - logits[:, 0]).mean()
     read = read_manifest(manifest, cache)
-    config = TrainConfig(manifest=str(manifest), cache=str(cache), model=model, options=options, seed=seed)
+    config = TrainConfig(
+        manifest=str(manifest), cache=str(cache), model=model, options=options, seed=seed
+    )
     folder.mkdir(parents=True)
     facts = {"path": str(manifest), "sha256": read.sha256, "key": read.key, "settings": settings}
     write_run(folder, config, {"manifest": facts})
-    state = {"identity": {"model": model, "options": options, "key": read.key}, "progress": {"step": 7, "epoch": 1}}
+    state = {
+        "identity": {"model": model, "options": options, "key": read.key},
+        "progress": {"step": 7, "epoch": 1},
+    }
     checkpoint.save(folder, "best-00000007", state, {"model": network.state_dict()})
     return folder

@@ -1,4 +1,6 @@
-"""Miniatures of official dataset trees: one-byte files in the right places, with real metadata formats."""
+"""Miniatures of official dataset trees: one-byte files in the right places, with real metadata
+formats.
+"""
 
 from __future__ import annotations
 
@@ -43,16 +45,27 @@ def splits(dataset: Dataset) -> dict[str, str]:
     return {video.key: video.split for video in dataset.videos}
 
 
-def plant_ffpp(root: Path, lists: dict[str, list[list[str]]], methods=METHODS, compression: str = "c23") -> Path:
+def plant_ffpp(
+    root: Path, lists: dict[str, list[list[str]]], methods=METHODS, compression: str = "c23"
+) -> Path:
     """The official FF++ tree for some pair lists."""
     stems = [stem for pairs in lists.values() for a, b in pairs for stem in (a, b)]
-    fakes = [stem for pairs in lists.values() for a, b in pairs for stem in (f"{a}_{b}", f"{b}_{a}")]
+    fakes = [
+        stem for pairs in lists.values() for a, b in pairs for stem in (f"{a}_{b}", f"{b}_{a}")
+    ]
     plant(root, *(f"original_sequences/youtube/{compression}/videos/{stem}.mp4" for stem in stems))
     for method in methods:
-        plant(root, *(f"manipulated_sequences/{method}/{compression}/videos/{stem}.mp4" for stem in fakes))
+        plant(
+            root,
+            *(f"manipulated_sequences/{method}/{compression}/videos/{stem}.mp4" for stem in fakes),
+        )
     for split, pairs in lists.items():
         plant_json(root / f"{split}.json", pairs)
     return root
 
 
-SMALL = {"train": [["071", "054"], ["087", "081"]], "val": [["720", "672"]], "test": [["003", "000"]]}
+SMALL = {
+    "train": [["071", "054"], ["087", "081"]],
+    "val": [["720", "672"]],
+    "test": [["003", "000"]],
+}

@@ -1,4 +1,6 @@
-"""AV-Deepfake1M and ++: one JSON list per labelled split; names differ from LAV-DF, stems repeat in every folder."""
+"""AV-Deepfake1M and ++: one JSON list per labelled split; names differ from LAV-DF, stems repeat
+in every folder.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +28,8 @@ SPEAKER = re.compile(r"id[0-9]+")
 
 
 def discover(root: Path, options: SourceOptions) -> Dataset:
-    """Every video of the train and val metadata; the labels of test are not public, so it cannot be used.
+    """Every video of the train and val metadata; the labels of test are not public, so it cannot be
+    used.
 
     Raises: UsageError when neither metadata file is there.
     """
@@ -52,7 +55,11 @@ def _add_split(finds: Finds, split: str, path: Path) -> None:
     found = set(listing.videos)
     bad = wrong = 0
     for row in read_json(path, list):
-        if not isinstance(row, dict) or row.get("modify_type") not in TYPES or not isinstance(row.get("file"), str):
+        if (
+            not isinstance(row, dict)
+            or row.get("modify_type") not in TYPES
+            or not isinstance(row.get("file"), str)
+        ):
             bad += 1
             continue
         relative = _below(split, row["file"])
@@ -64,7 +71,9 @@ def _add_split(finds: Finds, split: str, path: Path) -> None:
     if bad:
         finds.problems.append(f"{path.name}: {bad} rows without file or a known modify_type")
     if wrong:
-        finds.notes.append(f"{path.name}: {wrong} fake segments are malformed or empty; left out or clipped")
+        finds.notes.append(
+            f"{path.name}: {wrong} fake segments are malformed or empty; left out or clipped"
+        )
 
 
 def _below(split: str, file: str) -> str:
@@ -110,8 +119,9 @@ SOURCE = Source(
 <root>/
   train_metadata.json   train/<idXXXXX>/<youtube id>/<utterance>/real.mp4, fake_video_real_audio.mp4, ...
   val_metadata.json     val/...
-  test_files.txt        test/...        (no public labels)""",
-    labels="modify_type by --label-mode; spans of the same modality (visual, audio or all segments)",
+  test_files.txt        test/...        (no public labels)""",  # noqa: E501
+    labels="modify_type by --label-mode; spans of the same modality (visual, audio or all "
+    "segments)",
     splits="official train and val; test has no labels; groups are speakers",
     discover=discover,
     aliases=("avdeepfake1mpp", "avdeepfake1m++", "avd1m"),

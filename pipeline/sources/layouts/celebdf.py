@@ -1,4 +1,6 @@
-"""Celeb-DF v1, v2 and Celeb-DF++: celebrity interviews, swapped among 59 people; an official test list only."""
+"""Celeb-DF v1, v2 and Celeb-DF++: celebrity interviews, swapped among 59 people; an official test
+list only.
+"""
 
 from __future__ import annotations
 
@@ -25,8 +27,9 @@ LEVELS = ("videos", "images", "frames")
 def discover(name: str, root: Path, options: SourceOptions) -> Dataset:
     """All videos; test is the official list (its digit 1 means real), the rest is train.
 
-    Strict drops training videos made from a recording of the test list. With a split ratio the split is by target
-    person, and fakes whose donor is on another side are dropped.   Raises: UsageError without the test list.
+    Strict drops training videos made from a recording of the test list. With a split ratio the
+    split is by target person, and fakes whose donor is on another side are dropped.
+    Raises: UsageError without the test list.
     """
     root = nested_root(root, FOLDERS)
     finds = Finds(name, root, options)
@@ -41,7 +44,10 @@ def discover(name: str, root: Path, options: SourceOptions) -> Dataset:
             finds.add(_record(name, key, label, root / relative, derived, key in listed))
             listed.pop(key, None)
     for key, relative in listed.items():
-        finds.add(_record(name, key, FOLDERS[key.split("/")[0]], root / relative, False, True), present=False)
+        finds.add(
+            _record(name, key, FOLDERS[key.split("/")[0]], root / relative, False, True),
+            present=False,
+        )
     if derived:
         finds.people = "drop"
     else:
@@ -77,7 +83,9 @@ def _record(name: str, key: str, label: int, path: Path, derived: bool, tested: 
 
 
 def _people(key: str) -> tuple[str | None, str | None, str | None]:
-    """Target person, donor and target recording that a name tells; the FIRST id of a swap is the target."""
+    """Target person, donor and target recording that a name tells; the FIRST id of a swap is the
+    target.
+    """
     stem = key.rpartition("/")[2]
     if key.startswith("YouTube-real/"):
         return None, None, None
@@ -94,11 +102,18 @@ def _method(key: str) -> str:
 
 
 def _test_list(finds: Finds, given: Path | None) -> dict[str, str]:
-    """key -> relative path of the test list; the folder decides the label and the digit is checked against it."""
-    path = given if given and given.is_file() else find_file((TEST_LIST,), given or finds.root, finds.root.parent)
+    """key -> relative path of the test list; the folder decides the label and the digit is checked
+    against it.
+    """
+    path = (
+        given
+        if given and given.is_file()
+        else find_file((TEST_LIST,), given or finds.root, finds.root.parent)
+    )
     if path is None:
         raise UsageError(
-            f"{finds.name}: {TEST_LIST} is not in {str(given or finds.root)!r}; give it with --splits, or ask for a "
+            f"{finds.name}: {TEST_LIST} is not in {str(given or finds.root)!r}; give it with "
+            "--splits, or ask for a "
             "split of your own by target person with --split-ratio"
         )
     listed: dict[str, str] = {}
@@ -114,7 +129,12 @@ def _test_list(finds: Finds, given: Path | None) -> dict[str, str]:
         if (digit == "1") != (FOLDERS[folder] == REAL):
             wrong.append(number)
     _complain(finds, path, bad, "are not '<1 real or 0 fake> <folder>/<file>'")
-    _complain(finds, path, wrong, "have a digit that contradicts the folder (1 means real in this list); folder used")
+    _complain(
+        finds,
+        path,
+        wrong,
+        "have a digit that contradicts the folder (1 means real in this list); folder used",
+    )
     return listed
 
 
@@ -124,36 +144,51 @@ def _complain(finds: Finds, path: Path, lines: list[int], what: str) -> None:
 
 
 def _leaks(finds: Finds) -> None:
-    """The official list shares recordings with the rest; tell, or drop the training side when strict."""
+    """The official list shares recordings with the rest; tell, or drop the training side when
+    strict.
+    """
     tested = {v.group for v in finds.videos + finds.missing if v.split == "test"}
     leaking = [v for v in finds.videos if v.split == "train" and v.group in tested]
     if not leaking:
         return
     if finds.options.strict:
         finds.videos = [v for v in finds.videos if v.split != "train" or v.group not in tested]
-        finds.notes.append(f"{len(leaking)} training videos dropped: their target recording is in the test list")
+        finds.notes.append(
+            f"{len(leaking)} training videos dropped: their target recording is in the test list"
+        )
         return
     finds.notes.append(
-        f"{len(leaking)} training videos share their target recording with the test list; use the set for testing "
+        f"{len(leaking)} training videos share their target recording with the test list; use "
+        "the set for testing "
         "only, or --strict, or --split-ratio for people in one split only"
     )
 
 
 EXPECTED = {
-    "celebdf1": [Expected(408, REAL, sure=True), Expected(795, FAKE, sure=True), Expected(100, split="test")],
+    "celebdf1": [
+        Expected(408, REAL, sure=True),
+        Expected(795, FAKE, sure=True),
+        Expected(100, split="test"),
+    ],
     "celebdf2": [
         Expected(890, REAL, sure=True),
         Expected(5639, FAKE, sure=True),
         Expected(178, REAL, split="test", sure=True),
         Expected(340, FAKE, split="test", sure=True),
     ],
-    "celebdfpp": [Expected(890, REAL), Expected(53196, FAKE), Expected(178, REAL, split="test", sure=True)],
+    "celebdfpp": [
+        Expected(890, REAL),
+        Expected(53196, FAKE),
+        Expected(178, REAL, split="test", sure=True),
+    ],
 }
 LABELS = (
-    "by folder; id1_id0_0007 shows id1 with the face of id0, its pair is Celeb-real/id1_0007; in the list 1 is REAL"
+    "by folder; id1_id0_0007 shows id1 with the face of id0, its pair is "
+    "Celeb-real/id1_0007; in the list 1 is REAL"
 )
 SPLITS = (
-    "test: the official list, train: the rest; recordings and people are shared, --strict drops training videos of "
+    "test: the official list, train: the rest; recordings and people are shared, --strict drops "
+    "training videos of "
     "test recordings, --split-ratio splits by target person and drops fakes across"
 )
 TREE = f"""\
@@ -179,7 +214,14 @@ SOURCES = tuple(
         aliases=aliases,
     )
     for name, title, size, licence, tree, aliases in (
-        ("celebdf1", "Celeb-DF v1", "408 reals, 795 fakes", "research", TREE, ("celebdfv1", "cdf1", "cdfv1")),
+        (
+            "celebdf1",
+            "Celeb-DF v1",
+            "408 reals, 795 fakes",
+            "research",
+            TREE,
+            ("celebdfv1", "cdf1", "cdfv1"),
+        ),
         (
             "celebdf2",
             "Celeb-DF v2",
@@ -193,7 +235,9 @@ SOURCES = tuple(
             "Celeb-DF++ (v3)",
             "890 reals, 53,196 fakes of 22 methods",
             "CC BY-NC",
-            TREE.replace("Celeb-synthesis/", "Celeb-synthesis/{FaceSwap,FaceReenact,TalkingFace}/<method>/"),
+            TREE.replace(
+                "Celeb-synthesis/", "Celeb-synthesis/{FaceSwap,FaceReenact,TalkingFace}/<method>/"
+            ),
             ("celebdf++", "celebdf3", "celebdfv3", "cdf3", "cdf++"),
         ),
     )

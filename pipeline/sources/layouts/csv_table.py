@@ -1,4 +1,6 @@
-"""A table of your own (dataset `csv`): CSV, TSV or JSON lines with the columns path and label, and optional ones."""
+"""A table of your own (dataset `csv`): CSV, TSV or JSON lines with the columns path and label, and
+optional ones.
+"""
 
 from __future__ import annotations
 
@@ -14,11 +16,18 @@ from unmask.pipeline.sources.listing import natural, strip_extension
 from unmask.pipeline.sources.metadata import read_lines, read_rows
 
 COLUMNS = (
-    "path", "label", "key", "split", "method", "group", "compression", "target", "source", "pair", "mask",
+    "path", "label", "key", "split", "method", "group", "compression", "target", "source", "pair", "mask",  # noqa: E501
     "video_fake", "audio_fake", "fake_spans",
 )  # fmt: skip
 LABELS = {"0": REAL, "1": FAKE, "real": REAL, "fake": FAKE}
-SPLITS = {"train": "train", "val": "val", "valid": "val", "validation": "val", "dev": "val", "test": "test"}
+SPLITS = {
+    "train": "train",
+    "val": "val",
+    "valid": "val",
+    "validation": "val",
+    "dev": "val",
+    "test": "test",
+}
 TRUTH = {"1": True, "true": True, "yes": True, "0": False, "false": False, "no": False, "": None}
 SUFFIXES = (".csv", ".tsv", ".jsonl")
 SHOWN = 20
@@ -40,7 +49,9 @@ def discover(root: Path, options: SourceOptions) -> Dataset:
             bad.append(f"{path.name}:{number}: {error}")
             continue
         if lines.setdefault(video.key, number) != number:
-            bad.append(f"{path.name}:{number}: {video.key!r} stands in line {lines[video.key]} already")
+            bad.append(
+                f"{path.name}:{number}: {video.key!r} stands in line {lines[video.key]} already"
+            )
         else:
             finds.add(video, present=video.path.exists() or video.path.is_symlink())
     if bad:
@@ -56,12 +67,15 @@ def discover(root: Path, options: SourceOptions) -> Dataset:
 def _table(root: Path) -> Path:
     if root.is_file():
         return root
-    tables = sorted((p for p in root.iterdir() if p.suffix.lower() in SUFFIXES), key=lambda p: natural(p.name))
+    tables = sorted(
+        (p for p in root.iterdir() if p.suffix.lower() in SUFFIXES), key=lambda p: natural(p.name)
+    )
     if len(tables) == 1:
         return tables[0]
     found = ", ".join(repr(p.name) for p in tables) or "none"
     raise UsageError(
-        f"csv: expected one table ({', '.join(SUFFIXES)}) in {str(root)!r}, found {found}; name it: --root FILE"
+        f"csv: expected one table ({', '.join(SUFFIXES)}) in {str(root)!r}, found {found}; name "
+        "it: --root FILE"
     )
 
 
@@ -75,7 +89,9 @@ def _rows(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
             nearest(column, COLUMNS, "column")
     for column in ("path", "label"):
         if column not in rows[0][1]:
-            raise UsageError(f"csv: {str(path)!r} has no column {column!r}; columns are {', '.join(COLUMNS)}")
+            raise UsageError(
+                f"csv: {str(path)!r} has no column {column!r}; columns are {', '.join(COLUMNS)}"
+            )
     has_splits = any(row.get("split") for _, row in rows)
     for number, row in rows:
         yield number, {**row, "_splits": "yes" if has_splits else ""}
@@ -96,12 +112,17 @@ def _text(value: object) -> str:
     if value is None:
         return ""
     if isinstance(value, list):
-        return ";".join("-".join(map(str, item)) if isinstance(item, list) else str(item) for item in value)
+        return ";".join(
+            "-".join(map(str, item)) if isinstance(item, list) else str(item) for item in value
+        )
     return str(value)
 
 
 def _record(finds: Finds, row: dict[str, str]) -> Video:
-    """The record of one row.   Raises: ValueError with what is wrong with it."""
+    """The record of one row.
+
+    Raises: ValueError with what is wrong with it.
+    """
     if not row.get("path"):
         raise ValueError("no path")
     if row.get("label", "").lower() not in LABELS:
@@ -162,9 +183,10 @@ SOURCE = Source(
     tree=f"""\
 --root TABLE.csv (or .tsv, .jsonl), or the folder that holds one. Columns: path and label (0, 1, real, fake);
 optional: {", ".join(COLUMNS[2:])}.
-path and mask are relative to the table's folder; fake_spans is `0.5-1.25;3-4` in seconds.""",
+path and mask are relative to the table's folder; fake_spans is `0.5-1.25;3-4` in seconds.""",  # noqa: E501
     labels="the column label",
-    splits="the column split; without it 70/15/15 by the column group (else pair, else each video alone)",
+    splits="the column split; without it 70/15/15 by the column group (else pair, else each "
+    "video alone)",
     discover=discover,
     aliases=("table", "tsv", "jsonl"),
 )

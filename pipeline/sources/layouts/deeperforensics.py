@@ -1,4 +1,6 @@
-"""DeeperForensics-1.0: fakes in 11 variants of the same 1,000 swaps; its real class is FF++ youtube c23."""
+"""DeeperForensics-1.0: fakes in 11 variants of the same 1,000 swaps; its real class is FF++
+youtube c23.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +12,13 @@ from unmask.pipeline.records import FAKE, REAL, SPLITS, Video
 from unmask.pipeline.sources.dataset import Dataset, Expected, Source, SourceOptions, data_root
 from unmask.pipeline.sources.finds import Finds, nearest
 from unmask.pipeline.sources.layouts import ffpp
-from unmask.pipeline.sources.listing import list_media, nested_root, stem_of, strip_extension, subfolders
+from unmask.pipeline.sources.listing import (
+    list_media,
+    nested_root,
+    stem_of,
+    strip_extension,
+    subfolders,
+)
 from unmask.pipeline.sources.metadata import find_file, read_lines
 
 DEFAULT_VARIANT = "end_to_end"
@@ -19,14 +27,21 @@ COUNTS = {"train": 703, "val": 96, "test": 201}
 
 
 def discover(root: Path, options: SourceOptions) -> Dataset:
-    """Fakes of the asked variants by the official lists of file names, and the FF++ originals of their targets.
+    """Fakes of the asked variants by the official lists of file names, and the FF++ originals of
+    their targets.
 
-    source_videos/ (studio recordings of the donors) are not the reals.   Raises: UsageError without the lists.
+    source_videos/ (studio recordings of the donors) are not the reals.
+    Raises: UsageError without the lists.
     """
     root = nested_root(root, ("manipulated_videos",))
     finds = Finds("deeperforensics", root, options)
     lists = _lists(root, options.splits)
-    split_of = {match[1]: split for split, names in lists.items() for n in names if (match := NAME.fullmatch(n))}
+    split_of = {
+        match[1]: split
+        for split, names in lists.items()
+        for n in names
+        if (match := NAME.fullmatch(n))
+    }
     variants = _variants(finds)
     for variant in variants:
         _add_variant(finds, variant, lists)
@@ -36,7 +51,9 @@ def discover(root: Path, options: SourceOptions) -> Dataset:
         finds.notes.append("source_videos/ are recordings of the donors, not the reals; not used")
     finds.options = ffpp.without_methods(options)
     finds.expected = [
-        Expected(count, FAKE, variant, split) for variant in variants for split, count in COUNTS.items()
+        Expected(count, FAKE, variant, split)
+        for variant in variants
+        for split, count in COUNTS.items()
     ]
     return finds.dataset()
 
@@ -47,20 +64,28 @@ def _lists(root: Path, given: Path | None) -> dict[str, list[str]]:
     if None in paths.values():
         lacking = ", ".join(f"{split}.txt" for split, path in paths.items() if path is None)
         raise UsageError(
-            f"deeperforensics: {lacking} not in {', '.join(repr(str(f)) for f in folders)}; see --splits"
+            f"deeperforensics: {lacking} not in {', '.join(repr(str(f)) for f in folders)}; see "
+            "--splits"
         )
-    return {split: [strip_extension(line) for _, line in read_lines(path)] for split, path in paths.items() if path}
+    return {
+        split: [strip_extension(line) for _, line in read_lines(path)]
+        for split, path in paths.items()
+        if path
+    }
 
 
 def _variants(finds: Finds) -> list[str]:
     known = list(subfolders(finds.root / "manipulated_videos"))
     if finds.options.methods:
         return (
-            known if "all" in finds.options.methods else [nearest(m, known, "variant") for m in finds.options.methods]
+            known
+            if "all" in finds.options.methods
+            else [nearest(m, known, "variant") for m in finds.options.methods]
         )
     if len(known) > 1:
         finds.notes.append(
-            f"only variant {DEFAULT_VARIANT} is used; --methods names others ({', '.join(known)}) or all"
+            f"only variant {DEFAULT_VARIANT} is used; --methods names others "
+            f"({', '.join(known)}) or all"
         )
     return [DEFAULT_VARIANT]
 
@@ -78,13 +103,22 @@ def _add_variant(finds: Finds, variant: str, lists: dict[str, list[str]]) -> Non
                 continue
             relative = found.pop(name, None)
             path = finds.root / (relative or f"{base}/{name}.mp4")
-            video = _record(finds, f"{variant}/{name}", path, FAKE, variant, split, match[1], match[2])
+            video = _record(
+                finds, f"{variant}/{name}", path, FAKE, variant, split, match[1], match[2]
+            )
             finds.add(video, present=relative is not None)
     finds.unlisted += found.values()
 
 
 def _record(
-    finds: Finds, key: str, path: Path, label: int, method: str, split: str, target: str, donor: str | None
+    finds: Finds,
+    key: str,
+    path: Path,
+    label: int,
+    method: str,
+    split: str,
+    target: str,
+    donor: str | None,
 ) -> Video:
     derived = finds.options.split_ratio is not None
     return Video(
@@ -108,7 +142,9 @@ def _reals(finds: Finds) -> Path | None:
     """Root of FF++: --reals, where ffpp lies by default, or beside this dataset."""
     given = finds.options.reals
     candidates = (
-        (given,) if given else (data_root("ffpp"), finds.root.parent / "ffpp", finds.root.parent / "FaceForensics++")
+        (given,)
+        if given
+        else (data_root("ffpp"), finds.root.parent / "ffpp", finds.root.parent / "FaceForensics++")
     )
     for folder in candidates:
         if folder and folder.is_dir():
@@ -132,16 +168,23 @@ def _add_reals(finds: Finds, split_of: dict[str, str]) -> None:
 
 
 def _compare_with_ffpp(finds: Finds, split_of: dict[str, str]) -> None:
-    """These lists do not follow the FF++ split; whoever trains on FF++ should know how many targets leak."""
+    """These lists do not follow the FF++ split; whoever trains on FF++ should know how many
+    targets leak.
+    """
     root = _reals(finds)
     try:
         lists = ffpp.read_pairs(root, None) if root else {}
     except UsageError:
         return
     official = {i: split for split, pairs in lists.items() for pair in pairs for i in pair}
-    leaks = sum(split == "test" and official.get(target) == "train" for target, split in split_of.items())
+    leaks = sum(
+        split == "test" and official.get(target) == "train" for target, split in split_of.items()
+    )
     if official:
-        finds.notes.append(f"{leaks} test targets are training videos of FF++: training there and testing here leaks")
+        finds.notes.append(
+            f"{leaks} test targets are training videos of FF++: training there and testing here "
+            "leaks"
+        )
 
 
 SOURCE = Source(
@@ -156,8 +199,9 @@ SOURCE = Source(
 <root>/
   lists/splits/{train,val,test}.txt
   manipulated_videos/<variant>/000_M101.mp4      (variant end_to_end unless --methods)
-FF++ with original_sequences/youtube/c23         ($UNMASK_DATA/ffpp, beside the root, or --reals DIR)""",
-    labels="manipulated_videos fake; reals are the FF++ originals of the targets, not source_videos/",
+FF++ with original_sequences/youtube/c23         ($UNMASK_DATA/ffpp, beside the root, or --reals DIR)""",  # noqa: E501
+    labels="manipulated_videos fake; reals are the FF++ originals of the targets, not "
+    "source_videos/",
     splits="official lists of file names, 703/96/201; reals follow their target's fake",
     discover=discover,
     aliases=("deeperforensics10", "deeperforensics1.0", "dfo", "df10"),

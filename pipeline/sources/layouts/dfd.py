@@ -1,4 +1,6 @@
-"""DeepFakeDetection (DFD): actors filmed in scenes, distributed by the FF++ script; no official split."""
+"""DeepFakeDetection (DFD): actors filmed in scenes, distributed by the FF++ script; no official
+split.
+"""
 
 from __future__ import annotations
 
@@ -35,12 +37,16 @@ def discover(root: Path, options: SourceOptions) -> Dataset:
     for relative in fakes.media:
         stem = stem_of(relative)
         _add(finds, relative, FAKE_NAME.fullmatch(stem), compression, masks.get(stem))
-    finds.notes.append("groups are target actors; the donor may be in another split (--strict drops those)")
+    finds.notes.append(
+        "groups are target actors; the donor may be in another split (--strict drops those)"
+    )
     finds.expected = [Expected(363, REAL, sure=True), Expected(3068, FAKE, sure=True)]
     return finds.dataset()
 
 
-def _add(finds: Finds, relative: str, match: re.Match[str] | None, compression: str, mask: Path | None) -> None:
+def _add(
+    finds: Finds, relative: str, match: re.Match[str] | None, compression: str, mask: Path | None
+) -> None:
     if match is None:
         finds.unlisted.append(relative)
         return
@@ -82,8 +88,10 @@ SOURCE = Source(
   manipulated_sequences/DeepFakeDetection/{raw,c23,c40}/videos/01_02__talking_against_wall__YVGY8LOK.mp4
   manipulated_sequences/DeepFakeDetection/masks/videos/...
 May be the same root as ffpp.""",
-    labels="by folder; 01_02__scene__ID shows actor 01 with the face of 02, its pair is actors/01__scene",
-    splits="none official: all test; --split-ratio splits by target actor, --strict drops fakes of donors elsewhere",
+    labels="by folder; 01_02__scene__ID shows actor 01 with the face of 02, its pair is "
+    "actors/01__scene",
+    splits="none official: all test; --split-ratio splits by target actor, --strict drops fakes "
+    "of donors elsewhere",
     discover=discover,
     aliases=("deepfakedetection",),
 )

@@ -1,4 +1,6 @@
-"""DFDC, full: training parts with metadata.json, labelled validation and test folders with labels.csv."""
+"""DFDC, full: training parts with metadata.json, labelled validation and test folders with
+labels.csv.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +31,8 @@ class Part:
 
 
 def discover(root: Path, options: SourceOptions) -> Dataset:
-    """Videos of every folder with labels; split by training part, or by official folders where they have labels.
+    """Videos of every folder with labels; split by training part, or by official folders where they
+    have labels.
 
     Raises: UsageError when no folder has labels, or one has a list that cannot be read.
     """
@@ -42,14 +45,20 @@ def discover(root: Path, options: SourceOptions) -> Dataset:
     if options.split_ratio is None and any(part.number is not None for part in parts):
         val = "the validation folder" if "val" in has else "training parts 35-39"
         test = "the test folder" if "test" in has else "training parts 40-49"
-        finds.notes.append(f"val is {val}, test is {test}; say which in a paper, 'DFDC' means several things")
+        finds.notes.append(
+            f"val is {val}, test is {test}; say which in a paper, 'DFDC' means several things"
+        )
     finds.expected = [Expected(119_154, split="train")]
     return finds.dataset()
 
 
 def _parts(finds: Finds) -> list[Part]:
-    """Folders below the root with metadata.json or labels.csv, in order; the Kaggle sample only without the parts."""
-    folders = sorted({path.parent for path in _lists(finds.root)}, key=lambda path: natural(path.as_posix()))
+    """Folders below the root with metadata.json or labels.csv, in order; the Kaggle sample only
+    without the parts.
+    """
+    folders = sorted(
+        {path.parent for path in _lists(finds.root)}, key=lambda path: natural(path.as_posix())
+    )
     parts = []
     for folder in folders:
         name = folder.relative_to(finds.root).as_posix()
@@ -59,7 +68,9 @@ def _parts(finds: Finds) -> list[Part]:
             parts.append(Part("" if name == "." else name, rows, int(match[1]) if match else None))
         else:
             finds.notes.append(f"{name}: no labels there, not used")
-    if any(part.number is not None for part in parts) and any(part.folder.endswith(SAMPLE) for part in parts):
+    if any(part.number is not None for part in parts) and any(
+        part.folder.endswith(SAMPLE) for part in parts
+    ):
         finds.notes.append(f"{SAMPLE} repeats videos of the training parts and is not used")
         parts = [part for part in parts if not part.folder.endswith(SAMPLE)]
     return parts
@@ -67,7 +78,9 @@ def _parts(finds: Finds) -> list[Part]:
 
 def _lists(root: Path) -> list[Path]:
     """The list files at most three levels deep; the videos themselves are not walked for this."""
-    places = [depth + name for depth in ("", "*/", "*/*/") for name in ("metadata.json", "labels.csv")]
+    places = [
+        depth + name for depth in ("", "*/", "*/*/") for name in ("metadata.json", "labels.csv")
+    ]
     return [path for place in places for path in root.glob(place)]
 
 
@@ -75,7 +88,9 @@ def _rows(finds: Finds, folder: Path) -> dict[str, tuple[int, str | None]]:
     labels = folder / "labels.csv"
     if labels.is_file():
         return {
-            row["filename"]: (int(row["label"]), None) for _, row in read_rows(labels) if _good(finds, labels, row)
+            row["filename"]: (int(row["label"]), None)
+            for _, row in read_rows(labels)
+            if _good(finds, labels, row)
         }
     rows, bad = {}, 0
     for name, value in read_json(folder / "metadata.json", dict).items():
@@ -85,14 +100,18 @@ def _rows(finds: Finds, folder: Path) -> dict[str, tuple[int, str | None]]:
         else:
             bad += 1
     if bad and rows:
-        finds.problems.append(f"{folder.name}/metadata.json: {bad} videos without a label REAL or FAKE")
+        finds.problems.append(
+            f"{folder.name}/metadata.json: {bad} videos without a label REAL or FAKE"
+        )
     return rows
 
 
 def _good(finds: Finds, path: Path, row: dict[str, str]) -> bool:
     if row.get("filename") and row.get("label") in ("0", "1"):
         return True
-    finds.problems.append(f"{path.parent.name}/{path.name}: a row is not '<filename>,<0 or 1>': {row!r}")
+    finds.problems.append(
+        f"{path.parent.name}/{path.name}: a row is not '<filename>,<0 or 1>': {row!r}"
+    )
     return False
 
 
@@ -109,7 +128,9 @@ def _split(part: Part, has: set[str | None], options: SourceOptions) -> tuple[st
 
 def _add_part(finds: Finds, part: Part, split: str, origin: str) -> None:
     listing = list_media(finds.root, part.folder)
-    finds.ignored += [item for item in listing.ignored if not item[0].endswith(("metadata.json", "labels.csv"))]
+    finds.ignored += [
+        item for item in listing.ignored if not item[0].endswith(("metadata.json", "labels.csv"))
+    ]
     # Nested parts list their own videos; only what no deeper list owns belongs here.
     found = {relative.rpartition("/")[2]: relative for relative in listing.videos}
     originals = defaultdict(
@@ -150,8 +171,10 @@ SOURCE = Source(
   test/         labels.csv and videos
   validation/   labels.csv and videos
   train_sample_videos/ metadata.json             (Kaggle sample, used only without the parts)""",
-    labels="metadata.json REAL or FAKE, labels.csv 1 fake; a FAKE may be fake in its sound only, nobody says which",
-    splits="official validation/ and test/ where they have labels, else training parts 35-39 are val and 40-49 test; "
+    labels="metadata.json REAL or FAKE, labels.csv 1 fake; a FAKE may be fake in its sound only, "
+    "nobody says which",
+    splits="official validation/ and test/ where they have labels, else training parts 35-39 are "
+    "val and 40-49 test; "
     "groups are the parts",
     discover=discover,
     aliases=("dfdcfull", "deepfakedetectionchallenge"),

@@ -1,4 +1,6 @@
-"""DFDC preview (DFDCP): one dataset.json keyed by relative path; its fakes name the DONOR first, unlike FF++."""
+"""DFDC preview (DFDCP): one dataset.json keyed by relative path; its fakes name the DONOR first,
+unlike FF++.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +19,8 @@ LIST = "dataset.json"
 def discover(root: Path, options: SourceOptions) -> Dataset:
     """Every video of dataset.json, matched by its whole relative path.
 
-    `<swapped>_<target>_<setting>_<clip>`: the first number is the donor; the pair is the rest of the name.
+    `<swapped>_<target>_<setting>_<clip>`: the first number is the donor; the pair is the rest of
+    the name.
     """
     root = nested_root(root, (LIST,))
     if not (root / LIST).is_file():
@@ -28,7 +31,9 @@ def discover(root: Path, options: SourceOptions) -> Dataset:
     found = set(listing.videos)
     rows = read_json(root / LIST, dict)
     reals = {
-        strip_extension(key).rpartition("/")[2]: strip_extension(key) for key, row in rows.items() if _is_real(row)
+        strip_extension(key).rpartition("/")[2]: strip_extension(key)
+        for key, row in rows.items()
+        if _is_real(row)
     }
     for relative, row in rows.items():
         video = _record(finds, relative, row, reals)
@@ -50,14 +55,20 @@ def _record(finds: Finds, relative: str, row: object, reals: dict[str, str]) -> 
     label = str(row.get("label")).lower() if isinstance(row, dict) else ""
     split = str(row.get("set")).lower() if isinstance(row, dict) else ""
     if label not in ("real", "fake") or split not in ("train", "test"):
-        finds.problems.append(f"{LIST}: {relative!r} has no label real or fake, or no set train or test")
+        finds.problems.append(
+            f"{LIST}: {relative!r} has no label real or fake, or no set train or test"
+        )
         return None
     names = stem_of(relative).split("_")
     real = label == "real"
-    source, target = (None, names[0]) if real else (names[0], names[1] if len(names) > 1 else names[0])
+    source, target = (
+        (None, names[0]) if real else (names[0], names[1] if len(names) > 1 else names[0])
+    )
     told = (row.get("swapped_id"), row.get("target_id"))
     if not real and None not in told and tuple(map(str, told)) != (source, target):
-        finds.problems.append(f"{LIST}: {relative!r} names donor and target {source}, {target}, its row {told}")
+        finds.problems.append(
+            f"{LIST}: {relative!r} names donor and target {source}, {target}, its row {told}"
+        )
     derived = finds.options.split_ratio is not None
     return Video(
         dataset="dfdcp",
@@ -91,7 +102,8 @@ SOURCE = Source(
   original_videos/<actor>/<actor>_<setting>_<clip>.mp4
   method_A/<target>/<target>_<setting>/<swapped>_<target>_<setting>_<clip>.mp4
   method_B/...""",
-    labels="dataset.json; in a fake's name the FIRST number is the donor, the rest is the name of its original",
+    labels="dataset.json; in a fake's name the FIRST number is the donor, the rest is the name "
+    "of its original",
     splits="official train and test of dataset.json; val is cut from train by target actor",
     discover=discover,
     aliases=("dfdcpreview",),

@@ -1,4 +1,6 @@
-"""DeepfakeTIMIT: GAN swaps in two qualities. The release holds NO reals; those are VidTIMIT's picture folders."""
+"""DeepfakeTIMIT: GAN swaps in two qualities. The release holds NO reals; those are VidTIMIT's
+picture folders.
+"""
 
 from __future__ import annotations
 
@@ -9,14 +11,22 @@ from pathlib import Path
 from unmask.pipeline.records import FAKE, REAL, Video
 from unmask.pipeline.sources.dataset import Dataset, Expected, Source, SourceOptions
 from unmask.pipeline.sources.finds import Finds
-from unmask.pipeline.sources.listing import child, list_media, natural, nested_root, stem_of, subfolders
+from unmask.pipeline.sources.listing import (
+    child,
+    list_media,
+    natural,
+    nested_root,
+    stem_of,
+    subfolders,
+)
 
 QUALITIES = ("higher_quality", "lower_quality")
 NAME = re.compile(r"(.+)-video-(.+)")
 
 
 def discover(root: Path, options: SourceOptions) -> Dataset:
-    """Fakes of both qualities, and the reals they were made from where VidTIMIT lies beside or in `options.reals`.
+    """Fakes of both qualities, and the reals they were made from where VidTIMIT lies beside or in
+    `options.reals`.
 
     Everything in higher_quality and lower_quality is fake, whoever's folder it is in.
     """
@@ -51,7 +61,9 @@ def _fakes(finds: Finds, quality: str) -> list[Video]:
     return fakes
 
 
-def _record(finds: Finds, key: str, path: Path, label: int, method: str, subject: str, group: str) -> Video:
+def _record(
+    finds: Finds, key: str, path: Path, label: int, method: str, subject: str, group: str
+) -> Video:
     derived = finds.options.split_ratio is not None
     return Video(
         dataset=finds.name,
@@ -70,11 +82,14 @@ def _record(finds: Finds, key: str, path: Path, label: int, method: str, subject
 
 
 def _add_reals(finds: Finds, fakes: list[Video], above: Path) -> None:
-    """The recordings of VidTIMIT that some fake was made from; 11 of its 43 subjects have no fakes."""
+    """The recordings of VidTIMIT that some fake was made from; 11 of its 43 subjects have no
+    fakes.
+    """
     reals = _vidtimit(finds, above)
     if reals is None:
         finds.notes.append(
-            "no reals: the release holds fakes only; get VidTIMIT and put it beside, or name it with --reals"
+            "no reals: the release holds fakes only; get VidTIMIT and put it beside, or name it "
+            "with --reals"
         )
         return
     wanted = {video.pair: video for video in fakes}
@@ -85,7 +100,8 @@ def _add_reals(finds: Finds, fakes: list[Video], above: Path) -> None:
         # Pictures are called 001, 002, ...; the AVI of the fake counts from 0.
         finds.add(replace(real, first_frame=1), present=folder.is_dir())
     finds.notes.append(
-        f"reals from VidTIMIT ({len(wanted)} recordings): pictures, the fakes are AVI; a known shortcut"
+        f"reals from VidTIMIT ({len(wanted)} recordings): pictures, the fakes are AVI; a known "
+        "shortcut"
     )
 
 
@@ -95,7 +111,11 @@ def _vidtimit(finds: Finds, above: Path) -> Path | None:
     for folder in (
         (given,)
         if given
-        else (child(above, "VidTIMIT"), child(finds.root, "VidTIMIT"), child(finds.root.parent, "VidTIMIT"))
+        else (
+            child(above, "VidTIMIT"),
+            child(finds.root, "VidTIMIT"),
+            child(finds.root.parent, "VidTIMIT"),
+        )
     ):
         if folder and any((folder / name / "video").is_dir() for name in subfolders(folder)):
             return folder
@@ -115,7 +135,8 @@ SOURCE = Source(
   higher_quality/<subject>/<sentence>-video-<donor>.avi
   lower_quality/...
 VidTIMIT/<subject>/video/<sentence>/001, 002, ...     (in or beside the root, or --reals DIR)""",
-    labels="everything in higher_quality and lower_quality is fake; reals: the VidTIMIT recordings they came from",
+    labels="everything in higher_quality and lower_quality is fake; reals: the VidTIMIT "
+    "recordings they came from",
     splits="all test; --split-ratio splits by pair of subjects",
     discover=discover,
     aliases=("deepfaketimit", "timit"),

@@ -1,4 +1,6 @@
-"""FakeAVCeleb: picture, voice or both are fake; meta_data.csv has its folders in an unnamed last column."""
+"""FakeAVCeleb: picture, voice or both are fake; meta_data.csv has its folders in an unnamed last
+column.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +24,8 @@ TYPES = {
 
 
 def discover(root: Path, options: SourceOptions) -> Dataset:
-    """Every row of meta_data.csv joined with the disk by folder and file name; the type folder gives the labels.
+    """Every row of meta_data.csv joined with the disk by folder and file name; the type folder
+    gives the labels.
 
     A fake voice over a real picture is real for label_mode visual, fake for audio and any.
     Raises: UsageError without the table.
@@ -57,8 +60,12 @@ def discover(root: Path, options: SourceOptions) -> Dataset:
 
 
 def _relative(row: dict[str, str]) -> str | None:
-    """Path below the root: the unnamed column is the folder, `path` the file name; v1.0 has all in `path`."""
-    whole = "/".join(part for part in (row.get("", ""), row.get("path", "")) if part and part != "-")
+    """Path below the root: the unnamed column is the folder, `path` the file name; v1.0 has all in
+    `path`.
+    """
+    whole = "/".join(
+        part for part in (row.get("", ""), row.get("path", "")) if part and part != "-"
+    )
     parts = [part for part in whole.replace("\\", "/").split("/") if part]
     start = next((k for k, part in enumerate(parts) if part in TYPES), None)
     return None if start is None or len(parts) < start + 2 else "/".join(parts[start:])
@@ -98,8 +105,10 @@ SOURCE = Source(
 <root>/
   meta_data.csv
   {RealVideo,FakeVideo}-{RealAudio,FakeAudio}/<race>/<gender>/<idXXXXX>/00109.mp4""",
-    labels="the type folder; RealVideo-FakeAudio is real with --label-mode visual (default), fake with audio or any",
-    splits="none official: by person, 70/15/15; --strict drops fakes whose donor is in another split",
+    labels="the type folder; RealVideo-FakeAudio is real with --label-mode visual (default), "
+    "fake with audio or any",
+    splits="none official: by person, 70/15/15; --strict drops fakes whose donor is in another "
+    "split",
     discover=discover,
     aliases=("fakeavceleb12", "favc"),
 )

@@ -1,6 +1,8 @@
-"""FaceForensics++ with FaceShifter, in the tree of the official download script (raw, c23, c40; older `c0`).
+"""FaceForensics++ with FaceShifter, in the tree of the official download script (raw, c23, c40;
+older `c0`).
 
-Source: ondyari/FaceForensics; splits are lists of PAIRS [a, b]: reals a and b, and fakes a_b and b_a per method.
+Source: ondyari/FaceForensics; splits are lists of PAIRS [a, b]: reals a and b, and fakes a_b and
+b_a per method.
 """
 
 from __future__ import annotations
@@ -14,7 +16,14 @@ from unmask.pipeline.errors import UsageError
 from unmask.pipeline.records import FAKE, REAL, SPLITS, Video
 from unmask.pipeline.sources.dataset import Dataset, Expected, Source, SourceOptions
 from unmask.pipeline.sources.finds import Finds, nearest
-from unmask.pipeline.sources.listing import Listing, child, list_media, nested_root, stem_of, subfolders
+from unmask.pipeline.sources.listing import (
+    Listing,
+    child,
+    list_media,
+    nested_root,
+    stem_of,
+    subfolders,
+)
 from unmask.pipeline.sources.splits import joined_groups
 
 METHODS = ("Deepfakes", "Face2Face", "FaceSwap", "NeuralTextures")
@@ -30,9 +39,10 @@ COMPRESSIONS = {"raw": ("raw", "c0"), "c23": ("c23",), "c40": ("c40",)}
 COUNTS = {"train": 720, "val": 140, "test": 140}
 MARKERS = ("original_sequences", "manipulated_sequences")
 
-# YouTube videos that supply sequences of two official splits (from conversion_dict.json, 7 of 22 shared ones).
+# YouTube videos that supply sequences of two official splits (from conversion_dict.json, 7 of 22
+# shared ones).
 STRADDLING = (
-    ("605", "606"), ("639", "640"), ("837", "838"), ("875", "876"), ("982", "983"), ("755", "756"), ("954", "955"),
+    ("605", "606"), ("639", "640"), ("837", "838"), ("875", "876"), ("982", "983"), ("755", "756"), ("954", "955"),  # noqa: E501
 )  # fmt: skip
 
 Pair = tuple[str, str]
@@ -41,8 +51,8 @@ Pair = tuple[str, str]
 def discover(root: Path, options: SourceOptions) -> Dataset:
     """Every video the official pair lists name, found or missing, and what else lies there.
 
-    Raises: UsageError without split lists (unless a split ratio is given), for bad lists, an unknown method or
-    compression.
+    Raises: UsageError without split lists (unless a split ratio is given), for bad lists, an
+    unknown method or compression.
     """
     root = nested_root(root, MARKERS)
     finds = Finds("ffpp", root, options)
@@ -56,7 +66,9 @@ def discover(root: Path, options: SourceOptions) -> Dataset:
         _listed(finds, listings, lists, compression)
         _report_straddling(finds, lists)
         finds.expected = [
-            Expected(count, method=method, split=split) for method in methods for split, count in COUNTS.items()
+            Expected(count, method=method, split=split)
+            for method in methods
+            for split, count in COUNTS.items()
         ]
         finds.expected += [Expected(count, REAL, split=split) for split, count in COUNTS.items()]
     else:
@@ -74,20 +86,28 @@ def compression_of(name: str) -> str:
 
 
 def methods_of(root: Path, asked: Sequence[str], notes: list[str]) -> tuple[str, ...]:
-    """The methods asked for; by default the four of the paper, with a note when FaceShifter is there too."""
+    """The methods asked for; by default the four of the paper, with a note when FaceShifter is
+    there too.
+    """
     if asked:
         known = (*METHODS, *EXTRA_METHODS)
         if any(name.lower() == "all" for name in asked):
             return known
-        return tuple(dict.fromkeys(nearest(SHORT_METHODS.get(n.lower(), n), known, "method") for n in asked))
+        return tuple(
+            dict.fromkeys(nearest(SHORT_METHODS.get(n.lower(), n), known, "method") for n in asked)
+        )
     present = list(subfolders(child(root, "manipulated_sequences")))
     if "FaceShifter" in present:
-        notes.append("FaceShifter is on the disk and not used; add `--methods all` for five methods")
+        notes.append(
+            "FaceShifter is on the disk and not used; add `--methods all` for five methods"
+        )
     return METHODS
 
 
 def list_method(root: Path, method: str, compression: str) -> Listing:
-    """Media of one method ("real" for the originals, in `youtube/` or, in old trees, without that level)."""
+    """Media of one method ("real" for the originals, in `youtube/` or, in old trees, without that
+    level).
+    """
     if method == "real":
         base = child(root, "original_sequences")
         return list_leaf(root, (child(base, "youtube"), base), compression)
@@ -95,7 +115,9 @@ def list_method(root: Path, method: str, compression: str) -> Listing:
 
 
 def list_leaf(root: Path, levels: Sequence[Path], compression: str) -> Listing:
-    """Media below the first of `levels` with this compression: `videos/`, else frames in `images/` or `frames/`."""
+    """Media below the first of `levels` with this compression: `videos/`, else frames in `images/`
+    or `frames/`.
+    """
     for level in levels:
         for name in COMPRESSIONS[compression]:
             if child(level, name).is_dir():
@@ -113,9 +135,14 @@ def _list_first(root: Path, folder: Path) -> Listing:
 
 
 def masks_of(root: Path, method: str, compression: str) -> dict[str, Path]:
-    """stem -> mask of one method: `<method>/masks/videos`, or `<method>/<compression>/masks` as others move them."""
+    """stem -> mask of one method: `<method>/masks/videos`, or `<method>/<compression>/masks` as
+    others move them.
+    """
     base = child(child(root, "manipulated_sequences"), method)
-    for folder in (child(base, "masks"), *(child(child(base, c), "masks") for c in COMPRESSIONS[compression])):
+    for folder in (
+        child(base, "masks"),
+        *(child(child(base, c), "masks") for c in COMPRESSIONS[compression]),
+    ):
         if folder.is_dir():
             listing = list_media(root, folder.relative_to(root).as_posix())
             return {stem_of(relative): root / relative for relative in listing.media}
@@ -123,9 +150,11 @@ def masks_of(root: Path, method: str, compression: str) -> dict[str, Path]:
 
 
 def read_pairs(root: Path, splits: Path | None) -> dict[str, list[Pair]]:
-    """The official lists: split -> pairs of ids; looked for in `splits`, the root, `splits/` and `dataset/splits/`.
+    """The official lists: split -> pairs of ids; looked for in `splits`, the root, `splits/` and
+    `dataset/splits/`.
 
-    Raises: UsageError that names every place when a list is absent, or the file whose content is not a list of pairs.
+    Raises: UsageError that names every place when a list is absent, or the file whose content is
+    not a list of pairs.
     """
     places = [splits] if splits else [root, root / "splits", root / "dataset" / "splits"]
     for place in places:
@@ -144,7 +173,9 @@ def _read_pair_file(path: Path) -> list[Pair]:
     except (OSError, ValueError) as error:
         raise UsageError(f"{str(path)!r} is not readable JSON: {error}") from error
     if not isinstance(content, list) or not content or not all(map(_is_pair, content)):
-        raise UsageError(f"{str(path)!r} is not a list of pairs of three-digit ids such as [['071', '054'], ...]")
+        raise UsageError(
+            f"{str(path)!r} is not a list of pairs of three-digit ids such as [['071', '054'], ...]"
+        )
     return [(a, b) for a, b in content]
 
 
@@ -154,7 +185,9 @@ def _is_pair(pair: object) -> bool:
     return all(isinstance(i, str) and re.fullmatch(r"[0-9]{3}", i) for i in pair)
 
 
-def _listed(finds: Finds, listings: dict[str, Listing], lists: dict[str, list[Pair]], compression: str) -> None:
+def _listed(
+    finds: Finds, listings: dict[str, Listing], lists: dict[str, list[Pair]], compression: str
+) -> None:
     """Walk the official lists; what the disk lacks is missing, what no list names is unlisted."""
     dropped = leaking(finds.root, lists, finds.options.splits) if finds.options.strict else {}
     for method, listing in listings.items():
@@ -177,14 +210,24 @@ def _by_stem(finds: Finds, listing: Listing) -> dict[str, str]:
     for relative in listing.media:
         first = found.setdefault(stem_of(relative), relative)
         if first != relative:
-            finds.problems.append(f"{relative!r} and {first!r} are the same video; the second is used")
+            finds.problems.append(
+                f"{relative!r} and {first!r} are the same video; the second is used"
+            )
     return found
 
 
 def record(
-    stem: str, method: str, compression: str, path: Path, group: str, mask: Path | None, dataset: str = "ffpp"
+    stem: str,
+    method: str,
+    compression: str,
+    path: Path,
+    group: str,
+    mask: Path | None,
+    dataset: str = "ffpp",
 ) -> Video:
-    """The record of `<target>` or `<target>_<source>`: the pair of a fake is the real of its first id."""
+    """The record of `<target>` or `<target>_<source>`: the pair of a fake is the real of its first
+    id.
+    """
     target, _, source = stem.partition("_")
     real = method == "real"
     return Video(
@@ -221,9 +264,14 @@ def _official(method: str, compression: str, stem: str) -> str:
 def _unlisted_splits(finds: Finds, listings: dict[str, Listing], compression: str) -> None:
     """Without the lists: groups are the connected ids on this disk, the split is derived."""
     found = {method: _by_stem(finds, listing) for method, listing in listings.items()}
-    stems = {m: [s for s in stems if re.fullmatch(r"[0-9]{3}(_[0-9]{3})?", s)] for m, stems in found.items()}
+    stems = {
+        m: [s for s in stems if re.fullmatch(r"[0-9]{3}(_[0-9]{3})?", s)]
+        for m, stems in found.items()
+    }
     groups = joined_groups((stem[:3], stem[-3:]) for names in stems.values() for stem in names)
-    finds.notes.append("own split instead of the official lists: numbers are not comparable with published ones")
+    finds.notes.append(
+        "own split instead of the official lists: numbers are not comparable with published ones"
+    )
     for method, by_stem in found.items():
         masks = {} if method == "real" else masks_of(finds.root, method, compression)
         for stem, relative in by_stem.items():
@@ -231,23 +279,32 @@ def _unlisted_splits(finds: Finds, listings: dict[str, Listing], compression: st
                 finds.unlisted.append(relative)
                 continue
             group = str(groups[stem[:3]])
-            finds.add(record(stem, method, compression, finds.root / relative, group, masks.get(stem)))
+            finds.add(
+                record(stem, method, compression, finds.root / relative, group, masks.get(stem))
+            )
 
 
-def leaking(root: Path, lists: dict[str, list[Pair]], splits: Path | None) -> dict[Pair, tuple[str, str]]:
+def leaking(
+    root: Path, lists: dict[str, list[Pair]], splits: Path | None
+) -> dict[Pair, tuple[str, str]]:
     """Training pairs that share a YouTube video with val or test -> the two ids that share it."""
     split_of = {i: split for split, pairs in lists.items() for pair in pairs for i in pair}
     pair_of = {i: pair for pairs in lists.values() for pair in pairs for i in pair}
     result = {}
     for a, b in shared_sources(root, splits):
-        if {split_of.get(a), split_of.get(b)} > {"train"} and None not in (split_of.get(a), split_of.get(b)):
+        if {split_of.get(a), split_of.get(b)} > {"train"} and None not in (
+            split_of.get(a),
+            split_of.get(b),
+        ):
             train = a if split_of[a] == "train" else b
             result[pair_of[train]] = (a, b)
     return result
 
 
 def shared_sources(root: Path, splits: Path | None) -> list[Pair]:
-    """Ids cut from one YouTube video: from conversion_dict.json where it lies, else the seven known to straddle."""
+    """Ids cut from one YouTube video: from conversion_dict.json where it lies, else the seven
+    known to straddle.
+    """
     folders = [splits, splits.parent] if splits else []
     for folder in (*folders, root, root / "splits", root / "dataset", root / "dataset" / "splits"):
         path = folder / "conversion_dict.json"
@@ -261,7 +318,9 @@ def _read_shared(path: Path) -> list[Pair]:
         content = json.loads(path.read_text(encoding="utf-8"))
         youtube = {i: str(name).rsplit(" ", 1)[0] for i, name in content.items()}
     except (OSError, ValueError, AttributeError) as error:
-        raise UsageError(f"{str(path)!r} is not the table of sequence ids and YouTube ids: {error}") from error
+        raise UsageError(
+            f"{str(path)!r} is not the table of sequence ids and YouTube ids: {error}"
+        ) from error
     seen: dict[str, list[str]] = {}
     for i, name in youtube.items():
         seen.setdefault(name, []).append(i)
@@ -273,8 +332,14 @@ def _report_straddling(finds: Finds, lists: dict[str, list[Pair]]) -> None:
     if not leaks:
         return
     shared = ", ".join(f"{a}|{b}" for a, b in sorted(leaks.values()))
-    done = "their training pairs are dropped" if finds.options.strict else "use --strict to drop their training pairs"
-    finds.notes.append(f"the official split shares {len(leaks)} source videos across splits ({shared}); {done}")
+    done = (
+        "their training pairs are dropped"
+        if finds.options.strict
+        else "use --strict to drop their training pairs"
+    )
+    finds.notes.append(
+        f"the official split shares {len(leaks)} source videos across splits ({shared}); {done}"
+    )
 
 
 def without_methods(options: SourceOptions) -> SourceOptions:
@@ -296,11 +361,14 @@ SOURCE = Source(
   manipulated_sequences/{Deepfakes,Face2Face,FaceSwap,NeuralTextures,FaceShifter}/{raw,c23,c40}/videos/000_003.mp4
   manipulated_sequences/<method>/masks/videos/000_003.mp4          (FaceShifter has none)
   train.json val.json test.json      (or in splits/, dataset/splits/, or --splits DIR)
-Also read: `c0` for raw, no `youtube` level, a further folder around or inside, frames in images/ or frames/.""",
-    labels="by folder: original_sequences real, manipulated_sequences/<method> fake; 000_003 shows 000 with the face "
+Also read: `c0` for raw, no `youtube` level, a further folder around or inside, frames in images/ or frames/.""",  # noqa: E501
+    labels="by folder: original_sequences real, manipulated_sequences/<method> fake; 000_003 "
+    "shows 000 with the face "
     "(or expression) of 003, so its pair is youtube/000",
-    splits="official lists of pairs, 720/140/140 reals and as many fakes per method; --strict drops the training "
-    "pairs of the 7 source videos that straddle splits; --split-ratio makes an own split by groups of connected ids",
+    splits="official lists of pairs, 720/140/140 reals and as many fakes per method; --strict "
+    "drops the training "
+    "pairs of the 7 source videos that straddle splits; --split-ratio makes an own split by "
+    "groups of connected ids",
     discover=discover,
     aliases=("ff++", "faceforensics", "faceforensics++", "ff", "faceforensicspp"),
 )

@@ -1,4 +1,6 @@
-"""Any folder of videos sorted into `real/` and `fake/`, at any depth; ours, for sets without an adapter."""
+"""Any folder of videos sorted into `real/` and `fake/`, at any depth; ours, for sets without an
+adapter.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +16,13 @@ from unmask.pipeline.sources.listing import list_media, stem_of
 from unmask.pipeline.sources.splits import joined_groups
 
 LABELS = {"real": REAL, "fake": FAKE}
-SPLIT_FOLDERS = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
+SPLIT_FOLDERS = {
+    "train": "train",
+    "val": "val",
+    "valid": "val",
+    "validation": "val",
+    "test": "test",
+}
 FFPP_NAME = re.compile(r"([0-9]{3})_([0-9]{3})")
 SHOWN = 5
 
@@ -22,7 +30,8 @@ SHOWN = 5
 def discover(root: Path, options: SourceOptions) -> Dataset:
     """Every video below a folder called real or fake; the nearest one decides.
 
-    A folder of pictures is one video. Split folders (train, val, test) are honoured unless a split ratio is given.
+    A folder of pictures is one video. Split folders (train, val, test) are honoured unless a split
+    ratio is given.
     Raises: UsageError when videos lie outside real/ and fake/, naming the first few.
     """
     finds = Finds(options.name or "folder", root, options)
@@ -69,7 +78,9 @@ def _split_folder(path: str) -> str:
 
 
 def method_of(path: str) -> str:
-    """First folder below the label folder that is no split, or "fake": `fake/Deepfakes/a.mp4` -> `Deepfakes`."""
+    """First folder below the label folder that is no split, or "fake": `fake/Deepfakes/a.mp4` ->
+    `Deepfakes`.
+    """
     parts = path.split("/")[:-1]
     place = max(k for k, part in enumerate(parts) if part.casefold() in LABELS)
     inner = [part for part in parts[place + 1 :] if part.casefold() not in SPLIT_FOLDERS]
@@ -77,7 +88,9 @@ def method_of(path: str) -> str:
 
 
 def groups_of(stems: Iterable[str]) -> dict[str, str]:
-    """Leakage group of each name, whatever its case: equal names share one, and so do `000_003`, `000` and `003`."""
+    """Leakage group of each name, whatever its case: equal names share one, and so do `000_003`,
+    `000` and `003`.
+    """
     links = []
     for stem in stems:
         match = FFPP_NAME.fullmatch(stem)
@@ -91,17 +104,23 @@ def _is_label_folder(finds: Finds, path: str, folders: list[str]) -> bool:
     """Pictures that lie directly in real/ or fake/ belong to no video."""
     if path not in folders or path.casefold().rpartition("/")[2] not in LABELS:
         return False
-    finds.ignored.append((path, "pictures directly in a label folder; give each video a folder of its own"))
+    finds.ignored.append(
+        (path, "pictures directly in a label folder; give each video a folder of its own")
+    )
     return True
 
 
 def _refuse_unlabelled(root: Path, media: list[str]) -> None:
     lost = [path for path in media if _label(path) is None]
     if lost:
-        shown = ", ".join(repr(path) for path in lost[:SHOWN]) + (", ..." if len(lost) > SHOWN else "")
+        shown = ", ".join(repr(path) for path in lost[:SHOWN]) + (
+            ", ..." if len(lost) > SHOWN else ""
+        )
         raise UsageError(
-            f"folder: {len(lost)} of {len(media)} videos under {str(root)!r} lie in no folder called real or fake: "
-            f"{shown}; move them below real/ or fake/, or list them in a table and use --dataset csv"
+            f"folder: {len(lost)} of {len(media)} videos under {str(root)!r} lie in no folder "
+            "called real or fake: "
+            f"{shown}; move them below real/ or fake/, or list them in a table and use --dataset "
+            "csv"
         )
 
 
@@ -111,10 +130,13 @@ def _tell(finds: Finds, splits: dict[str, str], honoured: bool) -> None:
         outside = [path for path, split in splits.items() if not split]
         if outside:
             finds.problems.append(
-                f"{len(outside)} videos lie in no split folder and get no split, e.g. {outside[0]!r}"
+                f"{len(outside)} videos lie in no split folder and get no split, e.g. "
+                f"{outside[0]!r}"
             )
     elif any(splits.values()):
-        finds.notes.append("the split folders on the disk are not used because a split ratio was given")
+        finds.notes.append(
+            "the split folders on the disk are not used because a split ratio was given"
+        )
 
 
 SOURCE = Source(
@@ -130,8 +152,10 @@ SOURCE = Source(
   real/ ... any.mp4            at any depth; or a folder of pictures per video
   fake/<method>/ ... any.mp4   the first folder below fake/ is the method
   Optional folders train/, val/, test/ anywhere above the files give the splits.""",
-    labels="the nearest folder called real or fake (any case) above the file; nothing is read from file names",
-    splits="folders train, val, test where they are; otherwise derived by leakage group: equal file names share a "
+    labels="the nearest folder called real or fake (any case) above the file; nothing is read "
+    "from file names",
+    splits="folders train, val, test where they are; otherwise derived by leakage group: equal "
+    "file names share a "
     "group, and FF++-like names (000_003) share one with 000 and 003",
     discover=discover,
 )

@@ -1,4 +1,6 @@
-"""ForgeryNet, video track: lines with a variable number of columns, fakes that are fake in some segments only."""
+"""ForgeryNet, video track: lines with a variable number of columns, fakes that are fake in some
+segments only.
+"""
 
 from __future__ import annotations
 
@@ -16,9 +18,11 @@ LIST = "video_list.txt"
 
 
 def discover(root: Path, options: SourceOptions) -> Dataset:
-    """Every video of the video lists; the binary column is the label, the segments give the fake frames.
+    """Every video of the video lists; the binary column is the label, the segments give the fake
+    frames.
 
-    Line: `<n> <name> (<start frame> <frame count> <fake 1 or real 0>) x n <binary> <triple> <16-class>`.
+    Line: `<n> <name> (<start frame> <frame count> <fake 1 or real 0>) x n <binary> <triple>
+    <16-class>`.
     Raises: UsageError when no list is there.
     """
     root = nested_root(root, FOLDERS)
@@ -26,7 +30,9 @@ def discover(root: Path, options: SourceOptions) -> Dataset:
     lists = 0
     for name, split in FOLDERS.items():
         folder = child(root, name)
-        path = find_file((LIST,), folder, folder / "video", root / f"{name}_lists", root / "lists" / name)
+        path = find_file(
+            (LIST,), folder, folder / "video", root / f"{name}_lists", root / "lists" / name
+        )
         if path is not None:
             lists += 1
             _add_split(finds, folder, split, path)
@@ -61,11 +67,15 @@ def _add_split(finds: Finds, folder: Path, split: str, path: Path) -> None:
         (contradicting, "have a label that contradicts their segments"),
     ):
         if lines:
-            finds.problems.append(f"{split} {path.name}: {len(lines)} lines {what}; first in line {lines[0]}")
+            finds.problems.append(
+                f"{split} {path.name}: {len(lines)} lines {what}; first in line {lines[0]}"
+            )
 
 
 def parse_line(line: str) -> tuple[str, int, tuple[tuple[int, int], ...]] | None:
-    """(name, label, fake segments as (first frame, one past the last)) of one line; None when it does not fit."""
+    """(name, label, fake segments as (first frame, one past the last)) of one line; None when it
+    does not fit.
+    """
     words = line.split()
     try:
         count = int(words[0])
@@ -78,11 +88,20 @@ def parse_line(line: str) -> tuple[str, int, tuple[tuple[int, int], ...]] | None
     label, flags = numbers[3 * count], {flag for _, _, flag in segments}
     if label not in (REAL, FAKE) or not flags <= {0, 1}:
         return None
-    return words[1], label, tuple((start, start + length) for start, length, fake in segments if fake)
+    return (
+        words[1],
+        label,
+        tuple((start, start + length) for start, length, fake in segments if fake),
+    )
 
 
 def _record(
-    finds: Finds, split: str, relative: str, name: str, label: int, segments: tuple[tuple[int, int], ...]
+    finds: Finds,
+    split: str,
+    relative: str,
+    name: str,
+    label: int,
+    segments: tuple[tuple[int, int], ...],
 ) -> Video:
     derived = finds.options.split_ratio is not None
     key = f"{split}/{strip_extension(name)}"

@@ -1,4 +1,6 @@
-"""LAV-DF: words changed in voice, picture or both; one JSON list with the fake periods in seconds."""
+"""LAV-DF: words changed in voice, picture or both; one JSON list with the fake periods in
+seconds.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +19,8 @@ SPLITS = {"train": "train", "dev": "val", "val": "val", "test": "test"}
 
 
 def discover(root: Path, options: SourceOptions) -> Dataset:
-    """Every video of the metadata; files it does not name have no label and are unlisted, never real.
+    """Every video of the metadata; files it does not name have no label and are unlisted, never
+    real.
 
     Raises: UsageError without the metadata.
     """
@@ -43,7 +46,10 @@ def discover(root: Path, options: SourceOptions) -> Dataset:
     finds.unlisted = list(found)
     if beyond:
         finds.notes.append(f"{beyond} fake periods reach outside their video; clipped to it")
-    finds.expected = [Expected(36_431, method="real"), *(Expected(n, split=s) for s, n in COUNTS.items())]
+    finds.expected = [
+        Expected(36_431, method="real"),
+        *(Expected(n, split=s) for s, n in COUNTS.items()),
+    ]
     return finds.dataset()
 
 
@@ -63,14 +69,17 @@ def _record(finds: Finds, row: dict, keys: dict[str, str]) -> tuple[Video, int]:
         video_id="",
         path=finds.root / row["file"],
         label=label,
-        method={(0, 0): "real", (1, 0): "visual", (0, 1): "audio", (1, 1): "both"}[video_fake, audio_fake],
+        method={(0, 0): "real", (1, 0): "visual", (0, 1): "audio", (1, 1): "both"}[
+            video_fake, audio_fake
+        ],
         split="none" if derived else SPLITS[row["split"]],
         split_origin="derived" if derived else "official",
         pair=keys.get(original, original) if original else None,
         group=original or stem_of(row["file"]),
         video_fake=video_fake,
         audio_fake=audio_fake,
-        # The periods do not say which modality: for a video that counts as real they would contradict the label.
+        # The periods do not say which modality: for a video that counts as real they would
+        # contradict the label.
         fake_spans=spans if label == FAKE else (),
     ), wrong
 
@@ -89,7 +98,8 @@ SOURCE = Source(
 <root>/
   metadata.json or metadata.min.json
   train/000469.mp4 ...   dev/...   test/000001.mp4 ...""",
-    labels="modify_video and modify_audio by --label-mode; spans from fake_periods; files without metadata go unused",
+    labels="modify_video and modify_audio by --label-mode; spans from fake_periods; files "
+    "without metadata go unused",
     splits="official train, dev (val), test; groups are one real and its fakes",
     discover=discover,
     aliases=("lavdeepfake",),

@@ -1,4 +1,6 @@
-"""SR-DF (of the M2TR authors): not obtainable, layout unknown; read as a labelled folder with FF++-like names."""
+"""SR-DF (of the M2TR authors): not obtainable, layout unknown; read as a labelled folder with
+FF++-like names.
+"""
 
 from __future__ import annotations
 
@@ -17,12 +19,18 @@ NAME = re.compile(r"([0-9]{3})(?:_([0-9]{3}))?")
 def discover(root: Path, options: SourceOptions) -> Dataset:
     """real/ and fake/<method>/ with names `000` and `000_003`; splits by the official FF++ lists.
 
-    Raises: UsageError for videos outside real/ and fake/, or without the lists (unless a split ratio is given).
+    Raises: UsageError for videos outside real/ and fake/, or without the lists (unless a split
+    ratio is given).
     """
     found = folder.discover(root, replace(options, name=options.name or "srdf"))
     if options.split_ratio is not None:
         return found
-    split_of = {i: split for split, pairs in read_pairs(root, options.splits).items() for pair in pairs for i in pair}
+    split_of = {
+        i: split
+        for split, pairs in read_pairs(root, options.splits).items()
+        for pair in pairs
+        for i in pair
+    }
     names = {video.key: NAME.fullmatch(stem_of(video.key)) for video in found.videos}
     reals = {names[v.key][1]: v.key for v in found.videos if v.label == 0 and names[v.key]}
     kept = [v for v in found.videos if names[v.key] and split_of.get(names[v.key][1])]

@@ -17,7 +17,10 @@ METHODS = ("E2FGVI", "FGT", "FuseFormer", "STTN")
 
 
 def discover(root: Path, options: SourceOptions) -> Dataset:
-    """Every video of annotations/metadata.json; one with fake periods is fake.   Raises: UsageError without it."""
+    """Every video of annotations/metadata.json; one with fake periods is fake.
+
+    Raises: UsageError without it.
+    """
     root = nested_root(root, ("annotations",))
     path = find_file(("metadata.json",), root / "annotations", root)
     if path is None:
@@ -44,7 +47,9 @@ def discover(root: Path, options: SourceOptions) -> Dataset:
     return finds.dataset()
 
 
-def _record(finds: Finds, name: str, row: dict, relative: str | None, file: str) -> tuple[Video, int]:
+def _record(
+    finds: Finds, name: str, row: dict, relative: str | None, file: str
+) -> tuple[Video, int]:
     spans, wrong = clipped(row.get("fake_periods"), row.get("duration"))
     derived = finds.options.split_ratio is not None
     words = {part.casefold() for part in (relative or file).split("/")}

@@ -13,7 +13,9 @@ SUFFIX = "_fake"
 
 
 def discover(root: Path, options: SourceOptions) -> Dataset:
-    """Videos of real/ and fake/ (frame folders where there are no videos); the pair of `0000_fake` is `0000`."""
+    """Videos of real/ and fake/ (frame folders where there are no videos); the pair of `0000_fake`
+    is `0000`.
+    """
     root = nested_root(root, ("fake", "real"))
     finds = Finds("uadfv", root, options)
     derived = options.split_ratio is not None
@@ -55,7 +57,7 @@ SOURCE = Source(
 <root>/
   real/0000.mp4 ... 0048.mp4
   fake/0000_fake.mp4 ... 0048_fake.mp4
-Also read: real/frames/0000/ and fake/frames/0000_fake/ with pictures, where there are no videos.""",
+Also read: real/frames/0000/ and fake/frames/0000_fake/ with pictures, where there are no videos.""",  # noqa: E501
     labels="by folder; the pair of fake/0000_fake is real/0000",
     splits="all test; --split-ratio splits by pair",
     discover=discover,

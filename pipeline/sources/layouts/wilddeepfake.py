@@ -1,4 +1,6 @@
-"""WildDeepfake: 224 px face pictures in folders, one per sequence; label and split come from the category folder."""
+"""WildDeepfake: 224 px face pictures in folders, one per sequence; label and split come from the
+category folder.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +22,8 @@ SPELLINGS = [name.replace("_", mark) for name in CATEGORIES for mark in "_ -"]
 
 
 def discover(root: Path, options: SourceOptions) -> Dataset:
-    """Every folder of pictures below real_train, real_test, fake_train and fake_test; val is cut from train by shard.
+    """Every folder of pictures below real_train, real_test, fake_train and fake_test; val is cut
+    from train by shard.
 
     Raises: UsageError when the archives are still packed.
     """
@@ -31,18 +34,27 @@ def discover(root: Path, options: SourceOptions) -> Dataset:
         category = re.sub(r"[ -]", "_", folder.casefold())
         if category in CATEGORIES:
             listing = list_media(root, folder)
-            packed = [path for path, _ in listing.ignored if path.endswith((".tar.gz", ".tgz", ".tar"))]
+            packed = [
+                path for path, _ in listing.ignored if path.endswith((".tar.gz", ".tgz", ".tar"))
+            ]
             archives += len(packed)
             finds.ignored += [item for item in listing.ignored if item[0] not in set(packed)]
             for relative in listing.folders:
                 finds.add(_record(finds, category, relative))
     if archives and not finds.videos:
-        raise UsageError(f"wilddeepfake: {archives} archives are still packed; unpack each beside itself (tar -xf)")
+        raise UsageError(
+            f"wilddeepfake: {archives} archives are still packed; unpack each beside itself (tar "
+            "-xf)"
+        )
     if archives:
-        finds.notes.append(f"{archives} archives lie beside the folders; any not unpacked are not read")
+        finds.notes.append(
+            f"{archives} archives lie beside the folders; any not unpacked are not read"
+        )
     if options.split_ratio is None:
         carve_val(finds)
-    finds.notes.append("sequences of one video may be in train and test: the owners publish no video ids")
+    finds.notes.append(
+        "sequences of one video may be in train and test: the owners publish no video ids"
+    )
     finds.expected = [
         Expected(count, label, split=split)
         for (label, split), count in {(REAL, "test"): 396, (FAKE, "test"): 410}.items()
@@ -51,7 +63,9 @@ def discover(root: Path, options: SourceOptions) -> Dataset:
 
 
 def _record(finds: Finds, category: str, relative: str) -> Video:
-    """`<category>/<shard>/<real|fake>/<sequence>`, whatever further folders unpacking added in front."""
+    """`<category>/<shard>/<real|fake>/<sequence>`, whatever further folders unpacking added in
+    front.
+    """
     label, split = CATEGORIES[category]
     parts = [part for part in relative.split("/")[1:] if part.casefold() not in ("real", "fake")]
     shard, sequence = parts[-2] if len(parts) > 1 else "0", parts[-1] if parts else "0"

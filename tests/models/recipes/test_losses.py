@@ -1,4 +1,6 @@
-"""Losses against their formulas written out, sample by sample, and against Keras' way of writing them."""
+"""Losses against their formulas written out, sample by sample, and against Keras' way of writing
+them.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +30,10 @@ def test_cross_entropy_is_keras_binary_cross_entropy_on_a_softmax():
     for (a, b), label in zip(LOGITS.tolist(), LABEL.tolist(), strict=True):
         p = [math.exp(a) / (math.exp(a) + math.exp(b)), math.exp(b) / (math.exp(a) + math.exp(b))]
         hot = [1 - label, label]
-        losses.append(sum(-y * math.log(q) - (1 - y) * math.log(1 - q) for y, q in zip(hot, p, strict=True)) / 2)
+        losses.append(
+            sum(-y * math.log(q) - (1 - y) * math.log(1 - q) for y, q in zip(hot, p, strict=True))
+            / 2
+        )
     assert cross_entropy(LOGITS, LABEL).item() == pytest.approx(sum(losses) / 3, rel=1e-6)
 
 
@@ -39,7 +44,9 @@ def test_focal_is_the_formula_on_two_independent_sigmoids():
             p = 1 / (1 + math.exp(-logit))
             p_t = p if index == label else 1 - p
             terms.append(-0.5 * (1 - p_t) ** 3 * math.log(p_t))
-    assert focal(LOGITS, LABEL, alpha=0.5, gamma=3.0).item() == pytest.approx(sum(terms) / 6, rel=1e-6)
+    assert focal(LOGITS, LABEL, alpha=0.5, gamma=3.0).item() == pytest.approx(
+        sum(terms) / 6, rel=1e-6
+    )
 
 
 def test_focal_without_focus_is_plain_binary_cross_entropy():
@@ -57,7 +64,9 @@ def test_class_weights_multiply_their_class(loss):
 
 @pytest.mark.parametrize("loss", [cross_entropy, focal])
 def test_losses_stay_finite_at_extreme_half_precision_logits(loss):
-    logits = torch.tensor([[300.0, -300.0], [-300.0, 300.0]], dtype=torch.bfloat16, requires_grad=True)
+    logits = torch.tensor(
+        [[300.0, -300.0], [-300.0, 300.0]], dtype=torch.bfloat16, requires_grad=True
+    )
     value = loss(logits, torch.tensor([1, 1]))
     value.backward()
     assert value.dtype == torch.float32 and value.isfinite() and logits.grad.isfinite().all()
@@ -90,7 +99,9 @@ def test_contrastive_of_one_class_only():
     value = contrastive(feature, torch.tensor([1, 1, 1]))
     value.backward()
     assert value.item() == 0 and feature.grad.isfinite().all()
-    assert contrastive(torch.ones(2, 4), torch.tensor([0, 0])).item() == pytest.approx(0.0, abs=1e-6)
+    assert contrastive(torch.ones(2, 4), torch.tensor([0, 0])).item() == pytest.approx(
+        0.0, abs=1e-6
+    )
 
 
 def test_total_is_the_weighted_sum_of_its_terms():
@@ -116,5 +127,7 @@ def test_balanced_weights_are_scikit_learns():
 
     labels = torch.tensor([0, 0, 0, 1])
     expected = compute_class_weight("balanced", classes=np.array([0, 1]), y=labels.numpy())
-    torch.testing.assert_close(balanced_weights(labels).double(), torch.tensor(expected), rtol=1e-6, atol=0)
+    torch.testing.assert_close(
+        balanced_weights(labels).double(), torch.tensor(expected), rtol=1e-6, atol=0
+    )
     assert balanced_weights(torch.tensor([1, 1])).tolist() == [0.0, 1.0]

@@ -1,4 +1,6 @@
-"""Recipes: the sheets' values, overrides, penalties against their gradient, learning rates over time."""
+"""Recipes: the sheets' values, overrides, penalties against their gradient, learning rates over
+time.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +13,13 @@ from unmask.models import create_model, list_models
 from unmask.models.options import ModelError
 from unmask.models.recipes.losses import LossSpec
 from unmask.models.recipes.optimizers import build_optimizer, lr_factor, parameter_groups
-from unmask.models.recipes.recipes import RECIPES, as_values, get_recipe, list_recipes, parse_overrides
+from unmask.models.recipes.recipes import (
+    RECIPES,
+    as_values,
+    get_recipe,
+    list_recipes,
+    parse_overrides,
+)
 
 EVERY = [(model, name) for model in RECIPES for name in RECIPES[model]]
 
@@ -27,7 +35,9 @@ def test_values_are_those_of_the_sheets():
     clrnet, xception = get_recipe("clrnet"), get_recipe("xception_lstm")
     assert (clrnet.optimizer, clrnet.lr, clrnet.batch, clrnet.epochs) == ("adam", 5e-5, 16, 300)
     assert (xception.lr, xception.eps, xception.batch, xception.epochs) == (1e-5, 1e-7, 1, 200)
-    assert get_recipe("stil", "code").lr == 1e-3 and get_recipe("stil", "bench").weight_decay == 5e-4
+    assert (
+        get_recipe("stil", "code").lr == 1e-3 and get_recipe("stil", "bench").weight_decay == 5e-4
+    )
     code = get_recipe("m2tr", "code")
     assert (code.optimizer, code.lr, code.weight_decay, code.loss.cls, code.loss.seg) == (
         "sgd",
@@ -64,7 +74,12 @@ def test_every_value_can_be_replaced():
         "l2=",
     ]
     recipe = get_recipe("clrnet", "paper", parse_overrides(words))
-    assert (recipe.lr, recipe.betas, recipe.loss.seg, recipe.optimizer) == (1e-4, (0.8, 0.99), 0.5, "sgd")
+    assert (recipe.lr, recipe.betas, recipe.loss.seg, recipe.optimizer) == (
+        1e-4,
+        (0.8, 0.99),
+        0.5,
+        "sgd",
+    )
     assert (recipe.augment, recipe.steps, recipe.l2) == (("flip", "jpeg"), ((3, 0.1),), ())
     assert recipe.epochs == 300 and get_recipe("clrnet").lr == 5e-5
     nested = get_recipe("clrnet", "", {"loss": {"cls": "focal"}}).loss
@@ -116,7 +131,9 @@ def test_clrnets_penalty_is_on_the_input_kernels_only_and_equals_its_gradient():
     model = create_model("clrnet", width=8)
     groups = parameter_groups(model, get_recipe("clrnet"))
     sizes = {group["weight_decay"]: sum(p.numel() for p in group["params"]) for group in groups}
-    kernels = sum(p.numel() for name, p in model.named_parameters() if name.endswith("input_kernel"))
+    kernels = sum(
+        p.numel() for name, p in model.named_parameters() if name.endswith("input_kernel")
+    )
     assert sizes == {2e-4: kernels, 0.0: sum(p.numel() for p in model.parameters()) - kernels}
     weight = model.stem.conv.input_kernel
     (gradient,) = torch.autograd.grad(1e-4 * weight.square().sum(), weight)
@@ -127,7 +144,8 @@ def test_xceptions_penalty_is_on_the_dense_kernels():
     with torch.device("meta"):
         model = create_model("xception_lstm", backbone="efficientnet_b0", filters=32)
     groups = {
-        group["weight_decay"]: group["params"] for group in parameter_groups(model, get_recipe("xception_lstm"))
+        group["weight_decay"]: group["params"]
+        for group in parameter_groups(model, get_recipe("xception_lstm"))
     }
     assert {id(p) for p in groups[0.02]} == {id(layer.weight) for layer in model.head.children()}
 
@@ -157,13 +175,23 @@ def test_optimizers_are_those_of_the_recipe(model, name):
 
 def test_learning_rates_over_time():
     code = get_recipe("stil", "code")
-    assert [lr_factor(code, epoch) for epoch in (0.25, 1, 5.9, 6, 20.9, 21, 98)] == [0.25, 1, 1, 0.1, 0.1, 0.05, 0.05]
+    assert [lr_factor(code, epoch) for epoch in (0.25, 1, 5.9, 6, 20.9, 21, 98)] == [
+        0.25,
+        1,
+        1,
+        0.1,
+        0.1,
+        0.05,
+        0.05,
+    ]
     assert [lr_factor(get_recipe("stil"), epoch) for epoch in (0, 9.9, 10, 20)] == [1, 1, 0.1, 0.01]
     cosine = get_recipe("m2tr", "code")
     reference = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=cosine.lr)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(reference, T_max=20, eta_min=1e-6)
     for epoch in range(20):
-        assert cosine.lr * lr_factor(cosine, epoch) == pytest.approx(reference.param_groups[0]["lr"], rel=1e-6)
+        assert cosine.lr * lr_factor(cosine, epoch) == pytest.approx(
+            reference.param_groups[0]["lr"], rel=1e-6
+        )
         reference.step()
         schedule.step()
     assert lr_factor(get_recipe("clrnet"), 299.5) == 1.0

@@ -35,7 +35,9 @@ def test_the_cuts_are_those_of_the_definitions() -> None:
 
 @pytest.mark.parametrize("definition", DEFINITIONS)
 @pytest.mark.parametrize("size", [33, 64, 240])
-def test_coefficients_equal_the_float64_transform_in_their_stated_order(definition: str, size: int) -> None:
+def test_coefficients_equal_the_float64_transform_in_their_stated_order(
+    definition: str, size: int
+) -> None:
     pixels = pictures(1, 2, 2, size)
     stored = coefficients(pixels, definition)
     assert stored.shape == (2, 2, 3, count(size, definition))
@@ -55,7 +57,9 @@ def test_a_single_cosine_is_one_coefficient(definition: str) -> None:
     size, amplitude = 64, 100
     grid = np.arange(size)
     wave = 128 + amplitude * np.cos(np.pi * (2 * grid + 1) * 2 / (2 * size))  # v = 2 across
-    pixels = np.repeat(np.rint(wave)[None, :, None], size, axis=0).repeat(3, axis=2).astype(np.uint8)
+    pixels = (
+        np.repeat(np.rint(wave)[None, :, None], size, axis=0).repeat(3, axis=2).astype(np.uint8)
+    )
     stored = coefficients(pixels, definition).astype(float)
     u, v = places(size, definition)
     (at,) = np.flatnonzero((u == 0) & (v == 2))
@@ -74,9 +78,15 @@ def test_the_three_bands_are_scipys_and_sum_to_the_crop(definition: str) -> None
     spectrum = exact(pixels) * 255
     order = np.add.outer(np.arange(240), np.arange(240))
     first, second = cuts(240, definition)
-    for band, inside in ((low, order < first), (mid, (order >= first) & (order < second)), (high, order >= second)):
+    for band, inside in (
+        (low, order < first),
+        (mid, (order >= first) & (order < second)),
+        (high, order >= second),
+    ):
         expected = np.moveaxis(idctn(spectrum * inside, axes=(-2, -1), norm="ortho"), -3, -1)
-        np.testing.assert_allclose(band, expected, atol=0.2)  # grey levels: float16 rounding of the coefficients
+        np.testing.assert_allclose(
+            band, expected, atol=0.2
+        )  # grey levels: float16 rounding of the coefficients
 
 
 def test_the_mean_is_in_low() -> None:
@@ -100,7 +110,9 @@ def test_the_device_transform_makes_and_reads_the_same_coefficients(definition: 
     images = torch.from_numpy(np.moveaxis(pixels, -1, -3).astype(np.float32) / 255)
     stored = coefficients(pixels, definition)
     np.testing.assert_allclose(device.coefficients(images).numpy(), stored, rtol=2**-10, atol=2e-4)
-    ours = np.concatenate([np.moveaxis(band, -1, -3) for band in reconstruct(stored, pixels, definition)], axis=-3)
+    ours = np.concatenate(
+        [np.moveaxis(band, -1, -3) for band in reconstruct(stored, pixels, definition)], axis=-3
+    )
     theirs = device.restore(torch.from_numpy(stored), images)
     np.testing.assert_allclose(theirs.numpy() * 255, ours, atol=0.02)
 

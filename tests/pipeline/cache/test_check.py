@@ -1,4 +1,6 @@
-"""verify reads every byte of what is there; repair makes exactly the damaged again, or says why it cannot."""
+"""verify reads every byte of what is there; repair makes exactly the damaged again, or says why it
+cannot.
+"""
 
 from __future__ import annotations
 
@@ -84,7 +86,9 @@ def test_problems_come_in_the_order_asked_for_and_name_the_file(cache: Path, thr
 
 
 @pytest.mark.parametrize("which", range(3))
-def test_repair_gives_the_same_bytes_also_of_a_fake_cut_at_its_originals_boxes(cache: Path, which: int) -> None:
+def test_repair_gives_the_same_bytes_also_of_a_fake_cut_at_its_originals_boxes(
+    cache: Path, which: int
+) -> None:
     before, doomed, seen = hashes(cache), folders(cache)[which], []
     others = {f: f.stat().st_ino for f in folders(cache) if f != doomed}
     flip(doomed / "crops" / "c.0.0.0.0.0")

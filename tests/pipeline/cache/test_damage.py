@@ -1,4 +1,6 @@
-"""No damage to a cached video goes unnoticed: verify finds all of it, and the reader never gives a wrong picture."""
+"""No damage to a cached video goes unnoticed: verify finds all of it, and the reader never gives a
+wrong picture.
+"""
 
 from __future__ import annotations
 
@@ -22,9 +24,15 @@ FLIPS, CUTS = 20, 10
 
 
 def damages(data: bytes, seed: int) -> list[tuple[str, bytes | None]]:
-    """(what, the file's new bytes or None for deleted): 20 flips, 10 cuts, emptied, deleted, longer."""
+    """(what, the file's new bytes or None for deleted): 20 flips, 10 cuts, emptied, deleted,
+    longer.
+    """
     rng = np.random.default_rng(seed)
-    spots = {0, len(data) - 1, *rng.choice(len(data), FLIPS - 2, replace=len(data) < FLIPS).tolist()}
+    spots = {
+        0,
+        len(data) - 1,
+        *rng.choice(len(data), FLIPS - 2, replace=len(data) < FLIPS).tolist(),
+    }
     found: list[tuple[str, bytes | None]] = []
     for spot in sorted(spots):
         changed = bytearray(data)
@@ -32,7 +40,13 @@ def damages(data: bytes, seed: int) -> list[tuple[str, bytes | None]]:
         found.append((f"flip at {spot}", bytes(changed)))
     for length in np.linspace(1, len(data) - 1, CUTS).astype(int):
         found.append((f"cut to {length}", data[:length]))
-    return [*found, ("empty", b""), ("deleted", None), ("longer", data + b"\0"), ("zeros", bytes(len(data)))]
+    return [
+        *found,
+        ("empty", b""),
+        ("deleted", None),
+        ("longer", data + b"\0"),
+        ("zeros", bytes(len(data))),
+    ]
 
 
 @pytest.mark.parametrize("codec", CODECS)
@@ -50,7 +64,11 @@ def test_every_damage_to_every_file_is_detected(tmp_path: Path, codec: str) -> N
             assert verify_video(folder), f"{codec}: {name} {what}: verify saw nothing"
             try:
                 video = open_video(folder)
-                read = video.read_crops(range(3)), video.read_bands(range(3)), video.read_masks(range(3))
+                read = (
+                    video.read_crops(range(3)),
+                    video.read_bands(range(3)),
+                    video.read_masks(range(3)),
+                )
                 attributes = video.attributes
             except CacheError as error:
                 assert str(folder) in str(error)
@@ -108,7 +126,9 @@ def test_files_of_two_videos_cannot_be_mixed(tmp_path: Path) -> None:
 
 
 class CacheMachine(RuleBasedStateMachine):
-    """write, delete, damage, verify and open in any order against a dict of what each video should be."""
+    """write, delete, damage, verify and open in any order against a dict of what each video should
+    be.
+    """
 
     IDS = ("a", "b", "c")
 
@@ -117,12 +137,18 @@ class CacheMachine(RuleBasedStateMachine):
         self.parent = CacheMachine.root / f"run{CacheMachine.runs}"
         self.parent.mkdir()
         CacheMachine.runs += 1
-        self.model: dict[str, tuple[int, str, bool]] = {}  # id -> (seed of its pictures, codec, whole)
+        self.model: dict[
+            str, tuple[int, str, bool]
+        ] = {}  # id -> (seed of its pictures, codec, whole)
 
     @rule(video=st.sampled_from(IDS), seed=st.integers(0, 3), codec=st.sampled_from(CODECS))
     def write(self, video: str, seed: int, codec: str) -> None:
         pixels = pictures(seed, clips=2, frames=1, side=16)
-        if video in self.model and not self.model[video][2] and not is_committed(self.parent / video):
+        if (
+            video in self.model
+            and not self.model[video][2]
+            and not is_committed(self.parent / video)
+        ):
             with pytest.raises(CacheError, match="in the way"):
                 commit(self.parent, video, pixels=pixels, codec=codec)
             return
@@ -134,7 +160,12 @@ class CacheMachine(RuleBasedStateMachine):
         remove_folder(self.parent / video)
         self.model.pop(video, None)
 
-    @rule(video=st.sampled_from(IDS), file=st.integers(0, 3), spot=st.floats(0, 0.999), kind=st.integers(0, 2))
+    @rule(
+        video=st.sampled_from(IDS),
+        file=st.integers(0, 3),
+        spot=st.floats(0, 0.999),
+        kind=st.integers(0, 2),
+    )
     def damage(self, video: str, file: int, spot: float, kind: int) -> None:
         if not self.model.get(video, (0, "", False))[2]:
             return
@@ -143,7 +174,9 @@ class CacheMachine(RuleBasedStateMachine):
         data, at = bytearray(files[name]), int(spot * len(files[name]))
         if kind == 0:
             data[at] ^= 255
-        (self.parent / video / name).write_bytes(b"" if kind == 2 else data if kind == 0 else data[:at])
+        (self.parent / video / name).write_bytes(
+            b"" if kind == 2 else data if kind == 0 else data[:at]
+        )
         self.model[video] = (*self.model[video][:2], False)
 
     @rule(video=st.sampled_from(IDS))
@@ -151,7 +184,9 @@ class CacheMachine(RuleBasedStateMachine):
         if video in self.model and verify_video(self.parent / video):
             remove_folder(self.parent / video)
             seed, codec, _ = self.model[video]
-            commit(self.parent, video, pixels=pictures(seed, clips=2, frames=1, side=16), codec=codec)
+            commit(
+                self.parent, video, pixels=pictures(seed, clips=2, frames=1, side=16), codec=codec
+            )
             self.model[video] = (seed, codec, True)
 
     @rule(video=st.sampled_from(IDS))
@@ -195,7 +230,9 @@ def _run_machine(root: Path, sequences: int) -> None:
     assert CacheMachine.runs >= sequences
 
 
-def test_any_sequence_of_writing_deleting_damaging_and_repairing_keeps_the_promises(tmp_path: Path) -> None:
+def test_any_sequence_of_writing_deleting_damaging_and_repairing_keeps_the_promises(
+    tmp_path: Path,
+) -> None:
     _run_machine(tmp_path, 30)
 
 

@@ -1,4 +1,6 @@
-"""The index of a cache folder: every record comes back, runs add to it, and other software is named."""
+"""The index of a cache folder: every record comes back, runs add to it, and other software is
+named.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +19,7 @@ from unmask.pipeline.records import Video
 
 HOSTILE = Path(os.fsdecode(b'/data/\xff\n"quote".mp4'))
 FAKE = Video(
-    "ffpp", "Deepfakes/c23/000_003", "Deepfakes-c23-000_003", HOSTILE, 1, method="Deepfakes", pair="youtube/c23/000",
+    "ffpp", "Deepfakes/c23/000_003", "Deepfakes-c23-000_003", HOSTILE, 1, method="Deepfakes", pair="youtube/c23/000",  # noqa: E501
     mask=Path("/data/mask.mp4"), fake_spans=((0.5, 1.0),), pair_id="youtube-c23-000",
 )  # fmt: skip
 REAL = Video("ffpp", "youtube/c23/000", "youtube-c23-000", Path("/data/000.mp4"), 0)
@@ -40,7 +42,9 @@ def test_runs_add_to_it_and_equal_runs_leave_equal_bytes(tmp_path: Path) -> None
 
 
 def test_runs_that_write_it_at_the_same_time_lose_no_row(tmp_path: Path) -> None:
-    videos = [replace(REAL, key=f"youtube/c23/{n:03}", video_id=f"youtube-c23-{n:03}") for n in range(64)]
+    videos = [
+        replace(REAL, key=f"youtube/c23/{n:03}", video_id=f"youtube-c23-{n:03}") for n in range(64)
+    ]
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(lambda video: write_index(tmp_path, [video], CropConfig()), videos))
     assert read_index(tmp_path)[0] == videos
@@ -65,8 +69,8 @@ def test_the_key_changes_with_every_setting_that_decides_pixels() -> None:
     base = CropConfig()
     others = [
         CropConfig(clips=8), CropConfig(frames=4), CropConfig(size=224), CropConfig(margin=1.2),
-        CropConfig(detector="stock"), CropConfig(detect_size=0), CropConfig(min_face=20), CropConfig(candidates=32),
-        CropConfig(faces="all"), CropConfig(bands=False), CropConfig(codec="compact"), CropConfig(pair_boxes=True),
+        CropConfig(detector="stock"), CropConfig(detect_size=0), CropConfig(min_face=20), CropConfig(candidates=32),  # noqa: E501
+        CropConfig(faces="all"), CropConfig(bands=False), CropConfig(codec="compact"), CropConfig(pair_boxes=True),  # noqa: E501
     ]  # fmt: skip
     keys = {config.cache_key() for config in (base, *others)}
     assert len(keys) == 1 + len(others)

@@ -1,4 +1,6 @@
-"""The compact codec loses nothing, is what its formula says, and is smaller than PNG on real faces."""
+"""The compact codec loses nothing, is what its formula says, and is smaller than PNG on real
+faces.
+"""
 
 from __future__ import annotations
 
@@ -48,18 +50,25 @@ def test_zarr_finds_the_codec_through_the_entry_point(tmp_path: Path) -> None:
 )
 def test_it_refuses_arrays_it_is_not_made_for(shape: tuple[int, ...], dtype: str) -> None:
     with pytest.raises(ValueError, match="wants uint8"):
-        zarr.create_array({}, shape=shape, chunks=shape, dtype=dtype, filters=[RowDelta()], fill_value=0)
+        zarr.create_array(
+            {}, shape=shape, chunks=shape, dtype=dtype, filters=[RowDelta()], fill_value=0
+        )
 
 
-def test_real_faces_take_less_than_a_third_of_raw_and_less_than_png(tmp_path: Path, media: Path) -> None:
+def test_real_faces_take_less_than_a_third_of_raw_and_less_than_png(
+    tmp_path: Path, media: Path
+) -> None:
     pixels = np.stack([_face(media, *where) for where in FACES])[:, None]  # (N,1,240,240,3)
-    png = sum(len(cv2.imencode(".png", np.ascontiguousarray(face[0, ..., ::-1]))[1]) for face in pixels)
+    png = sum(
+        len(cv2.imencode(".png", np.ascontiguousarray(face[0, ..., ::-1]))[1]) for face in pixels
+    )
     sizes = {}
     for codec in ("zstd", "compact"):
         folder = commit(tmp_path, codec, pixels=pixels, codec=codec)
         np.testing.assert_array_equal(open_video(folder).read_crops(range(len(pixels))), pixels)
         sizes[codec] = (folder / "crops" / "c.0.0.0.0.0").stat().st_size
-    # Photographs, sharper than video: bounds a little above the 0.27 and 0.68 measured on crops of videos.
+    # Photographs, sharper than video: bounds a little above the 0.27 and 0.68 measured on crops of
+    # videos.
     assert sizes["compact"] < 0.35 * pixels.nbytes
     assert sizes["compact"] < 0.9 * png
     assert sizes["compact"] < sizes["zstd"] < pixels.nbytes
@@ -77,5 +86,9 @@ def _face(media: Path, name: str, box: tuple[int, int, int, int]) -> np.ndarray:
     x1, y1, x2, y2 = box
     side = 1.3 * max(x2 - x1, y2 - y1)
     scale = 240 / side
-    move = np.array([[scale, 0, 120 - scale * (x1 + x2) / 2], [0, scale, 120 - scale * (y1 + y2) / 2]])
-    return cv2.warpAffine(picture, move, (240, 240), flags=cv2.INTER_AREA, borderMode=cv2.BORDER_REFLECT_101)
+    move = np.array(
+        [[scale, 0, 120 - scale * (x1 + x2) / 2], [0, scale, 120 - scale * (y1 + y2) / 2]]
+    )
+    return cv2.warpAffine(
+        picture, move, (240, 240), flags=cv2.INTER_AREA, borderMode=cv2.BORDER_REFLECT_101
+    )

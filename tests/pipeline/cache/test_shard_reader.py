@@ -1,4 +1,6 @@
-"""The own shard reader gives what zarr-python gives, into any buffer, from any thread, and refuses what it must."""
+"""The own shard reader gives what zarr-python gives, into any buffer, from any thread, and refuses
+what it must.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +27,9 @@ SHARD = "crops/c.0.0.0.0.0"
 
 @pytest.mark.parametrize("codec", CODECS)
 @pytest.mark.parametrize(("clips", "frames", "side"), [(1, 1, 16), (3, 2, 33), (9, 5, 48)])
-def test_it_reads_what_zarr_python_reads(tmp_path: Path, codec: str, clips: int, frames: int, side: int) -> None:
+def test_it_reads_what_zarr_python_reads(
+    tmp_path: Path, codec: str, clips: int, frames: int, side: int
+) -> None:
     folder = commit(tmp_path, pixels=pictures(4, clips, frames, side), codec=codec)
     theirs = zarr.open_group(folder, mode="r")["crops"]
     ours = open_video(folder)
@@ -44,7 +48,11 @@ def test_it_fills_any_buffer_and_nothing_beside_it(tmp_path: Path, codec: str) -
         np.testing.assert_array_equal(out, pixels)
     wide[1:4, :, 4:36, 4:36] = 77
     assert (wide == 77).all()
-    for bad in (np.zeros((3, 2, 32, 32, 3), np.int8), np.zeros((3, 2, 32, 31, 3), np.uint8), video.empty(2)):
+    for bad in (
+        np.zeros((3, 2, 32, 32, 3), np.int8),
+        np.zeros((3, 2, 32, 31, 3), np.uint8),
+        video.empty(2),
+    ):
         with pytest.raises(ValueError, match=r"expected room|do not fit"):
             video.read_crops([0, 1, 2], out=bad)
 
@@ -61,7 +69,10 @@ def test_the_given_buffer_is_filled_without_a_copy_in_its_own_layout(tmp_path: P
 @pytest.mark.parametrize("threads", [1, 2, 5])
 def test_a_batch_keeps_its_order_over_videos_and_threads(tmp_path: Path, threads: int) -> None:
     pixels = [pictures(seed) for seed in range(4)]
-    videos = [open_video(commit(tmp_path, f"v{i}", pixels=p, codec=CODECS[i % 3])) for i, p in enumerate(pixels)]
+    videos = [
+        open_video(commit(tmp_path, f"v{i}", pixels=p, codec=CODECS[i % 3]))
+        for i, p in enumerate(pixels)
+    ]
     rng = np.random.default_rng(0)
     for count in (1, 2, 23):
         chosen = [(int(v), int(c)) for v, c in rng.integers(0, 3, (count, 2))]
@@ -89,7 +100,9 @@ def test_many_threads_share_one_video(tmp_path: Path) -> None:
     for codec in CODECS:
         video = open_video(commit(tmp_path, codec, pixels=pixels, codec=codec))
         with ThreadPoolExecutor(8) as pool:
-            for clip, got in pool.map(lambda n, v=video: (n % 8, v.read_crops([n % 8])[0]), range(200)):
+            for clip, got in pool.map(
+                lambda n, v=video: (n % 8, v.read_crops([n % 8])[0]), range(200)
+            ):
                 np.testing.assert_array_equal(got, pixels[clip])
 
 
@@ -104,7 +117,9 @@ def test_a_forked_child_reads_with_threads_of_its_own(tmp_path: Path) -> None:
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
 
 
-def test_more_uncompressed_videos_than_files_may_be_open_are_read_all_the_same(tmp_path: Path) -> None:
+def test_more_uncompressed_videos_than_files_may_be_open_are_read_all_the_same(
+    tmp_path: Path,
+) -> None:
     pixels = pictures()
     videos = [open_video(commit(tmp_path, f"v{n}", pixels=pixels, codec="none")) for n in range(40)]
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -144,9 +159,17 @@ FAR = 2**64 - 1
 
 @pytest.mark.parametrize(
     "places",
-    [[(FAR, FAR), (0, 9)], [(0, FAR), (0, 9)], [(0, 0), (0, 9)], [(2**63, 9), (0, 9)], [(0, 9), (10**6, 9)]],
+    [
+        [(FAR, FAR), (0, 9)],
+        [(0, FAR), (0, 9)],
+        [(0, 0), (0, 9)],
+        [(2**63, 9), (0, 9)],
+        [(0, 9), (10**6, 9)],
+    ],
 )
-def test_an_index_that_points_nowhere_is_refused_where_zarr_python_gives_black(tmp_path: Path, places) -> None:
+def test_an_index_that_points_nowhere_is_refused_where_zarr_python_gives_black(
+    tmp_path: Path, places
+) -> None:
     chunk = zstd.compress(bytes(range(64)), 1, True)
     shard = _shard(tmp_path / "v" / "c.0.0", _with_index([chunk, chunk], places), (2, 64))
     with pytest.raises(CacheError, match=r"missing|outside"):
@@ -179,13 +202,20 @@ def test_frames_that_are_not_one_checksummed_clip_are_refused(tmp_path: Path) ->
 def test_frames_of_every_header_size_are_read(tmp_path: Path, size: int, level: int) -> None:
     plain = np.random.default_rng(size).integers(0, 9, size).astype(np.uint8)
     out = np.zeros(size, np.uint8)
-    _shard(tmp_path / "v" / "c", _with_index([zstd.compress(plain, level, True)]), (1, size)).read(0, out)
+    _shard(tmp_path / "v" / "c", _with_index([zstd.compress(plain, level, True)]), (1, size)).read(
+        0, out
+    )
     np.testing.assert_array_equal(out, plain)
 
 
 def test_zarr_itself_reads_a_missing_shard_as_black_which_is_why_we_do_not(tmp_path: Path) -> None:
     array = zarr.create_array(
-        tmp_path / "z", shape=(2, 8), chunks=(1, 8), shards=(2, 8), dtype="uint8", compressors=[ZstdCodec(level=1)]
+        tmp_path / "z",
+        shape=(2, 8),
+        chunks=(1, 8),
+        shards=(2, 8),
+        dtype="uint8",
+        compressors=[ZstdCodec(level=1)],
     )
     array[:] = 9
     (tmp_path / "z" / "c" / "0" / "0").unlink()

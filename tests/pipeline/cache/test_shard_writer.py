@@ -37,7 +37,9 @@ def test_shards_have_the_bytes_of_zarr_python(codec: str, clips: int, tmp_path: 
     for name, data in (("crops", crops.pixels), ("bands", bands), ("masks", masks)):
         assert np.array_equal(group[name][:], data)
         (shard,) = (path for path in (folder / name).iterdir() if path.name != "zarr.json")
-        assert shard.read_bytes() == zarr_shard((folder / name / "zarr.json").read_bytes(), data, tmp_path / name)
+        assert shard.read_bytes() == zarr_shard(
+            (folder / name / "zarr.json").read_bytes(), data, tmp_path / name
+        )
     video = open_video(folder)
     assert np.array_equal(video.read_crops(range(clips)), crops.pixels)
     assert np.array_equal(video.read_bands(range(clips)), bands)

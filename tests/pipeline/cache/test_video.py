@@ -1,4 +1,6 @@
-"""A cached video gives back exactly what went in, opens in plain zarr-python, and refuses what is not as written."""
+"""A cached video gives back exactly what went in, opens in plain zarr-python, and refuses what is
+not as written.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +29,11 @@ def test_every_array_comes_back_bit_for_bit(tmp_path: Path, codec: str) -> None:
     bands = coefficients(pixels)
     folder = commit(tmp_path, pixels=pixels, bands=bands, masks=masks, codec=codec)
     video = open_video(folder)
-    assert (video.shape, video.clips, video.arrays) == (pixels.shape, 3, ("crops", "bands", "masks"))
+    assert (video.shape, video.clips, video.arrays) == (
+        pixels.shape,
+        3,
+        ("crops", "bands", "masks"),
+    )
     np.testing.assert_array_equal(video.read_crops([2, 0, 2]), pixels[[2, 0, 2]])
     np.testing.assert_array_equal(video.read_bands([1]), bands[[1]])
     np.testing.assert_array_equal(video.read_masks(range(3)), masks)
@@ -39,7 +45,8 @@ def test_every_array_comes_back_bit_for_bit(tmp_path: Path, codec: str) -> None:
 def test_zarr_python_opens_it_without_our_code(tmp_path: Path, codec: str) -> None:
     pixels = pictures()
     folder = commit(tmp_path, pixels=pixels, bands=coefficients(pixels), codec=codec)
-    # A fresh process that imports nothing of ours; `compact` is found through the installed entry point.
+    # A fresh process that imports nothing of ours; `compact` is found through the installed entry
+    # point.
     program = (
         "import sys, zarr, numpy as np\n"
         "group = zarr.open_group(sys.argv[1], mode='r')\n"
@@ -48,7 +55,9 @@ def test_zarr_python_opens_it_without_our_code(tmp_path: Path, codec: str) -> No
         "assert ('unmask.pipeline.cache.video' in sys.modules) is False\n"
     )
     saved = tmp_path / "read.npy"
-    subprocess.run([sys.executable, "-c", program, folder, saved], check=True, cwd=tmp_path, env=_environment())
+    subprocess.run(
+        [sys.executable, "-c", program, folder, saved], check=True, cwd=tmp_path, env=_environment()
+    )
     np.testing.assert_array_equal(np.load(saved), pixels)
 
 
@@ -92,7 +101,12 @@ def test_equal_input_gives_equal_bytes(tmp_path: Path, codec: str) -> None:
 
 def test_attributes_come_back_with_the_fields_of_the_crops(tmp_path: Path) -> None:
     strange = os.fsdecode(b"caf\xe9 \xff.mp4")  # not UTF-8: Python keeps such names with surrogates
-    given = {"label": 1, "source": {"path": strange, "size": 2**53 + 1}, "note": '"><script>\x1b[31m', "fps": 29.97}
+    given = {
+        "label": 1,
+        "source": {"path": strange, "size": 2**53 + 1},
+        "note": '"><script>\x1b[31m',
+        "fps": 29.97,
+    }
     attributes = open_video(commit(tmp_path, attributes=given)).attributes
     crops = crops_of(pictures())
     assert {key: attributes[key] for key in given} == given
@@ -115,13 +129,17 @@ def test_attributes_come_back_with_the_fields_of_the_crops(tmp_path: Path) -> No
         ({"index": [[1]]}, "differs from the crops"),
     ],
 )
-def test_attributes_that_are_no_honest_json_are_refused(tmp_path: Path, attributes: dict, place: str) -> None:
+def test_attributes_that_are_no_honest_json_are_refused(
+    tmp_path: Path, attributes: dict, place: str
+) -> None:
     with pytest.raises(ValueError, match=place):
         commit(tmp_path, attributes=attributes)
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("video_id", ["", ".", "..", "../x", "a/b", ".tmp-x", "a b", "a\n", "ä", "x" * 256])
+@pytest.mark.parametrize(
+    "video_id", ["", ".", "..", "../x", "a/b", ".tmp-x", "a b", "a\n", "ä", "x" * 256]
+)
 def test_ids_that_are_no_slugs_are_refused(tmp_path: Path, video_id: str) -> None:
     with pytest.raises(ValueError, match="slug"):
         commit(tmp_path, video_id)
@@ -182,7 +200,10 @@ FORGERIES = {
     "pickle codec": ((*INNER, "codecs", 1), {"name": "numcodecs.pickle", "configuration": {}}),
     "blosc": ((*INNER, "codecs", 1), {"name": "blosc", "configuration": {}}),
     "no checksum": ((*INNER, "codecs", 1, "configuration", "checksum"), False),
-    "no index checksum": ((*INNER, "index_codecs"), [{"name": "bytes", "configuration": {"endian": "little"}}]),
+    "no index checksum": (
+        (*INNER, "index_codecs"),
+        [{"name": "bytes", "configuration": {"endian": "little"}}],
+    ),
     "index at start": ((*INNER, "index_location"), "start"),
     "other chunks": ((*INNER, "chunk_shape"), [3, 2, 32, 32, 3]),
     "other key": (("chunk_key_encoding", "configuration", "separator"), "/"),
@@ -195,7 +216,9 @@ FORGERIES = {
 
 
 @pytest.mark.parametrize("forgery", FORGERIES)
-def test_metadata_that_are_not_ours_are_refused_before_any_read(tmp_path: Path, forgery: str) -> None:
+def test_metadata_that_are_not_ours_are_refused_before_any_read(
+    tmp_path: Path, forgery: str
+) -> None:
     folder = commit(tmp_path)
     path = folder / "crops" / "zarr.json"
     meta = json.loads(path.read_text())
@@ -212,7 +235,17 @@ def test_metadata_that_are_not_ours_are_refused_before_any_read(tmp_path: Path, 
 
 
 @pytest.mark.parametrize(
-    "text", ["", "[]", "null", "{", '{"a": NaN}', "[" * 100_000, '{"zarr_format": 3, "node_type": "group"}', "\xff"]
+    "text",
+    [
+        "",
+        "[]",
+        "null",
+        "{",
+        '{"a": NaN}',
+        "[" * 100_000,
+        '{"zarr_format": 3, "node_type": "group"}',
+        "\xff",
+    ],
 )
 @pytest.mark.parametrize("name", ["zarr.json", "crops/zarr.json"])
 def test_metadata_that_are_no_metadata_are_refused(tmp_path: Path, name: str, text: str) -> None:
@@ -254,7 +287,9 @@ def test_a_file_too_many_is_reported_but_does_not_stop_reading(tmp_path: Path) -
     assert open_video(folder).read_crops([0]).any()
 
 
-def test_a_second_writer_of_the_same_video_keeps_the_first_and_leaves_nothing(tmp_path: Path) -> None:
+def test_a_second_writer_of_the_same_video_keeps_the_first_and_leaves_nothing(
+    tmp_path: Path,
+) -> None:
     first = files_of(commit(tmp_path))
     again = commit(tmp_path, pixels=pictures(seed=9))
     assert files_of(again) == first
@@ -272,7 +307,9 @@ def test_a_damaged_folder_is_neither_replaced_nor_taken_for_whole(tmp_path: Path
 def test_opening_does_not_parse_attributes_but_knows_when_they_changed(tmp_path: Path) -> None:
     folder = commit(tmp_path)
     video = open_video(folder)
-    (folder / "zarr.json").write_text((folder / "zarr.json").read_text().replace('"label": 1', '"label": 0'))
+    (folder / "zarr.json").write_text(
+        (folder / "zarr.json").read_text().replace('"label": 1', '"label": 0')
+    )
     with pytest.raises(CacheError, match=r"zarr\.json"):
         _ = video.attributes
 

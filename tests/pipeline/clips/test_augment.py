@@ -1,4 +1,6 @@
-"""Augmentations: what they promise about pixels, one draw per clip, and nothing but the sample's own numbers."""
+"""Augmentations: what they promise about pixels, one draw per clip, and nothing but the sample's
+own numbers.
+"""
 
 import numpy as np
 import pytest
@@ -27,7 +29,12 @@ def numbers(seed=0):
 
 
 def test_every_name_of_every_recipe_exists():
-    named = {name for recipes in RECIPES.values() for recipe in recipes.values() for name in recipe.augment}
+    named = {
+        name
+        for recipes in RECIPES.values()
+        for recipe in recipes.values()
+        for name in recipe.augment
+    }
     assert named <= set(AUGMENTS)
 
 
@@ -86,7 +93,9 @@ def test_a_draw_depends_on_the_samples_numbers_alone(name):
         torch.manual_seed(seed)
         np.random.seed(seed)
         results.append([augment(CLIP, CLIP[:, :1], numbers(part)) for part in range(6)])
-        assert all(clip.dtype == torch.uint8 and clip.shape[:2] == (3, 3) for clip, _ in results[-1])
+        assert all(
+            clip.dtype == torch.uint8 and clip.shape[:2] == (3, 3) for clip, _ in results[-1]
+        )
     for part in range(6):
         assert all(torch.equal(results[0][part][0], other[part][0]) for other in results)
         assert all(torch.equal(results[0][part][1], other[part][1]) for other in results)
@@ -103,7 +112,9 @@ def test_random_crops_arrive_in_the_models_size_with_their_masks(name):
 
 
 def test_clahe_without_limit_on_one_tile_is_histogram_equalisation():
-    grey = torch.randint(90, 130, (1, 1, 32, 32), dtype=torch.uint8, generator=GENERATOR).expand(1, 3, 32, 32)
+    grey = torch.randint(90, 130, (1, 1, 32, 32), dtype=torch.uint8, generator=GENERATOR).expand(
+        1, 3, 32, 32
+    )
     got = clahe(grey, limit=1e9, tiles=1)[0, 0]
     values = grey[0, 0].numpy()
     share = np.searchsorted(np.sort(values.ravel()), values, side="right") / values.size
@@ -111,7 +122,9 @@ def test_clahe_without_limit_on_one_tile_is_histogram_equalisation():
 
 
 def test_h264_damages_more_the_higher_the_crf_keeps_odd_sizes_and_repeats_itself():
-    smooth = np.kron(numbers().integers(0, 256, (3, 6, 6, 3)), np.ones((1, 9, 9, 1))).astype(np.uint8)[:, :53, :51]
+    smooth = np.kron(numbers().integers(0, 256, (3, 6, 6, 3)), np.ones((1, 9, 9, 1))).astype(
+        np.uint8
+    )[:, :53, :51]
     wrong = [np.abs(h264(smooth, crf).astype(int) - smooth).mean() for crf in (5, 30, 51)]
     assert wrong[0] < wrong[1] < wrong[2]
     assert h264(smooth, 30).shape == smooth.shape

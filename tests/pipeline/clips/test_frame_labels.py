@@ -1,4 +1,6 @@
-"""A partly fake video is fake where its owners say, in training as in evaluation; truths are written by hand."""
+"""A partly fake video is fake where its owners say, in training as in evaluation; truths are
+written by hand.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +31,9 @@ from unmask.pipeline.sources.layouts.forgerynet import parse_line
 OPTIONS = Options(resamples=20)
 
 
-def cached(index: list[list[int]], rate: float = 25.0, start: float = 0.0, **spans: object) -> dict[str, object]:
+def cached(
+    index: list[list[int]], rate: float = 25.0, start: float = 0.0, **spans: object
+) -> dict[str, object]:
     pts = (np.array(index) / rate + start).tolist()
     return {"index": index, "pts": pts, "media": {"fps": rate, "start": start}, **spans}
 
@@ -42,7 +46,9 @@ def test_lavdf_seconds() -> None:
 
 
 def test_seconds_count_from_the_first_frame_whatever_the_container_calls_it() -> None:
-    """A transport stream starts at 1.4 s; 29.97 fps, so 0.5 to 1.0 s are the frames 15 (0.5005) to 29 (0.9676)."""
+    """A transport stream starts at 1.4 s; 29.97 fps, so 0.5 to 1.0 s are the frames 15 (0.5005) to
+    29 (0.9676).
+    """
     index = [[14, 15], [28, 29], [29, 30]]
     truth = frame_labels(cached(index, 30000 / 1001, 1.4, fake_spans=[[0.5, 1.0]]), FAKE)
     assert truth.tolist() == [[0, 1], [1, 1], [1, 0]]
@@ -52,11 +58,15 @@ def test_forgerynet_frames() -> None:
     """Two segments of three: 30 real frames, 20 fake ones from number 30, 50 real ones."""
     name, label, frames = parse_line("3 a/b.mp4 0 30 0 30 20 1 50 50 0 1 1 5")
     assert (name, label, frames) == ("a/b.mp4", FAKE, ((30, 50),))
-    truth = frame_labels(cached([[28, 29, 30], [48, 49, 50], [50, 51, 52]], fake_frames=frames), FAKE)
+    truth = frame_labels(
+        cached([[28, 29, 30], [48, 49, 50], [50, 51, 52]], fake_frames=frames), FAKE
+    )
     assert truth.tolist() == [[0, 0, 1], [1, 1, 0], [0, 0, 0]]
 
 
-@pytest.mark.parametrize("label, spans", [(FAKE, {}), (FAKE, {"fake_spans": []}), (REAL, {"fake_spans": [[0, 9]]})])
+@pytest.mark.parametrize(
+    "label, spans", [(FAKE, {}), (FAKE, {"fake_spans": []}), (REAL, {"fake_spans": [[0, 9]]})]
+)
 def test_without_spans_and_in_a_real_the_label_of_the_video_holds(label: int, spans: dict) -> None:
     assert frame_labels(cached([[0, 1]], **spans), label) is None
     assert clip_label(None, label, [(0, 0)]) == label
@@ -64,23 +74,42 @@ def test_without_spans_and_in_a_real_the_label_of_the_video_holds(label: int, sp
 
 def test_a_sample_is_fake_when_one_of_its_frames_is() -> None:
     truth = np.array([[0, 0], [0, 1]])
-    assert [clip_label(truth, FAKE, picks) for picks in ([(0, 0), (0, 1)], [(1, 0), (1, 1)], [(1, 0)])] == [0, 1, 0]
+    assert [
+        clip_label(truth, FAKE, picks) for picks in ([(0, 0), (0, 1)], [(1, 0), (1, 1)], [(1, 0)])
+    ] == [0, 1, 0]
 
 
 # The sampler
 
-PARTLY = np.array([[0, 0, 0], [0, 0, 1], [1, 1, 1], [0, 0, 0], [0, 0, 0], [0, 1, 0], [0, 0, 0], [0, 0, 0]])
+PARTLY = np.array(
+    [[0, 0, 0], [0, 0, 1], [1, 1, 1], [0, 0, 0], [0, 0, 0], [0, 1, 0], [0, 0, 0], [0, 0, 0]]
+)
 LABELS = np.array([REAL] * 4 + [FAKE] * 4)
 # A wholly fake one, two partly fake ones, and one whose cached clips all miss its span.
 TRUTH = [None] * 4 + [None, PARTLY, PARTLY[::-1].copy(), np.zeros((8, 3), int)]
 SPECS = [ClipSpec("consecutive", 3), ClipSpec("consecutive", 2), ClipSpec("single", 1)]
-SPECS += [ClipSpec("sparse", 4), ClipSpec("sparse", 16), ClipSpec("chained", 6), ClipSpec("chained", 30)]
+SPECS += [
+    ClipSpec("sparse", 4),
+    ClipSpec("sparse", 16),
+    ClipSpec("chained", 6),
+    ClipSpec("chained", 30),
+]
 
 
 def samples_of(spec: ClipSpec, balance: str, epochs: int = 6, **options: object) -> list:
     pairs = [None] * 4 + [0, 1, 2, 3]
     batches = [
-        training_plan(spec, LABELS, pairs, [(8, 3)] * 8, batch=4, seed=1, epoch=epoch, balance=balance, **options)
+        training_plan(
+            spec,
+            LABELS,
+            pairs,
+            [(8, 3)] * 8,
+            batch=4,
+            seed=1,
+            epoch=epoch,
+            balance=balance,
+            **options,
+        )
         for epoch in range(epochs)
     ]
     return [sample for epoch in batches for batch in epoch for sample in batch]
@@ -88,7 +117,9 @@ def samples_of(spec: ClipSpec, balance: str, epochs: int = 6, **options: object)
 
 @pytest.mark.parametrize("balance", ["balanced", "paired"])
 @pytest.mark.parametrize("spec", SPECS, ids=lambda spec: f"{spec.mode}{spec.frames}")
-def test_where_classes_are_balanced_every_fake_shows_something_fake(spec: ClipSpec, balance: str) -> None:
+def test_where_classes_are_balanced_every_fake_shows_something_fake(
+    spec: ClipSpec, balance: str
+) -> None:
     samples = samples_of(spec, balance, truth=TRUTH)
     labels = [clip_label(TRUTH[s.video], int(LABELS[s.video]), s.picks) for s in samples]
     assert labels == [REAL, FAKE] * (len(samples) // 2)
@@ -117,7 +148,9 @@ def test_datasets_without_spans_are_drawn_as_before() -> None:
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Three reals; three fakes of 4 clips of 3 frames at 25 fps whose frames 3 to 5 (0.12 to 0.24 s) are fake."""
+    """Three reals; three fakes of 4 clips of 3 frames at 25 fps whose frames 3 to 5 (0.12 to 0.24
+    s) are fake.
+    """
     root, entries = tmp_path_factory.mktemp("spans"), []
     for number in range(3):
         real, fake = draw_video(number, REAL), draw_video(number, FAKE)
@@ -133,7 +166,9 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_batches_carry_each_clips_own_label_and_no_mask_where_it_is_real(world: Path) -> None:
-    source = ClipSource(world / "test.txt", world / "cache", ClipSpec("consecutive", 3, size=32, masks=True))
+    source = ClipSource(
+        world / "test.txt", world / "cache", ClipSpec("consecutive", 3, size=32, masks=True)
+    )
     (raw,) = source.batches([source.evaluation_samples()])
     expected = [0, 0, 0, 0, 0, 1, 0, 0] * 3
     assert raw.label.tolist() == expected
@@ -141,9 +176,11 @@ def test_batches_carry_each_clips_own_label_and_no_mask_where_it_is_real(world: 
     assert source.labels.tolist() == [0, 1] * 3
 
 
-def test_clips_count_by_their_own_label_and_videos_by_the_videos(world: Path, tmp_path: Path) -> None:
+def test_clips_count_by_their_own_label_and_videos_by_the_videos(
+    world: Path, tmp_path: Path
+) -> None:
     config = EvaluateConfig(
-        (str(world / "test.txt"),), str(world / "run"), cache=str(world / "cache"), out=str(tmp_path), resamples=20,
+        (str(world / "test.txt"),), str(world / "run"), cache=str(world / "cache"), out=str(tmp_path), resamples=20,  # noqa: E501
         device="cpu", explain=1, pictures=False, allow_leakage=True,
     )  # fmt: skip
     (done,) = evaluate(config)
@@ -165,7 +202,10 @@ def test_clips_count_by_their_own_label_and_videos_by_the_videos(world: Path, tm
 
 def test_files_of_others_need_no_such_column_and_a_contradiction_is_told(tmp_path: Path) -> None:
     plain = scores_table(
-        video_id=["a", "a", "b", "b"], label=[0, 0, 1, 1], clip=[0, 1] * 2, score=[0.1, 0.4, 0.8, 0.3]
+        video_id=["a", "a", "b", "b"],
+        label=[0, 0, 1, 1],
+        clip=[0, 1] * 2,
+        score=[0.1, 0.4, 0.8, 0.3],
     )
     write_scores(tmp_path / "plain.csv", plain)
     assert b"row_label" not in (tmp_path / "plain.csv").read_bytes()
@@ -177,11 +217,13 @@ def test_files_of_others_need_no_such_column_and_a_contradiction_is_told(tmp_pat
 
 
 def test_intervals_draw_partly_fake_videos_as_a_class_of_their_own() -> None:
-    """Every resample keeps 2 real, 2 partly fake and 2 fake videos, so the number of clips of a class never moves."""
+    """Every resample keeps 2 real, 2 partly fake and 2 fake videos, so the number of clips of a
+    class never moves.
+    """
     own = np.array([0, 0, 0, 0, 0, 1, 0, 1, 1, 1, 1, 1])
     video = [1] * 4 + [2] * 4 + [3] * 4
     rows = scores_table(
-        video_id=[f"v{n // 2}" for n in range(12)], label=(np.array(video) > 1).astype(int), clip=[0, 1] * 6,
+        video_id=[f"v{n // 2}" for n in range(12)], label=(np.array(video) > 1).astype(int), clip=[0, 1] * 6,  # noqa: E501
         score=np.where(own == 1, 0.9, 0.1), row_label=np.where(np.array(video) == 2, own, -1),
     )  # fmt: skip
     metrics = evaluate_scores(rows, Options(resamples=200))["levels"]["clip"]["metrics"]

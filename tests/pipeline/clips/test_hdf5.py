@@ -1,4 +1,6 @@
-"""An export holds what the manifest's cache holds, in its order, opens in plain h5py, and refuses when damaged."""
+"""An export holds what the manifest's cache holds, in its order, opens in plain h5py, and refuses
+when damaged.
+"""
 
 from __future__ import annotations
 
@@ -40,16 +42,24 @@ def manifest(tmp_path: Path) -> Manifest:
 
 
 @pytest.mark.parametrize("compression", ["gzip", "none"])
-def test_it_gives_the_samples_of_the_cache_in_the_manifests_order(tmp_path: Path, manifest, compression: str) -> None:
+def test_it_gives_the_samples_of_the_cache_in_the_manifests_order(
+    tmp_path: Path, manifest, compression: str
+) -> None:
     done = write_export(tmp_path / "x.h5", manifest, compression=compression)
     assert (done.videos, done.clips, done.arrays) == (4, 11, ("crops", "bands", "masks"))
     assert done.size == (tmp_path / "x.h5").stat().st_size
     export = open_export(tmp_path / "x.h5")
-    assert [(e.folder, e.label) for e in export.entries] == [(e.folder, e.label) for e in manifest.entries]
+    assert [(e.folder, e.label) for e in export.entries] == [
+        (e.folder, e.label) for e in manifest.entries
+    ]
     assert (export.sha256, export.key, len(export)) == (manifest.sha256, manifest.key, 4)
     for video, folder in zip(export.videos, manifest.folders, strict=True):
         cached = open_video(folder)
-        assert (video.shape, video.arrays, video.attributes) == (cached.shape, cached.arrays, cached.attributes)
+        assert (video.shape, video.arrays, video.attributes) == (
+            cached.shape,
+            cached.arrays,
+            cached.attributes,
+        )
         clips = [video.clips - 1, 0]
         np.testing.assert_array_equal(video.read_crops(clips), cached.read_crops(clips))
         np.testing.assert_array_equal(video.read_bands(clips), cached.read_bands(clips))
@@ -67,7 +77,9 @@ def test_it_gives_the_samples_of_the_cache_in_the_manifests_order(tmp_path: Path
 
 def test_plain_h5py_reads_it(tmp_path: Path, manifest) -> None:
     write_export(tmp_path / "x.h5", manifest)
-    whole = np.concatenate([open_video(f).read_crops(range(open_video(f).clips)) for f in manifest.folders])
+    whole = np.concatenate(
+        [open_video(f).read_crops(range(open_video(f).clips)) for f in manifest.folders]
+    )
     with h5py.File(tmp_path / "x.h5") as file:
         np.testing.assert_array_equal(file["crops"][:], whole)
         assert file["video/label"][:].tolist() == [0, 1, 0, 1]
@@ -76,7 +88,9 @@ def test_plain_h5py_reads_it(tmp_path: Path, manifest) -> None:
         assert file["video/first_masks"][:].tolist() == [-1, -1, 0, -1]
         assert file["video/folder"].asstr()[:].tolist() == [e.folder for e in manifest.entries]
         assert file["index"].shape == file["pts"].shape == (11, 2)
-        np.testing.assert_array_equal(file["pts"][2:5], open_video(manifest.folders[1]).attributes["pts"])
+        np.testing.assert_array_equal(
+            file["pts"][2:5], open_video(manifest.folders[1]).attributes["pts"]
+        )
 
 
 def test_bands_can_stay_behind(tmp_path: Path, manifest) -> None:
@@ -87,17 +101,24 @@ def test_bands_can_stay_behind(tmp_path: Path, manifest) -> None:
         open_export(tmp_path / "x.h5").videos[0].read_masks([0])
 
 
-def test_equal_manifests_give_equal_files_and_progress_tells_each_video(tmp_path: Path, manifest) -> None:
+def test_equal_manifests_give_equal_files_and_progress_tells_each_video(
+    tmp_path: Path, manifest
+) -> None:
     told = []
     write_export(tmp_path / "one.h5", manifest, progress=told.append)
     write_export(tmp_path / "two.h5", manifest)
     assert told == list(manifest.entries)
-    digests = {hashlib.sha256((tmp_path / f"{name}.h5").read_bytes()).hexdigest() for name in ("one", "two")}
+    digests = {
+        hashlib.sha256((tmp_path / f"{name}.h5").read_bytes()).hexdigest()
+        for name in ("one", "two")
+    }
     assert len(digests) == 1
 
 
 @pytest.mark.parametrize("compression", ["gzip", "none"])
-def test_a_damaged_file_is_refused_and_never_read_wrongly(tmp_path: Path, manifest, compression: str) -> None:
+def test_a_damaged_file_is_refused_and_never_read_wrongly(
+    tmp_path: Path, manifest, compression: str
+) -> None:
     path = tmp_path / "x.h5"
     write_export(path, manifest, compression=compression)
     data = path.read_bytes()
@@ -145,7 +166,11 @@ def test_a_file_that_is_no_export_is_refused(tmp_path: Path) -> None:
     for name in ("text.h5", "other.h5", "absent.h5"):
         with pytest.raises(CacheError, match=name):
             open_export(tmp_path / name)
-    assert [is_export(tmp_path / name) for name in ("text.h5", "other.h5", "absent.h5")] == [False, True, False]
+    assert [is_export(tmp_path / name) for name in ("text.h5", "other.h5", "absent.h5")] == [
+        False,
+        True,
+        False,
+    ]
 
 
 def test_only_an_older_export_is_replaced(tmp_path: Path, manifest) -> None:
@@ -158,7 +183,9 @@ def test_only_an_older_export_is_replaced(tmp_path: Path, manifest) -> None:
     assert open_export(tmp_path / "x.h5").videos[0].arrays == ("crops", "bands")
 
 
-def test_a_damaged_video_or_a_full_disk_leaves_no_file(tmp_path: Path, manifest, monkeypatch) -> None:
+def test_a_damaged_video_or_a_full_disk_leaves_no_file(
+    tmp_path: Path, manifest, monkeypatch
+) -> None:
     def refuse(descriptor: int) -> None:
         raise OSError(28, "No space left on device")
 
@@ -179,7 +206,11 @@ def test_a_damaged_video_or_a_full_disk_leaves_no_file(tmp_path: Path, manifest,
 def test_videos_of_unequal_crops_are_refused(tmp_path: Path, manifest) -> None:
     other = commit(tmp_path / "elsewhere", "small", pictures(side=16))
     mixed = Manifest(
-        manifest.path, (*manifest.entries, Entry("x", 1)), (*manifest.folders, other), manifest.sha256, manifest.key
+        manifest.path,
+        (*manifest.entries, Entry("x", 1)),
+        (*manifest.folders, other),
+        manifest.sha256,
+        manifest.key,
     )
     with pytest.raises(CacheError, match="differ in shape"):
         write_export(tmp_path / "x.h5", mixed)

@@ -1,4 +1,6 @@
-"""Batches come in the order of the plan, whoever fills them, and nothing is started that has no room."""
+"""Batches come in the order of the plan, whoever fills them, and nothing is started that has no
+room.
+"""
 
 import threading
 import time
@@ -59,7 +61,9 @@ def test_batches_come_whole_and_in_order_however_long_each_takes(threads, buffer
         time.sleep(next(waits) * 0.002)
         fill(raw, rows)
 
-    assert run(plan, threads, buffers, parts, slowly) == [[item**2 for item in items] for items in plan]
+    assert run(plan, threads, buffers, parts, slowly) == [
+        [item**2 for item in items] for items in plan
+    ]
 
 
 def test_no_batch_is_begun_without_a_buffer_of_its_own():

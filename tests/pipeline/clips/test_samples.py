@@ -1,4 +1,6 @@
-"""Plans: every mode takes its sheet's frames, classes and pairs come out even, everything follows from a seed."""
+"""Plans: every mode takes its sheet's frames, classes and pairs come out even, everything follows
+from a seed.
+"""
 
 from collections import Counter
 
@@ -18,16 +20,25 @@ SHAPES = [(16, 5)] * 12
 
 def plan(spec=CONSECUTIVE, labels=LABELS, pairs=PAIRS, shapes=None, **options):
     return training_plan(
-        spec, labels, pairs, shapes or [(16, 5)] * len(labels), **{"batch": 4, "seed": 1, "epoch": 0} | options
+        spec,
+        labels,
+        pairs,
+        shapes or [(16, 5)] * len(labels),
+        **{"batch": 4, "seed": 1, "epoch": 0} | options,
     )
 
 
 def test_evaluation_shows_all_clips_of_a_consecutive_model():
-    assert evaluation_picks(CONSECUTIVE, 16, 5) == [tuple((clip, t) for t in range(5)) for clip in range(16)]
+    assert evaluation_picks(CONSECUTIVE, 16, 5) == [
+        tuple((clip, t) for t in range(5)) for clip in range(16)
+    ]
 
 
 def test_a_shorter_model_takes_the_first_frames_of_each_clip():
-    assert evaluation_picks(ClipSpec("consecutive", 3), 2, 5) == [((0, 0), (0, 1), (0, 2)), ((1, 0), (1, 1), (1, 2))]
+    assert evaluation_picks(ClipSpec("consecutive", 3), 2, 5) == [
+        ((0, 0), (0, 1), (0, 2)),
+        ((1, 0), (1, 1), (1, 2)),
+    ]
 
 
 def test_sparse_8_of_16_clips_gives_the_even_and_the_odd_clips_centres():
@@ -37,7 +48,9 @@ def test_sparse_8_of_16_clips_gives_the_even_and_the_odd_clips_centres():
 
 
 def test_sparse_16_takes_every_centre_once():
-    assert evaluation_picks(ClipSpec("sparse", 16), 16, 5) == [tuple((clip, 2) for clip in range(16))]
+    assert evaluation_picks(ClipSpec("sparse", 16), 16, 5) == [
+        tuple((clip, 2) for clip in range(16))
+    ]
 
 
 def test_chained_30_is_six_whole_clips_spread_over_the_video():
@@ -63,7 +76,9 @@ def test_a_model_longer_than_the_cached_clips_is_refused():
 
 
 @pytest.mark.parametrize(
-    "spec", [CONSECUTIVE, ClipSpec("sparse", 8), ClipSpec("chained", 30), ClipSpec("single", 1)], ids=lambda s: s.mode
+    "spec",
+    [CONSECUTIVE, ClipSpec("sparse", 8), ClipSpec("chained", 30), ClipSpec("single", 1)],
+    ids=lambda s: s.mode,
 )
 def test_training_samples_are_in_time_order_and_inside_the_video(spec):
     for batch in plan(spec):
@@ -102,19 +117,29 @@ def test_a_fake_without_its_original_here_is_still_trained_on():
 def test_without_balance_every_video_comes_once_and_with_all_clips_every_clip():
     assert sorted(s.video for b in plan(balance="none") for s in b) == list(range(12))
     shapes = [(video % 3 + 1, 5) for video in range(12)]
-    taken = [(s.video, s.picks[0][0]) for b in plan(balance="none", all_clips=True, shapes=shapes) for s in b]
+    taken = [
+        (s.video, s.picks[0][0])
+        for b in plan(balance="none", all_clips=True, shapes=shapes)
+        for s in b
+    ]
     assert sorted(taken) == [(video, clip) for video in range(12) for clip in range(video % 3 + 1)]
 
 
 def test_batches_are_of_nearly_equal_size_so_that_none_has_one_sample():
-    sizes = [len(batch) for batch in plan(balance="none", labels=np.arange(17) % 2, pairs=[None] * 17, batch=16)]
+    sizes = [
+        len(batch)
+        for batch in plan(balance="none", labels=np.arange(17) % 2, pairs=[None] * 17, batch=16)
+    ]
     assert sizes == [9, 8]
 
 
 def test_a_plan_is_a_function_of_seed_and_epoch():
     assert plan() == plan()
     assert plan() != plan(seed=2) and plan() != plan(epoch=1)
-    assert len({sample.seed for epoch in range(4) for b in plan(epoch=epoch) for sample in b}) == 4 * 18
+    assert (
+        len({sample.seed for epoch in range(4) for b in plan(epoch=epoch) for sample in b})
+        == 4 * 18
+    )
 
 
 def test_processes_and_parts_share_a_batch_without_loss():

@@ -1,4 +1,6 @@
-"""Clips: the bytes of the cache in the order of the plan, and the model's input made of them on the device."""
+"""Clips: the bytes of the cache in the order of the plan, and the model's input made of them on
+the device.
+"""
 
 import cv2
 import numpy as np
@@ -35,7 +37,10 @@ def source(tiny, spec=SPEC, split="train", **options):
 
 
 def all_raw(found, plan, **options):
-    return [(raw.samples, raw.pixels.clone(), raw.label.clone()) for raw in found.batches(plan, **options)]
+    return [
+        (raw.samples, raw.pixels.clone(), raw.label.clone())
+        for raw in found.batches(plan, **options)
+    ]
 
 
 def raw_batch(pixels, masks=None, seeds=None):
@@ -63,7 +68,9 @@ def test_samples_hold_the_pixels_that_zarr_reads(tiny, spec):
 @pytest.mark.parametrize("threads, prefetch", [(1, 1), (3, 2), (2, 50)])
 def test_order_and_bytes_do_not_depend_on_threads_or_buffers(tiny, threads, prefetch):
     found = source(tiny)
-    plan = training_plan(SPEC, found.labels, found.pairs, found.shapes, batch=5, seed=1, epoch=0, balance="none")
+    plan = training_plan(
+        SPEC, found.labels, found.pairs, found.shapes, batch=5, seed=1, epoch=0, balance="none"
+    )
     expected, got = all_raw(found, plan), all_raw(found, plan, threads=threads, prefetch=prefetch)
     assert [samples for samples, _, _ in got] == plan
     assert all(torch.equal(a, b) for (_, a, _), (_, b, _) in zip(expected, got, strict=True))
@@ -71,12 +78,16 @@ def test_order_and_bytes_do_not_depend_on_threads_or_buffers(tiny, threads, pref
 
 def test_pairs_lead_from_each_fake_to_its_original(tiny):
     found = source(tiny)
-    assert found.pairs == [None if label == 0 else place - 1 for place, label in enumerate(found.labels)]
+    assert found.pairs == [
+        None if label == 0 else place - 1 for place, label in enumerate(found.labels)
+    ]
 
 
 def test_evaluation_can_be_thinned_evenly(tiny):
     samples = source(tiny).evaluation_samples(per_video=2)
-    assert [(s.video, s.picks[0][0]) for s in samples] == [(v, c) for v in range(12) for c in (0, 3)]
+    assert [(s.video, s.picks[0][0]) for s in samples] == [
+        (v, c) for v in range(12) for c in (0, 3)
+    ]
 
 
 def test_missing_videos_are_refused_with_counts_or_left_out(tiny, tmp_path):
@@ -90,7 +101,11 @@ def test_missing_videos_are_refused_with_counts_or_left_out(tiny, tmp_path):
 
 def test_a_damaged_video_names_its_folder_and_ends_the_reading(tmp_path):
     cache, manifests = make_cache(tmp_path, {"train": 2})
-    shard = next(path for path in (cache / "tiny" / KEY / "f001" / "crops").rglob("*") if path.name != "zarr.json")
+    shard = next(
+        path
+        for path in (cache / "tiny" / KEY / "f001" / "crops").rglob("*")
+        if path.name != "zarr.json"
+    )
     data = bytearray(shard.read_bytes())
     data[len(data) // 3] ^= 4
     shard.write_bytes(data)
@@ -105,7 +120,9 @@ def test_a_damaged_video_names_its_folder_and_ends_the_reading(tmp_path):
 def test_clips_of_unequal_shape_are_refused(tmp_path):
     cache, manifests = make_cache(tmp_path, {"train": 1})
     other = write_one(cache, "odd", np.zeros((2, 3, 16, 16, 3), np.uint8), 0)
-    write_manifest(manifests / "mixed.txt", [*read_manifest(manifests / "train.txt", cache).entries, other])
+    write_manifest(
+        manifests / "mixed.txt", [*read_manifest(manifests / "train.txt", cache).entries, other]
+    )
     with pytest.raises(CacheError, match=r"odd has clips of \(3, 16, 16, 3\)"):
         ClipSource(manifests / "mixed.txt", cache, SPEC)
 
@@ -140,9 +157,13 @@ def test_an_exported_file_gives_the_same_samples_in_the_same_order(tiny, tmp_pat
     exported = ClipSource(tmp_path / "train.h5", tmp_path / "no-cache", SPEC)
     assert (exported.sha256, exported.key, exported.pairs) == (plain.sha256, plain.key, plain.pairs)
     arguments = {"batch": 4, "seed": 5, "epoch": 2}
-    plans = [training_plan(SPEC, s.labels, s.pairs, s.shapes, **arguments) for s in (plain, exported)]
+    plans = [
+        training_plan(SPEC, s.labels, s.pairs, s.shapes, **arguments) for s in (plain, exported)
+    ]
     assert plans[0] == plans[1]
-    for (_, a, la), (_, b, lb) in zip(all_raw(plain, plans[0]), all_raw(exported, plans[1]), strict=True):
+    for (_, a, la), (_, b, lb) in zip(
+        all_raw(plain, plans[0]), all_raw(exported, plans[1]), strict=True
+    ):
         assert torch.equal(a, b) and torch.equal(la, lb)
 
 
@@ -151,7 +172,9 @@ def test_normalisation_is_torchvisions(norm):
     pixels = RNG.integers(0, 256, (2, 3, 32, 32, 3), np.uint8)
     got = prepare(raw_batch(pixels), ClipSpec("consecutive", 3, 32, norm=norm), "cpu").pixels
     mean, std = NORMS[norm]
-    unit = v2.functional.to_dtype(torch.from_numpy(pixels).permute(0, 1, 4, 2, 3), torch.float32, scale=True)
+    unit = v2.functional.to_dtype(
+        torch.from_numpy(pixels).permute(0, 1, 4, 2, 3), torch.float32, scale=True
+    )
     torch.testing.assert_close(got, v2.functional.normalize(unit, list(mean), list(std)))
 
 
@@ -165,7 +188,9 @@ def test_evaluation_crops_the_centre_and_training_somewhere_by_its_seed():
     pixels = RNG.integers(0, 256, (4, 1, 40, 40, 3), np.uint8)
     spec = ClipSpec("single", 1, 32)
     whole = torch.from_numpy(pixels).permute(0, 1, 4, 2, 3).float() / 255
-    torch.testing.assert_close(prepare(raw_batch(pixels), spec, "cpu").pixels, whole[..., 4:36, 4:36])
+    torch.testing.assert_close(
+        prepare(raw_batch(pixels), spec, "cpu").pixels, whole[..., 4:36, 4:36]
+    )
     seeded = [prepare(raw_batch(pixels, seeds=[1, 2, 3, 4]), spec, "cpu").pixels for _ in range(2)]
     assert torch.equal(*seeded)
     places = [
@@ -196,7 +221,9 @@ def test_bands_are_those_of_the_stored_coefficients_cut_like_the_pixels():
     pixels = RNG.integers(0, 256, (2, 1, 48, 48, 3), np.uint8)
     batch = prepare(raw_batch(pixels), ClipSpec("single", 1, 32, bands="area"), "cpu")
     parts = stored_bands.reconstruct(stored_bands.coefficients(pixels, "area"), pixels, "area")
-    expected = np.concatenate([np.moveaxis(part, -1, -3) / 255 for part in parts], axis=-3)[..., 8:40, 8:40]
+    expected = np.concatenate([np.moveaxis(part, -1, -3) / 255 for part in parts], axis=-3)[
+        ..., 8:40, 8:40
+    ]
     np.testing.assert_allclose(batch.bands.numpy(), expected, atol=2e-3)
     low, mid, high = batch.bands.split(3, dim=2)
     torch.testing.assert_close(low + mid + high, batch.pixels, atol=1e-5, rtol=0)

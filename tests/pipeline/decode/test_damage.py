@@ -1,4 +1,6 @@
-"""Damaged files end in the frames a plain decode gives, or in a reason; never in other frames, never in a crash."""
+"""Damaged files end in the frames a plain decode gives, or in a reason; never in other frames,
+never in a crash.
+"""
 
 from __future__ import annotations
 
@@ -28,14 +30,19 @@ KINDS = {
     "mkv": Recipe(suffix=".mkv", options=GROUPS),
     "avi": Recipe("mpeg4", ".avi", options={"g": "12"}),
     "ts": Recipe(suffix=".ts", options=GROUPS),
-    "webm": Recipe("libvpx-vp9", ".webm", options={"g": "12", "deadline": "realtime", "cpu-used": "8"}),
+    "webm": Recipe(
+        "libvpx-vp9", ".webm", options={"g": "12", "deadline": "realtime", "cpu-used": "8"}
+    ),
 }
 
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     folder = tmp_path_factory.mktemp("whole")
-    return {name: write_video(folder / f"{name}{recipe.suffix}", recipe) for name, recipe in KINDS.items()}
+    return {
+        name: write_video(folder / f"{name}{recipe.suffix}", recipe)
+        for name, recipe in KINDS.items()
+    }
 
 
 def plain_frames(path: Path, info: VideoInfo) -> tuple[list[float | None], list[np.ndarray]]:
@@ -60,7 +67,9 @@ def read(path: Path) -> tuple[VideoInfo, list[np.ndarray], bool]:
 
 
 def assert_plain(path: Path, info: VideoInfo, clips: list[np.ndarray]) -> list[np.ndarray]:
-    """Every frame equals a plain decode's: by its time when planned, by its place when everything was counted."""
+    """Every frame equals a plain decode's: by its time when planned, by its place when everything
+    was counted.
+    """
     seconds, truth = plain_frames(path, info)
     places = {round(time, 6): place for place, time in enumerate(seconds) if time is not None}
     if info.method == "sequential":
@@ -73,7 +82,9 @@ def assert_plain(path: Path, info: VideoInfo, clips: list[np.ndarray]) -> list[n
 
 
 @pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "mp4"])
-def test_a_cut_file_gives_its_first_frames_or_a_reason(kind: str, whole: dict[str, Path], tmp_path: Path) -> None:
+def test_a_cut_file_gives_its_first_frames_or_a_reason(
+    kind: str, whole: dict[str, Path], tmp_path: Path
+) -> None:
     data, path = whole[kind].read_bytes(), tmp_path / whole[kind].name
     complete = plain_frames(whole[kind], scan(whole[kind], LIMITS))[1]
     kept = []
@@ -90,7 +101,9 @@ def test_a_cut_file_gives_its_first_frames_or_a_reason(kind: str, whole: dict[st
         truth = assert_plain(path, info, clips)
         assert info.frames <= FRAMES
         # The frame whose bytes were cut, and what refers to it, may be patched up by the decoder.
-        assert all(np.array_equal(one, other) for one, other in zip(truth[:-5], complete, strict=False))
+        assert all(
+            np.array_equal(one, other) for one, other in zip(truth[:-5], complete, strict=False)
+        )
         if info.frames < FRAMES - 3:
             assert "incomplete" in info.flags
     assert len(kept) >= 5 and kept == sorted(kept)
@@ -105,7 +118,9 @@ def test_an_mp4_cut_before_its_index_is_truncated(whole: dict[str, Path], tmp_pa
         assert caught.value.reason == "truncated" and "v.mp4" in str(caught.value)
 
 
-def test_too_few_frames_of_a_cut_file_are_truncated_not_short(whole: dict[str, Path], tmp_path: Path) -> None:
+def test_too_few_frames_of_a_cut_file_are_truncated_not_short(
+    whole: dict[str, Path], tmp_path: Path
+) -> None:
     data = whole["mkv"].read_bytes()
     path = tmp_path / "v.mkv"
     path.write_bytes(data[: len(data) // 4])
@@ -132,8 +147,12 @@ def flip(data: bytes, seed: int, count: int, first: int = 0) -> bytes:
 
 
 @pytest.mark.parametrize("kind", ["faststart", "mkv", "ts"])
-def test_flipped_bytes_never_change_a_planned_result(kind: str, whole: dict[str, Path], tmp_path: Path) -> None:
-    """Guards fire on some of them; whatever comes out equals a plain decode of the same damaged file."""
+def test_flipped_bytes_never_change_a_planned_result(
+    kind: str, whole: dict[str, Path], tmp_path: Path
+) -> None:
+    """Guards fire on some of them; whatever comes out equals a plain decode of the same damaged
+    file.
+    """
     data, path = whole[kind].read_bytes(), tmp_path / whole[kind].name
     ways = Counter()
     for seed in range(12):
@@ -149,12 +168,18 @@ def test_flipped_bytes_never_change_a_planned_result(kind: str, whole: dict[str,
 
 
 def blank_pictures(path: Path, numbers: range) -> None:
-    """Write an MJPEG AVI and overwrite whole pictures of it with zeros, which no decoder can read."""
-    data = bytearray(write_video(path, Recipe("mjpeg", ".avi", "yuvj420p", frames=FRAMES)).read_bytes())
+    """Write an MJPEG AVI and overwrite whole pictures of it with zeros, which no decoder can
+    read.
+    """
+    data = bytearray(
+        write_video(path, Recipe("mjpeg", ".avi", "yuvj420p", frames=FRAMES)).read_bytes()
+    )
     starts = [at for at in range(len(data) - 4) if data[at : at + 4] == b"\xff\xd8\xff\xfe"]
     assert len(starts) == FRAMES
     for number in numbers:
-        data[starts[number] : starts[number + 1] - 8] = bytes(starts[number + 1] - 8 - starts[number])
+        data[starts[number] : starts[number + 1] - 8] = bytes(
+            starts[number + 1] - 8 - starts[number]
+        )
     path.write_bytes(bytes(data))
 
 
@@ -165,9 +190,9 @@ def test_one_damaged_packet_is_stepped_over_and_told(tmp_path: Path) -> None:
     assert info.frames == FRAMES - 1 and {"damaged", "incomplete"} <= set(info.flags)
     with pytest.raises(PlanBroken):
         list(decode_clips(path, scan(path, LIMITS), np.array([[28, 29, 30, 31]])))
-    assert [clip.index.tolist() for clip in decode_clips(path, info, np.array([[28, 29, 30, 31]]))] == [
-        [28, 29, 30, 31]
-    ]
+    assert [
+        clip.index.tolist() for clip in decode_clips(path, info, np.array([[28, 29, 30, 31]]))
+    ] == [[28, 29, 30, 31]]
 
 
 def test_too_many_damaged_packets_are_corrupt(tmp_path: Path) -> None:
@@ -180,7 +205,9 @@ def test_too_many_damaged_packets_are_corrupt(tmp_path: Path) -> None:
 
 
 def mutate(data: bytes, seed: int) -> bytes:
-    """One seeded damage: flipped bytes anywhere or in the header, a cut, a hole, a repeated or foreign stretch."""
+    """One seeded damage: flipped bytes anywhere or in the header, a cut, a hole, a repeated or
+    foreign stretch.
+    """
     random = np.random.default_rng(seed)
     at = int(random.integers(0, len(data)))
     length = int(random.integers(1, max(2, len(data) // 10)))
@@ -202,7 +229,9 @@ FUZZED = ("faststart", "fragmented", "mkv", "avi", "ts")
 
 
 def fuzz(kind: str, seeds: range, whole: dict[str, Path], tmp_path: Path) -> Counter:
-    """Read mutated files; every one must be classified, and what is read must equal a plain decode."""
+    """Read mutated files; every one must be classified, and what is read must equal a plain
+    decode.
+    """
     data, path, ways = whole[kind].read_bytes(), tmp_path / whole[kind].name, Counter()
     for seed in seeds:
         path.write_bytes(mutate(data, seed))
@@ -218,13 +247,17 @@ def fuzz(kind: str, seeds: range, whole: dict[str, Path], tmp_path: Path) -> Cou
 
 
 @pytest.mark.parametrize("kind", FUZZED)
-def test_mutated_files_end_in_frames_or_reasons(kind: str, whole: dict[str, Path], tmp_path: Path) -> None:
+def test_mutated_files_end_in_frames_or_reasons(
+    kind: str, whole: dict[str, Path], tmp_path: Path
+) -> None:
     ways = fuzz(kind, range(12), whole, tmp_path)
     assert ways.total() == 12
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", FUZZED)
-def test_many_mutated_files_end_in_frames_or_reasons(kind: str, whole: dict[str, Path], tmp_path: Path) -> None:
+def test_many_mutated_files_end_in_frames_or_reasons(
+    kind: str, whole: dict[str, Path], tmp_path: Path
+) -> None:
     ways = fuzz(kind, range(1000, 1100), whole, tmp_path)
     assert ways.total() == 100 and len(ways) >= 2, ways

@@ -1,4 +1,6 @@
-"""A part of a frame has the pixels of the whole; what is converted lazily is what is converted at once."""
+"""A part of a frame has the pixels of the whole; what is converted lazily is what is converted at
+once.
+"""
 
 from __future__ import annotations
 
@@ -79,7 +81,9 @@ def test_a_view_is_the_picture_and_its_half_the_mean_of_two_by_two(path: Path) -
     assert half.shape == means.shape and off.mean() < 0.8
     # 4:4:4 is made smaller before it is converted: colours that RGB cannot show are cut off later.
     assert (off <= 2).mean() > 0.99 and off.max() <= (16 if is_444(view) else 0.5)
-    assert np.array_equal(view.pixels(), whole) and np.array_equal(view.half(), half), "whatever came before"
+    assert np.array_equal(view.pixels(), whole) and np.array_equal(view.half(), half), (
+        "whatever came before"
+    )
 
 
 @pytest.mark.parametrize("side", [30.0, 90.0, 170.0, 600.0])
@@ -111,5 +115,7 @@ def test_frames_in_memory_answer_the_same_questions() -> None:
     clip = Frames(pixels, np.arange(3), np.arange(3) / 25)
     assert clip.size == (20, 30) and len(clip) == 3
     assert np.array_equal(clip.part(4, 2, 9, 11), pixels[:, 2:11, 4:9])
-    assert np.array_equal(clip.sparse(4), pixels[:, ::4, ::4]) and np.array_equal(clip.picture(2), pixels[2])
+    assert np.array_equal(clip.sparse(4), pixels[:, ::4, ::4]) and np.array_equal(
+        clip.picture(2), pixels[2]
+    )
     assert np.array_equal(clip.view(1), pixels[1])

@@ -1,4 +1,6 @@
-"""What is no usable video is refused with the right reason, before anything of it is decoded or followed."""
+"""What is no usable video is refused with the right reason, before anything of it is decoded or
+followed.
+"""
 
 from __future__ import annotations
 
@@ -72,12 +74,14 @@ def test_random_bytes_of_many_seeds_are_refused(tmp_path: Path) -> None:
         "<svg xmlns='http://www.w3.org/2000/svg'><image href='file:///etc/hostname'/></svg>",
         "concat:{other}|{other}",
         "v=0\no=- 0 0 IN IP4 127.0.0.1\ns=x\nc=IN IP4 127.0.0.1\nt=0 0\nm=video 9 RTP/AVP 96\n",
-        '<?xml version="1.0"?><MPD xmlns="urn:mpeg:dash:schema:mpd:2011"><BaseURL>{other}</BaseURL></MPD>',
+        '<?xml version="1.0"?><MPD xmlns="urn:mpeg:dash:schema:mpd:2011"><BaseURL>{other}</BaseURL></MPD>',  # noqa: E501
         "# timecode format v2\nsubtitle\n1\n00:00:00,000 --> 00:00:01,000\nhello\n",
     ],
 )
 @pytest.mark.parametrize("suffix", [".mp4", ".m3u8", ".ffconcat", ".svg"])
-def test_playlists_open_nothing_else(text: str, suffix: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_playlists_open_nothing_else(
+    text: str, suffix: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     other = write_video(tmp_path / "other.mp4", Recipe(frames=3))
     path = tmp_path / f"attack{suffix}"
     path.write_text(text.format(other=other.name))
@@ -88,7 +92,9 @@ def test_playlists_open_nothing_else(text: str, suffix: str, tmp_path: Path, mon
 
 def test_an_image_sequence_pattern_is_only_a_name(tmp_path: Path) -> None:
     for number in range(3):
-        av.VideoFrame.from_ndarray(draw_picture(number, 64, 64), format="rgb24").save(tmp_path / f"p{number}.png")
+        av.VideoFrame.from_ndarray(draw_picture(number, 64, 64), format="rgb24").save(
+            tmp_path / f"p{number}.png"
+        )
     with pytest.raises(VideoError) as caught:
         scan(tmp_path / "p%d.png", LIMITS)
     assert caught.value.reason == "missing"
@@ -109,7 +115,9 @@ def test_an_image_sequence_pattern_is_only_a_name(tmp_path: Path) -> None:
         "x" * 251 + ".mp4",
     ],
 )
-def test_names_are_only_names(name: str | bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_names_are_only_names(
+    name: str | bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     plain = write_video(tmp_path / "plain.mp4", Recipe(frames=3))
     path = Path(os.fsdecode(name))
@@ -122,7 +130,12 @@ def test_pipes_folders_and_devices_never_block(planned: bool, tmp_path: Path) ->
     os.mkfifo(tmp_path / "pipe.mp4")
     (tmp_path / "folder.mp4").mkdir()
     (tmp_path / "loop.mp4").symlink_to("loop.mp4")
-    for path in (tmp_path / "pipe.mp4", tmp_path / "folder.mp4", tmp_path / "loop.mp4", Path("/dev/null")):
+    for path in (
+        tmp_path / "pipe.mp4",
+        tmp_path / "folder.mp4",
+        tmp_path / "loop.mp4",
+        Path("/dev/null"),
+    ):
         with pytest.raises(VideoError) as caught:
             scan(path, LIMITS, planned=planned)
         assert caught.value.reason == "not_a_file"
@@ -152,7 +165,8 @@ def write_sound(path: Path, codec: str = "aac") -> Path:
 
 
 @pytest.mark.parametrize(
-    "name, codec", [("a.mp4", "aac"), ("a.mkv", "aac"), ("a.wav", "pcm_s16le"), ("a.avi", "pcm_s16le")]
+    "name, codec",
+    [("a.mp4", "aac"), ("a.mkv", "aac"), ("a.wav", "pcm_s16le"), ("a.avi", "pcm_s16le")],
 )
 def test_sound_alone_has_no_video_stream(name: str, codec: str, tmp_path: Path) -> None:
     assert refusal(write_sound(tmp_path / name, codec)).reason == "no_video_stream"
@@ -160,7 +174,9 @@ def test_sound_alone_has_no_video_stream(name: str, codec: str, tmp_path: Path) 
 
 @pytest.mark.parametrize("suffix", [".png", ".jpg"])
 def test_a_picture_named_as_video_has_no_video_stream(suffix: str, tmp_path: Path) -> None:
-    av.VideoFrame.from_ndarray(draw_picture(0, 64, 64), format="rgb24").save(tmp_path / f"p{suffix}")
+    av.VideoFrame.from_ndarray(draw_picture(0, 64, 64), format="rgb24").save(
+        tmp_path / f"p{suffix}"
+    )
     assert refusal((tmp_path / f"p{suffix}").rename(tmp_path / "v.mp4")).reason == "no_video_stream"
 
 
@@ -187,11 +203,18 @@ def write_two_streams(path: Path, cover: bool) -> Path:
 
 
 @pytest.mark.parametrize("cover, size", [(True, (160, 120)), (False, (64, 64))])
-def test_cover_art_is_ignored_and_the_first_real_stream_taken(cover: bool, size: tuple, tmp_path: Path) -> None:
+def test_cover_art_is_ignored_and_the_first_real_stream_taken(
+    cover: bool, size: tuple, tmp_path: Path
+) -> None:
     path = write_two_streams(tmp_path / "v.mp4", cover)
     info = scan(path, LIMITS)
     assert (info.width, info.height) == size and info.frames == 12
-    assert next(decode_clips(path, info, np.array([[3, 4]]))).pixels.shape == (2, size[1], size[0], 3)
+    assert next(decode_clips(path, info, np.array([[3, 4]]))).pixels.shape == (
+        2,
+        size[1],
+        size[0],
+        3,
+    )
 
 
 def test_only_cover_art_is_no_video(tmp_path: Path) -> None:
@@ -201,9 +224,13 @@ def test_only_cover_art_is_no_video(tmp_path: Path) -> None:
         cover = container.add_stream("mjpeg", rate=25)
         cover.width, cover.height, cover.pix_fmt = 64, 64, "yuvj420p"
         cover.disposition = av.stream.Disposition.attached_pic
-        container.mux(cover.encode(av.VideoFrame.from_ndarray(draw_picture(0, 64, 64), format="rgb24")))
+        container.mux(
+            cover.encode(av.VideoFrame.from_ndarray(draw_picture(0, 64, 64), format="rgb24"))
+        )
         container.mux(cover.encode(None))
-        silence = av.AudioFrame.from_ndarray(np.zeros((1, 1024), np.int16), format="s16", layout="mono")
+        silence = av.AudioFrame.from_ndarray(
+            np.zeros((1, 1024), np.int16), format="s16", layout="mono"
+        )
         silence.sample_rate = 16000
         container.mux(sound.encode(silence))
         container.mux(sound.encode(None))
@@ -211,16 +238,25 @@ def test_only_cover_art_is_no_video(tmp_path: Path) -> None:
 
 
 def patch_size(data: bytes, width: int, height: int) -> bytes:
-    """Rewrite width and height in the sample entry of an mp4 (avc1 box: 24 bytes after its type)."""
+    """Rewrite width and height in the sample entry of an mp4 (avc1 box: 24 bytes after its
+    type).
+    """
     at = data.index(b"avc1", data.index(b"stsd")) + 4 + 24
     return data[:at] + width.to_bytes(2, "big") + height.to_bytes(2, "big") + data[at + 4 :]
 
 
-def test_sizes_beyond_the_limits_are_refused_before_decoding(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    huge = write_video(tmp_path / "huge.mkv", Recipe("ffv1", ".mkv", "gray", frames=1, size=(9000, 600)))
-    monkeypatch.setattr("unmask.pipeline.decode.packets.list_packets", lambda *_: pytest.fail("a packet was read"))
+def test_sizes_beyond_the_limits_are_refused_before_decoding(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    huge = write_video(
+        tmp_path / "huge.mkv", Recipe("ffv1", ".mkv", "gray", frames=1, size=(9000, 600))
+    )
     monkeypatch.setattr(
-        "unmask.pipeline.decode.sequential.decode_all", lambda *_: pytest.fail("a packet was decoded")
+        "unmask.pipeline.decode.packets.list_packets", lambda *_: pytest.fail("a packet was read")
+    )
+    monkeypatch.setattr(
+        "unmask.pipeline.decode.sequential.decode_all",
+        lambda *_: pytest.fail("a packet was decoded"),
     )
     error = refusal(huge)
     assert error.reason == "too_large" and "9000x600" in str(error)
@@ -228,7 +264,9 @@ def test_sizes_beyond_the_limits_are_refused_before_decoding(tmp_path: Path, mon
     assert refusal(small, Limits(max_pixels=160 * 120 - 1)).reason == "too_large"
     assert refusal(small, Limits(max_side=159)).reason == "too_large"
     assert refusal(small, Limits(min_side=121)).reason == "too_small"
-    tiny = write_video(tmp_path / "tiny.mp4", Recipe("mpeg4", frames=2, size=(64, 22)), [_blank(64, 22)] * 2)
+    tiny = write_video(
+        tmp_path / "tiny.mp4", Recipe("mpeg4", frames=2, size=(64, 22)), [_blank(64, 22)] * 2
+    )
     assert refusal(tiny).reason == "too_small"
 
 
@@ -237,8 +275,12 @@ def _blank(width: int, height: int) -> av.VideoFrame:
 
 
 def test_a_lying_header_cannot_make_the_decoder_allocate_more(tmp_path: Path) -> None:
-    """The container says 160x120, the stream inside is 3200x2400: the decoder's own limit stops it."""
-    path = write_video(tmp_path / "v.mp4", Recipe(size=(3200, 2400), frames=1, options={"preset": "ultrafast"}))
+    """The container says 160x120, the stream inside is 3200x2400: the decoder's own limit stops
+    it.
+    """
+    path = write_video(
+        tmp_path / "v.mp4", Recipe(size=(3200, 2400), frames=1, options={"preset": "ultrafast"})
+    )
     path.write_bytes(patch_size(path.read_bytes(), 160, 120))
     with pytest.raises(VideoError) as caught:
         scan(path, Limits(max_pixels=1_000_000))

@@ -39,7 +39,13 @@ def test_png_frames_come_back_exactly_and_in_the_order_of_their_numbers(tmp_path
     (folder / "notes.txt").write_text("not a picture")
     (folder / ".hidden.png").write_bytes(b"")
     info = scan(folder, LIMITS)
-    assert (info.frames, info.width, info.height, info.codec, info.method) == (12, 96, 64, "png", "planned")
+    assert (info.frames, info.width, info.height, info.codec, info.method) == (
+        12,
+        96,
+        64,
+        "png",
+        "planned",
+    )
     assert info.flags == ("times_from_rate",)
     for clip in decode_clips(folder, info, spread_clips(12, 3, 5)):
         for number, picture in zip(clip.index, clip.pixels, strict=True):
@@ -123,8 +129,12 @@ def test_limits_hold_for_pictures_too(tmp_path: Path) -> None:
         assert caught.value.reason == reason
 
 
-@pytest.mark.parametrize("orientation, turned", [(1, 0), (3, 2), (6, 3), (8, 1), (2, None), (5, None)])
-def test_exif_turns_are_undone_and_mirrors_refused(orientation: int, turned: int | None, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "orientation, turned", [(1, 0), (3, 2), (6, 3), (8, 1), (2, None), (5, None)]
+)
+def test_exif_turns_are_undone_and_mirrors_refused(
+    orientation: int, turned: int | None, tmp_path: Path
+) -> None:
     image = pytest.importorskip("PIL.Image")
     exif = image.Exif()
     exif[0x0112] = orientation

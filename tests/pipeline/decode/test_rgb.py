@@ -22,12 +22,16 @@ MATRICES = {"601": (0.299, 0.114, 6), "709": (0.2126, 0.0722, 1)}  # Kr, Kb, AVC
 
 
 def soft_picture() -> NDArray[np.float64]:
-    """RGB that changes by under half a level a pixel, so that how chroma is interpolated hardly matters."""
+    """RGB that changes by under half a level a pixel, so that how chroma is interpolated hardly
+    matters.
+    """
     y, x = np.mgrid[0:HEIGHT, 0:WIDTH]
     return np.stack([60 + x * 0.45, 200 - y * 0.45, 90 + (x + y) * 0.25], axis=-1)
 
 
-def yuv_planes(rgb: NDArray[np.float64], matrix: str, full: bool, bits: int) -> list[NDArray[np.float64]]:
+def yuv_planes(
+    rgb: NDArray[np.float64], matrix: str, full: bool, bits: int
+) -> list[NDArray[np.float64]]:
     """ITU-R BT.601-7 / BT.709-6: Y'CbCr code values of R'G'B' in 0..255."""
     red, blue, _ = MATRICES[matrix]
     r, g, b = (rgb[..., channel] / 255 for channel in range(3))
@@ -43,7 +47,9 @@ def yuv_frame(name: str, matrix: str = "601", full: bool = False) -> av.VideoFra
     bits = 10 if "10" in name else 8
     planes = yuv_planes(soft_picture(), matrix, full, bits)
     if "420" in name:
-        planes[1:] = [plane.reshape(HEIGHT // 2, 2, WIDTH // 2, 2).mean((1, 3)) for plane in planes[1:]]
+        planes[1:] = [
+            plane.reshape(HEIGHT // 2, 2, WIDTH // 2, 2).mean((1, 3)) for plane in planes[1:]
+        ]
     elif "422" in name:
         planes[1:] = [plane.reshape(HEIGHT, WIDTH // 2, 2).mean(2) for plane in planes[1:]]
     if "gray" in name:
@@ -67,12 +73,17 @@ def decode_one(path: Path) -> NDArray[np.float64]:
 
 @pytest.mark.parametrize("full", [False, True], ids=["limited", "full"])
 @pytest.mark.parametrize("matrix", MATRICES)
-@pytest.mark.parametrize("name", ["yuv420p", "yuv422p", "yuv444p", "yuv420p10le", "yuv422p10le", "yuv444p10le"])
-def test_colours_follow_the_matrix_and_range_of_the_file(name: str, matrix: str, full: bool, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "name", ["yuv420p", "yuv422p", "yuv444p", "yuv420p10le", "yuv422p10le", "yuv444p10le"]
+)
+def test_colours_follow_the_matrix_and_range_of_the_file(
+    name: str, matrix: str, full: bool, tmp_path: Path
+) -> None:
     recipe = Recipe(codec="ffv1", suffix=".mkv", pixels=name, frames=2)
     path = write_video(tmp_path / "v.mkv", recipe, [yuv_frame(name, matrix, full)] * 2)
     error = np.abs(decode_one(path) - soft_picture())
-    # Plain 4:2:0 takes swscale's fast path; everything else is exact up to the rounding of Y, U and V themselves.
+    # Plain 4:2:0 takes swscale's fast path; everything else is exact up to the rounding of Y, U and
+    # V themselves.
     assert error.max() <= (4 if name == "yuv420p" else 2.3)
     assert error.mean() <= (1.5 if name == "yuv420p" else 0.6)
 
@@ -96,13 +107,20 @@ def test_alpha_is_dropped_not_blended(tmp_path: Path) -> None:
 )
 def test_rgb_videos_come_back_exactly(codec: str, name: str, suffix: str, tmp_path: Path) -> None:
     options = {"crf": "0"} if codec == "libx264rgb" else {}
-    path = write_video(tmp_path / f"v{suffix}", Recipe(codec, suffix, name, frames=2, options=options), rgb_frames(2))
+    path = write_video(
+        tmp_path / f"v{suffix}",
+        Recipe(codec, suffix, name, frames=2, options=options),
+        rgb_frames(2),
+    )
     assert np.array_equal(decode_one(path), np.rint(soft_picture()))
 
 
 def rgb_frames(count: int, picture: NDArray[np.float64] | None = None) -> list[av.VideoFrame]:
     picture = soft_picture() if picture is None else picture
-    frames = [av.VideoFrame.from_ndarray(np.rint(picture).astype(np.uint8), format="rgb24") for _ in range(count)]
+    frames = [
+        av.VideoFrame.from_ndarray(np.rint(picture).astype(np.uint8), format="rgb24")
+        for _ in range(count)
+    ]
     for frame in frames:
         frame.colorspace = 0  # AVCOL_SPC_RGB
     return frames
@@ -138,10 +156,21 @@ def corner_picture() -> NDArray[np.float64]:
 
 
 @pytest.mark.parametrize("planned", [True, False])
-@pytest.mark.parametrize("degrees, corners", [(0, "rgbw"), (90, "gwrb"), (180, "wbgr"), (270, "brwg")])
-def test_turned_videos_come_out_upright(degrees: int, corners: str, planned: bool, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "degrees, corners", [(0, "rgbw"), (90, "gwrb"), (180, "wbgr"), (270, "brwg")]
+)
+def test_turned_videos_come_out_upright(
+    degrees: int, corners: str, planned: bool, tmp_path: Path
+) -> None:
     """`degrees` counter-clockwise bring the stored picture upright; corners in reading order."""
-    recipe = Recipe("libx264rgb", ".mp4", "rgb24", frames=4, options={"crf": "0"}, rotation=(degrees, False, False))
+    recipe = Recipe(
+        "libx264rgb",
+        ".mp4",
+        "rgb24",
+        frames=4,
+        options={"crf": "0"},
+        rotation=(degrees, False, False),
+    )
     path = write_video(tmp_path / "v.mp4", recipe, rgb_frames(4, corner_picture()))
     info = scan(path, LIMITS, planned=planned)
     assert info.rotation == degrees
@@ -154,7 +183,8 @@ def test_turned_videos_come_out_upright(degrees: int, corners: str, planned: boo
 
 
 @pytest.mark.parametrize(
-    "rotation", [(0, True, False), (0, False, True), (90, True, False), (45, False, False), (91, False, False)]
+    "rotation",
+    [(0, True, False), (0, False, True), (90, True, False), (45, False, False), (91, False, False)],
 )
 @pytest.mark.parametrize("planned", [True, False])
 def test_mirrors_and_odd_angles_are_refused(rotation: tuple, planned: bool, tmp_path: Path) -> None:
@@ -165,7 +195,9 @@ def test_mirrors_and_odd_angles_are_refused(rotation: tuple, planned: bool, tmp_
 
 
 def test_the_real_phone_video_stands_upright(media: Path) -> None:
-    """Its face box on frame 0 was measured on the displayed picture: skin is there, and lighter than the border."""
+    """Its face box on frame 0 was measured on the displayed picture: skin is there, and lighter
+    than the border.
+    """
     path = media / "videos" / "derived_rot90_displaymatrix.mp4"
     info = scan(path, LIMITS)
     assert (info.width, info.height, info.rotation) == (360, 640, 270)
@@ -175,7 +207,9 @@ def test_the_real_phone_video_stands_upright(media: Path) -> None:
 
 
 def test_the_time_base_is_kept_exactly(tmp_path: Path) -> None:
-    """30000/1001 frames a second: seconds are pts times the time base, not index over a rounded rate."""
+    """30000/1001 frames a second: seconds are pts times the time base, not index over a rounded
+    rate.
+    """
     path = tmp_path / "v.mp4"
     rate = Fraction(30000, 1001)
     with av.open(str(path), "w") as container:

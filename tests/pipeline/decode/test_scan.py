@@ -38,18 +38,24 @@ PLANNED = {
     "defaults": Recipe(),
     "keyint 12": Recipe(options=x264_params("keyint=12:scenecut=0")),
     "keyint 250, 5 B": Recipe(options=x264_params("keyint=250:bframes=5:b-adapt=0:scenecut=0")),
-    "open groups": Recipe(options=x264_params("keyint=15:min-keyint=15:open-gop=1:bframes=3:b-adapt=0:scenecut=0")),
+    "open groups": Recipe(
+        options=x264_params("keyint=15:min-keyint=15:open-gop=1:bframes=3:b-adapt=0:scenecut=0")
+    ),
     "open groups mkv": Recipe(
         suffix=".mkv", options=x264_params("keyint=10:open-gop=1:bframes=3:b-adapt=0:scenecut=0")
     ),
     "no B": Recipe(options=x264_params("bframes=0:keyint=20")),
-    "B as reference": Recipe(options=x264_params("bframes=8:b-pyramid=normal:b-adapt=0:ref=5:keyint=30")),
+    "B as reference": Recipe(
+        options=x264_params("bframes=8:b-pyramid=normal:b-adapt=0:ref=5:keyint=30")
+    ),
     "all intra": Recipe(options=x264_params("keyint=1"), frames=30),
     "slices, CAVLC": Recipe(options=x264_params("slices=4:cabac=0:keyint=20")),
     "variable rate": Recipe(ticks=VARIABLE),
     "mkv": Recipe(suffix=".mkv", options=x264_params("keyint=20")),
     "ts": Recipe(suffix=".ts", options=x264_params("keyint=20")),
-    "fragmented": Recipe(muxer={"movflags": "frag_keyframe+empty_moov"}, options=x264_params("keyint=20")),
+    "fragmented": Recipe(
+        muxer={"movflags": "frag_keyframe+empty_moov"}, options=x264_params("keyint=20")
+    ),
     "faststart": Recipe(muxer={"movflags": "faststart"}),
     "no edit list": Recipe(muxer={"use_editlist": "0", "movflags": "negative_cts_offsets"}),
     "4:4:4": Recipe(pixels="yuv444p"),
@@ -57,13 +63,19 @@ PLANNED = {
     "rgb lossless": Recipe(codec="libx264rgb", pixels="rgb24", options={"crf": "0"}),
     "interlaced": Recipe(interlaced=True, options=x264_params("tff=1:keyint=20")),
     "hevc": Recipe(codec="libx265", options={"x265-params": "keyint=15:log-level=none"}),
-    "hevc open": Recipe(codec="libx265", options={"x265-params": "keyint=15:open-gop=1:bframes=4:log-level=none"}),
+    "hevc open": Recipe(
+        codec="libx265", options={"x265-params": "keyint=15:open-gop=1:bframes=4:log-level=none"}
+    ),
     "hevc 10 bit": Recipe(
         codec="libx265", pixels="yuv420p10le", options={"x265-params": "log-level=none"}, frames=30
     ),
     "mpeg4": Recipe(codec="mpeg4", options={"bf": "2", "g": "12"}),
     "mpeg2 ts": Recipe(codec="mpeg2video", suffix=".ts", options={"bf": "2", "g": "12"}),
-    "vp9": Recipe(codec="libvpx-vp9", suffix=".webm", options={"g": "20", "deadline": "realtime", "cpu-used": "8"}),
+    "vp9": Recipe(
+        codec="libvpx-vp9",
+        suffix=".webm",
+        options={"g": "20", "deadline": "realtime", "cpu-used": "8"},
+    ),
     "av1": Recipe(codec="libsvtav1", options={"preset": "12", "g": "20"}, frames=45),
     "mjpeg": Recipe(codec="mjpeg", pixels="yuvj420p", suffix=".mkv", frames=30),
     "mjpeg avi": Recipe(codec="mjpeg", pixels="yuvj420p", suffix=".avi", frames=30),
@@ -88,7 +100,9 @@ def plain_pixels(path: Path, info: VideoInfo) -> np.ndarray:
 
 
 def selections(frames: int, seed: int = 0) -> list[np.ndarray]:
-    """Spread clips, overlapping clips, scattered single frames, the first and the last, everything at once."""
+    """Spread clips, overlapping clips, scattered single frames, the first and the last, everything
+    at once.
+    """
     random = np.random.default_rng(seed)
     length = min(5, frames)
     starts = np.sort(random.integers(0, frames - length + 1, 4))
@@ -110,7 +124,9 @@ def decode_or_restart(path: Path, info: VideoInfo, windows: np.ndarray) -> tuple
         return list(decode_clips(path, info, windows)), info
 
 
-def assert_equal_to_plain(path: Path, info: VideoInfo, windows: np.ndarray, truth: np.ndarray) -> None:
+def assert_equal_to_plain(
+    path: Path, info: VideoInfo, windows: np.ndarray, truth: np.ndarray
+) -> None:
     clips, info = decode_or_restart(path, info, windows)
     assert len(clips) == len(windows)
     for clip, window in zip(clips, windows, strict=True):
@@ -152,7 +168,11 @@ def test_both_ways_tell_the_same_facts(tmp_path: Path) -> None:
     fast, slow = scan(path, LIMITS), scan(path, LIMITS, planned=False, guard="asked for")
     assert (slow.method, slow.guard, slow.packets) == ("sequential", "asked for", None)
     assert np.array_equal(fast.pts, slow.pts) and fast.flags == slow.flags == ("vfr",)
-    assert (fast.width, fast.height, fast.frames) == (slow.width, slow.height, slow.frames) == (160, 120, 60)
+    assert (
+        (fast.width, fast.height, fast.frames)
+        == (slow.width, slow.height, slow.frames)
+        == (160, 120, 60)
+    )
     assert np.allclose(fast.pts - fast.pts[0], (np.array(VARIABLE) - VARIABLE[0]) / RATE, atol=1e-9)
 
 
@@ -178,7 +198,9 @@ def test_more_decoder_threads_change_nothing(threads: int, tmp_path: Path) -> No
         assert np.array_equal(clip.pixels, truth)
 
 
-def count_decoded(monkeypatch: pytest.MonkeyPatch, path: Path, info: VideoInfo, windows: np.ndarray) -> int:
+def count_decoded(
+    monkeypatch: pytest.MonkeyPatch, path: Path, info: VideoInfo, windows: np.ndarray
+) -> int:
     """Frames that left the decoder during one decode_clips."""
     counted = 0
     accept = planning._RunCheck.accept
@@ -196,8 +218,12 @@ def count_decoded(monkeypatch: pytest.MonkeyPatch, path: Path, info: VideoInfo, 
 
 
 def test_the_plan_really_skips(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """One clip in one of five groups: only that group; one long group: only the frames that others refer to."""
-    short = write_video(tmp_path / "short.mp4", Recipe(options=x264_params("keyint=12:min-keyint=12:scenecut=0")))
+    """One clip in one of five groups: only that group; one long group: only the frames that others
+    refer to.
+    """
+    short = write_video(
+        tmp_path / "short.mp4", Recipe(options=x264_params("keyint=12:min-keyint=12:scenecut=0"))
+    )
     info = scan(short, LIMITS)
     assert count_decoded(monkeypatch, short, info, np.array([[26, 27, 28]])) <= 12
     assert count_decoded(monkeypatch, short, info, np.arange(60)[None]) == 60
@@ -205,12 +231,15 @@ def test_the_plan_really_skips(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) 
     params = "keyint=250:bframes=3:b-adapt=0:b-pyramid=none:scenecut=0"
     long = write_video(tmp_path / "long.mp4", Recipe(options=x264_params(params)))
     info = scan(long, LIMITS)
-    # Of each four frames three are B frames that nobody needs; decoding stops soon after the last wanted frame.
+    # Of each four frames three are B frames that nobody needs; decoding stops soon after the last
+    # wanted frame.
     assert count_decoded(monkeypatch, long, info, np.array([[40, 41]])) <= 40 // 4 + 8
     assert count_decoded(monkeypatch, long, info, np.array([[56, 57, 58, 59]])) <= 60 // 4 + 8
 
 
-def test_scanning_a_planned_video_decodes_almost_nothing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_scanning_a_planned_video_decodes_almost_nothing(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     path = write_video(tmp_path / "v.mp4", Recipe())
 
     def refuse(*_: object) -> None:
@@ -228,7 +257,9 @@ def test_only_the_windows_being_filled_are_held(planned: bool, tmp_path: Path) -
     clips = decode_clips(path, info, spread_clips(info.frames, 12, 5))
     first = next(clips)
     assert first.index.tolist() == [2, 3, 4, 5, 6]
-    assert clips.gi_frame.f_locals["frames"] is not None, "the decoder is still in the middle of its work"
+    assert clips.gi_frame.f_locals["frames"] is not None, (
+        "the decoder is still in the middle of its work"
+    )
     assert sum(1 for _ in clips) == 11
 
 
@@ -244,7 +275,9 @@ def test_pictures_show_the_frame_they_are_numbered_as(tmp_path: Path) -> None:
 
 
 def test_frames_whose_plan_is_wrong_never_get_through(tmp_path: Path) -> None:
-    """An index that lies about keyframes (as a damaged file's may) ends in PlanBroken, not in wrong pixels."""
+    """An index that lies about keyframes (as a damaged file's may) ends in PlanBroken, not in
+    wrong pixels.
+    """
     path = write_video(tmp_path / "v.mp4", Recipe(options=x264_params("keyint=250:scenecut=0")))
     info = scan(path, LIMITS)
     rows = info.packets.copy()
@@ -266,7 +299,9 @@ def test_a_file_that_lost_frames_since_its_scan_is_said_to_have_changed(tmp_path
     assert caught.value.reason == "changed_while_reading"
 
 
-@pytest.mark.parametrize("windows", [[[58, 59, 60]], [[-1, 0]], [[3, 3]], [[9, 10], [2, 3]], [1, 2]])
+@pytest.mark.parametrize(
+    "windows", [[[58, 59, 60]], [[-1, 0]], [[3, 3]], [[9, 10], [2, 3]], [1, 2]]
+)
 def test_windows_that_make_no_sense_are_our_callers_fault(windows: list, tmp_path: Path) -> None:
     path = write_video(tmp_path / "v.mp4", Recipe())
     with pytest.raises(ValueError, match="windows"):
@@ -280,15 +315,25 @@ def test_no_window_is_no_clip(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "frames, clips, length, count",
-    [(400, 16, 5, 16), (80, 16, 5, 16), (21, 16, 5, 16), (20, 16, 5, 16), (19, 16, 5, 15), (5, 16, 5, 1)],
+    [
+        (400, 16, 5, 16),
+        (80, 16, 5, 16),
+        (21, 16, 5, 16),
+        (20, 16, 5, 16),
+        (19, 16, 5, 15),
+        (5, 16, 5, 1),
+    ],
 )
-def test_clips_spread_over_the_whole_video(frames: int, clips: int, length: int, count: int) -> None:
+def test_clips_spread_over_the_whole_video(
+    frames: int, clips: int, length: int, count: int
+) -> None:
     windows = spread_clips(frames, clips, length)
     assert windows.shape == (count, length) and windows.dtype == np.int64
     assert (np.diff(windows, axis=1) == 1).all()
     starts = windows[:, 0]
     assert len(set(starts.tolist())) == count and windows.min() >= 0 and windows.max() < frames
-    # Evenly: steps differ by at most one frame, and as much is left before the first clip as after the last.
+    # Evenly: steps differ by at most one frame, and as much is left before the first clip as after
+    # the last.
     assert np.ptp(np.diff(starts)) <= 1 if count > 1 else True
     assert abs(int(starts[0]) - (frames - 1 - int(windows[-1, -1]))) <= 1
 
@@ -314,7 +359,9 @@ def test_a_video_of_about_one_clip(length: int, tmp_path: Path) -> None:
 
 
 def test_every_real_video(media: Path) -> None:
-    """Same bytes as a plain decode, planned where it should be, with the frame counts that were measured by hand."""
+    """Same bytes as a plain decode, planned where it should be, with the frame counts that were
+    measured by hand.
+    """
     counts = {
         "derived_400x400_vp9_30fps.webm": 75,
         "derived_512x384_mpeg4.avi": 100,
@@ -333,11 +380,16 @@ def test_every_real_video(media: Path) -> None:
     for path in sorted((media / "videos").iterdir()):
         info = scan(path, LIMITS)
         assert info.frames == counts[path.name]
-        assert info.method == ("sequential" if path.suffix in (".avi", ".gif") else "planned"), info.guard
+        assert info.method == ("sequential" if path.suffix in (".avi", ".gif") else "planned"), (
+            info.guard
+        )
         assert ("vfr" in info.flags) == (path.suffix == ".gif" or "oddfps" in path.name)
         frames = decode_plainly(path)
         assert len(frames) == info.frames
-        converter, expected = Converter(info.rotation), np.empty((info.height, info.width, 3), np.uint8)
+        converter, expected = (
+            Converter(info.rotation),
+            np.empty((info.height, info.width, 3), np.uint8),
+        )
         for clip in decode_clips(path, info, spread_clips(info.frames, 3, 2)):
             for number, picture, seconds in zip(clip.index, clip.pixels, clip.pts, strict=True):
                 converter.write(frames[number], expected)
@@ -347,7 +399,9 @@ def test_every_real_video(media: Path) -> None:
 
 @pytest.mark.parametrize("planned", [True, False])
 def test_a_long_video_needs_no_more_memory_than_a_short_one(planned: bool, tmp_path: Path) -> None:
-    """3,000 frames of 64x64 would be 37 MB of pixels; two windows and the times of all frames are under 2 MB."""
+    """3,000 frames of 64x64 would be 37 MB of pixels; two windows and the times of all frames are
+    under 2 MB.
+    """
     options = {"preset": "ultrafast", "x264-params": "keyint=100"}
     path = write_video(tmp_path / "v.mp4", Recipe(frames=3000, size=(64, 64), options=options))
     tracemalloc.start()

@@ -1,4 +1,6 @@
-"""Windows never run over a gap in the frame numbers, and a video without gaps is planned as ever."""
+"""Windows never run over a gap in the frame numbers, and a video without gaps is planned as
+ever.
+"""
 
 from __future__ import annotations
 
@@ -24,13 +26,25 @@ def info_of(numbers: list[int] | None, frames: int = 0) -> VideoInfo:
     found = None if numbers is None else np.array(numbers, np.int64)
     frames = frames if numbers is None else len(numbers)
     return VideoInfo(
-        "pictures", "png", "rgb24", 64, 64, 0, 25.0, frames, np.arange(frames) / 25, "planned", numbers=found
+        "pictures",
+        "png",
+        "rgb24",
+        64,
+        64,
+        0,
+        25.0,
+        frames,
+        np.arange(frames) / 25,
+        "planned",
+        numbers=found,
     )
 
 
 @settings(max_examples=150, deadline=None)
 @given(st.sets(st.integers(0, 60), min_size=1), st.integers(1, 9), st.integers(1, 6))
-def test_every_window_is_a_run_of_numbers_and_none_is_missed_while_there_is_room(numbers, clips, length) -> None:
+def test_every_window_is_a_run_of_numbers_and_none_is_missed_while_there_is_room(
+    numbers, clips, length
+) -> None:
     ordered = sorted(numbers)
     runs = [n for n in ordered if all(n + step in numbers for step in range(length))]
     if not runs:
@@ -67,7 +81,9 @@ def test_pictures_of_a_face_with_gaps_give_clips_of_neighbouring_pictures(tmp_pa
     """Numbers as WildDeepfake has them: not padded, from anywhere, with gaps; 9 comes before 10."""
     numbers = [*range(7, 13), *range(15, 19), *range(98, 104)]
     drawn = [picture for picture, _ in draw_frames(draw_identity(3), 16, (224, 224), 3, face=0.8)]
-    folder = save_pictures(tmp_path / "sequence", {f"{n}.png": p for n, p in zip(numbers, drawn, strict=True)})
+    folder = save_pictures(
+        tmp_path / "sequence", {f"{n}.png": p for n, p in zip(numbers, drawn, strict=True)}
+    )
     crop = CropConfig(clips=16, frames=4, size=64, bands=False)
     _, (crops,) = read_crops(folder, ExtractConfig(crop=crop))
     whole = [[n, n + 1, n + 2, n + 3] for n in (7, 8, 9, 15, 98, 99, 100)]

@@ -1,4 +1,6 @@
-"""The demo's dataset is FaceForensics++ in shape, and the demo ends with a detector that beats chance by far."""
+"""The demo's dataset is FaceForensics++ in shape, and the demo ends with a detector that beats
+chance by far.
+"""
 
 from __future__ import annotations
 

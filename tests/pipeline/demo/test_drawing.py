@@ -1,4 +1,6 @@
-"""Drawn people: the real detector finds them, a fake lies on its original, and the files are real H.264."""
+"""Drawn people: the real detector finds them, a fake lies on its original, and the files are real
+H.264.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +25,9 @@ def test_mtcnn_finds_almost_every_drawn_person_after_h264(tmp_path: Path) -> Non
     found = []
     for seed in range(12):
         path = tmp_path / f"{seed}.mp4"
-        encode_video(path, [picture for picture, _ in draw_frames(draw_identity(seed), 3, seed=seed)])
+        encode_video(
+            path, [picture for picture, _ in draw_frames(draw_identity(seed), 3, seed=seed)]
+        )
         found.append(len(detector.detect(decoded(path)[1])) == 1)
     assert sum(found) >= 11
 
@@ -49,7 +53,9 @@ def test_only_the_forged_region_flickers() -> None:
 
 
 def test_the_same_seed_draws_the_same_picture_and_another_seed_another() -> None:
-    one, same, other = (next(draw_frames(draw_identity(1), 1, (160, 120), seed=s))[0] for s in (3, 3, 4))
+    one, same, other = (
+        next(draw_frames(draw_identity(1), 1, (160, 120), seed=s))[0] for s in (3, 3, 4)
+    )
     assert np.array_equal(one, same) and not np.array_equal(one, other)
     assert draw_identity(5) == draw_identity(5) != draw_identity(6)
 

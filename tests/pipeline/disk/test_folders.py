@@ -1,4 +1,6 @@
-"""A folder appears whole or not at all, whatever happens meanwhile; one run at a time writes a cache."""
+"""A folder appears whole or not at all, whatever happens meanwhile; one run at a time writes a
+cache.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +25,9 @@ from unmask.pipeline.errors import CacheError
 ROOT = Path(__file__).parents[3]
 
 
-def test_files_are_synced_before_folders_before_the_rename_before_the_parent(tmp_path, monkeypatch) -> None:
+def test_files_are_synced_before_folders_before_the_rename_before_the_parent(
+    tmp_path, monkeypatch
+) -> None:
     events: list[tuple[str, str]] = []
     real_fsync, real_rename = os.fsync, os.rename
 
@@ -44,14 +48,22 @@ def test_files_are_synced_before_folders_before_the_rename_before_the_parent(tmp
     synced = [name.removeprefix(temporary) for kind, name in events[:renamed]]
     assert set(synced) == {"", "/crops", *(f"/{name}" for name in files_of(folder))}
     for name in synced:
-        inside = [synced.index(other) for other in synced if other != name and other.startswith(f"{name}/")]
-        assert all(place < synced.index(name) for place in inside), f"{name or '.'} was synced before what it holds"
+        inside = [
+            synced.index(other)
+            for other in synced
+            if other != name and other.startswith(f"{name}/")
+        ]
+        assert all(place < synced.index(name) for place in inside), (
+            f"{name or '.'} was synced before what it holds"
+        )
     assert events[renamed + 1 :] == [("fsync", str(tmp_path))]
 
 
 @pytest.mark.parametrize("code", [errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EXDEV, errno.EIO])
 @pytest.mark.parametrize("call", ["mkdir", "fsync", "rename"])
-def test_a_file_system_that_refuses_leaves_nothing_and_says_what_is_free(tmp_path, monkeypatch, call, code) -> None:
+def test_a_file_system_that_refuses_leaves_nothing_and_says_what_is_free(
+    tmp_path, monkeypatch, call, code
+) -> None:
     real = getattr(os, call)
 
     def refuse(*arguments, **options):
@@ -114,16 +126,20 @@ for point in points:
     if not child:
         run(point)
     print(point, os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
-"""
+"""  # noqa: E501
 
 
 def test_a_kill_at_any_file_system_event_leaves_the_video_absent_or_whole(tmp_path: Path) -> None:
     points = [str(point) for point in range(1, 61)]
     command = [sys.executable, "-c", KILLED, str(tmp_path), *points]
-    done = subprocess.run(command, check=True, capture_output=True, text=True, cwd=ROOT, timeout=120)
+    done = subprocess.run(
+        command, check=True, capture_output=True, text=True, cwd=ROOT, timeout=120
+    )
     ended = dict(map(int, line.split()) for line in done.stdout.splitlines())
     expected = files_of(commit(tmp_path / "whole"))
-    assert set(ended.values()) == {-signal.SIGKILL, 7}, "some must be killed and some must come through"
+    assert set(ended.values()) == {-signal.SIGKILL, 7}, (
+        "some must be killed and some must come through"
+    )
     for point, code in ended.items():
         parent = tmp_path / str(point)
         folder = parent / "000_003"
@@ -148,7 +164,9 @@ for number in range(10_000):
 def test_a_kill_at_a_random_moment_leaves_every_video_absent_or_whole(tmp_path: Path) -> None:
     seen = 0
     for delay in (0.01, 0.09, 0.21, 0.34):
-        writer = subprocess.Popen([sys.executable, "-c", WRITER, str(tmp_path)], cwd=ROOT, stdout=subprocess.PIPE)
+        writer = subprocess.Popen(
+            [sys.executable, "-c", WRITER, str(tmp_path)], cwd=ROOT, stdout=subprocess.PIPE
+        )
         assert writer.stdout.readline() == b"ready\n"
         time.sleep(delay)
         writer.kill()
@@ -170,7 +188,10 @@ def _write_many(parent: str, seed: int) -> None:
 
 def test_two_writers_of_the_same_videos_end_with_one_tree(tmp_path: Path) -> None:
     context = get_context("spawn")
-    writers = [context.Process(target=_write_many, args=(str(tmp_path / "both"), seed)) for seed in range(2)]
+    writers = [
+        context.Process(target=_write_many, args=(str(tmp_path / "both"), seed))
+        for seed in range(2)
+    ]
     for writer in writers:
         writer.start()
     for writer in writers:
@@ -218,16 +239,24 @@ with lock_cache(Path(sys.argv[1]), shared=sys.argv[2] == "shared"):
 
 def _holder(parent: Path, kind: str) -> subprocess.Popen:
     holder = subprocess.Popen(
-        [sys.executable, "-c", HOLDER, str(parent), kind], cwd=ROOT, stdout=subprocess.PIPE, text=True
+        [sys.executable, "-c", HOLDER, str(parent), kind],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        text=True,
     )
     assert holder.stdout.readline() == "held\n"
     return holder
 
 
-def test_a_second_run_is_told_who_holds_the_cache_and_a_killed_holder_holds_nothing(tmp_path: Path) -> None:
+def test_a_second_run_is_told_who_holds_the_cache_and_a_killed_holder_holds_nothing(
+    tmp_path: Path,
+) -> None:
     with _holder(tmp_path, "alone") as holder:
         for shared in (False, True):
-            with pytest.raises(CacheError, match=rf"pid {holder.pid} on '.+' since"), lock_cache(tmp_path, shared):
+            with (
+                pytest.raises(CacheError, match=rf"pid {holder.pid} on '.+' since"),
+                lock_cache(tmp_path, shared),
+            ):
                 pass
         holder.kill()
         holder.wait()

@@ -1,4 +1,6 @@
-"""Two detectors on the same videos: the test is DeLong's, the intervals are paired, strangers are left out."""
+"""Two detectors on the same videos: the test is DeLong's, the intervals are paired, strangers are
+left out.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +21,9 @@ def detector(seed: int, strength: float, names: range = range(80), clips: int = 
     shared = np.random.default_rng(99).normal(size=200)[list(names)]
     logit = shared[:, None] + strength * label[:, None] + rng.normal(0, 0.7, (len(label), clips))
     ids = [f"v{n}" for n in names]
-    return scores_table(video_id=np.repeat(ids, clips), label=np.repeat(label, clips), logit=logit.ravel())
+    return scores_table(
+        video_id=np.repeat(ids, clips), label=np.repeat(label, clips), logit=logit.ravel()
+    )
 
 
 def test_a_better_detector_is_found_better() -> None:

@@ -1,4 +1,6 @@
-"""From a run and a manifest to files: every number comes from the scores file, nothing doubtful passes silently."""
+"""From a run and a manifest to files: every number comes from the scores file, nothing doubtful
+passes silently.
+"""
 
 from __future__ import annotations
 
@@ -39,7 +41,9 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def config_of(world: Path, *names: str, **changes: object) -> EvaluateConfig:
-    manifests = tuple(str(world / "manifests" / "tiny" / f"{name}.txt") for name in names or ("test",))
+    manifests = tuple(
+        str(world / "manifests" / "tiny" / f"{name}.txt") for name in names or ("test",)
+    )
     run = str(world / "runs" / "0001-clrnet-tiny")
     basic = EvaluateConfig(
         manifests=manifests,
@@ -55,7 +59,9 @@ def config_of(world: Path, *names: str, **changes: object) -> EvaluateConfig:
 
 @pytest.fixture(scope="module")
 def done(world: Path, tmp_path_factory: pytest.TempPathFactory):
-    return evaluate(config_of(world, out=str(tmp_path_factory.mktemp("out")), explain=1, pictures=True))[0]
+    return evaluate(
+        config_of(world, out=str(tmp_path_factory.mktemp("out")), explain=1, pictures=True)
+    )[0]
 
 
 def test_every_promised_file_is_there(done) -> None:
@@ -69,7 +75,9 @@ def test_every_promised_file_is_there(done) -> None:
         "scores.png",
         "reliability.png",
     } <= names
-    assert json.loads((done.folder / "metrics.json").read_text()) == json.loads(json.dumps(done.document))
+    assert json.loads((done.folder / "metrics.json").read_text()) == json.loads(
+        json.dumps(done.document)
+    )
 
 
 def test_scores_are_the_models_own_and_complete(world: Path, done) -> None:
@@ -94,8 +102,12 @@ def test_the_numbers_are_those_anybody_gets_from_the_file(done) -> None:
     video = done.document["levels"]["video"]
     by_hand = {v: rows.score[rows.video_id == v].mean() for v in np.unique(rows.video_id)}
     label = [int(v.startswith("f")) for v in by_hand]
-    assert video["metrics"]["auc"]["value"] == pytest.approx(roc_auc_score(label, list(by_hand.values())), abs=1e-12)
-    assert done.document["levels"]["clip"]["metrics"]["auc"]["value"] == roc_auc_score(rows.label, rows.score)
+    assert video["metrics"]["auc"]["value"] == pytest.approx(
+        roc_auc_score(label, list(by_hand.values())), abs=1e-12
+    )
+    assert done.document["levels"]["clip"]["metrics"]["auc"]["value"] == roc_auc_score(
+        rows.label, rows.score
+    )
     assert (video["n"], video["real"], video["fake"]) == (10, 5, 5)
     assert done.document["provenance"]["Evaluated"]["scores sha256"] == sha256
 
@@ -118,12 +130,18 @@ def test_the_page_asks_the_network_for_nothing(done) -> None:
     assert "default-src 'none'" in page
     assert not re.search(r"(?:src|href|srcset)=\"(?!data:|#)", page)
     assert "<script" not in page and "url(" not in page
-    for fact in ("clrnet", done.document["provenance"]["Run"]["weights sha256"], "What these numbers are not"):
+    for fact in (
+        "clrnet",
+        done.document["provenance"]["Run"]["weights sha256"],
+        "What these numbers are not",
+    ):
         assert fact in page
 
 
 def test_videos_seen_in_training_are_refused(world: Path, tmp_path: Path) -> None:
-    with pytest.raises(ManifestError, match="4 videos are in the run's training manifest too") as caught:
+    with pytest.raises(
+        ManifestError, match="4 videos are in the run's training manifest too"
+    ) as caught:
         evaluate(config_of(world, "train", out=str(tmp_path)))
     assert "--allow-leakage" in str(caught.value)
     assert not list(tmp_path.iterdir())
@@ -134,18 +152,35 @@ def test_videos_seen_in_training_are_refused(world: Path, tmp_path: Path) -> Non
 
 def leaky(world: Path, root: Path, **facts: object) -> Path:
     """A manifest of one fake with these facts and two innocent videos."""
-    entries = [write_one(world / "cache", f"{root.name}-leak", draw_video(90, FAKE), FAKE, method="X", **facts)]
+    entries = [
+        write_one(
+            world / "cache", f"{root.name}-leak", draw_video(90, FAKE), FAKE, method="X", **facts
+        )
+    ]
     for number, label in ((91, REAL), (92, FAKE)):
-        entries.append(write_one(world / "cache", f"{root.name}-{number}", draw_video(number, label), label))
+        entries.append(
+            write_one(world / "cache", f"{root.name}-{number}", draw_video(number, label), label)
+        )
     path = root / "leaky.txt"
     write_manifest(path, entries)
     return path
 
 
 def test_the_same_video_in_another_compression_is_refused(world: Path, tmp_path: Path) -> None:
-    trained = [write_one(world / "cache", "c23-a", draw_video(80, FAKE), FAKE, key="X/c23/a", compression="c23")]
+    trained = [
+        write_one(
+            world / "cache", "c23-a", draw_video(80, FAKE), FAKE, key="X/c23/a", compression="c23"
+        )
+    ]
     trained.append(
-        write_one(world / "cache", "c23-r", draw_video(81, REAL), REAL, key="real/c23/a", compression="c23")
+        write_one(
+            world / "cache",
+            "c23-r",
+            draw_video(81, REAL),
+            REAL,
+            key="real/c23/a",
+            compression="c23",
+        )
     )
     write_manifest(tmp_path / "train.txt", trained)
     run = make_run(tmp_path / "run", world / "cache", tmp_path / "train.txt")
@@ -159,11 +194,17 @@ def test_a_shared_leakage_group_is_refused_unless_the_owners_split_it(
     world: Path, tmp_path: Path, official: bool
 ) -> None:
     name = f"g{official}"
-    trained = [write_one(world / "cache", f"{name}-t", draw_video(82, FAKE), FAKE, group="person 7")]
-    trained.append(write_one(world / "cache", f"{name}-r", draw_video(83, REAL), REAL, group="person 8"))
+    trained = [
+        write_one(world / "cache", f"{name}-t", draw_video(82, FAKE), FAKE, group="person 7")
+    ]
+    trained.append(
+        write_one(world / "cache", f"{name}-r", draw_video(83, REAL), REAL, group="person 8")
+    )
     write_manifest(tmp_path / "train.txt", trained)
     run = make_run(tmp_path / "run", world / "cache", tmp_path / "train.txt")
-    path = leaky(world, tmp_path, group="person 7", split_origin="official" if official else "derived")
+    path = leaky(
+        world, tmp_path, group="person 7", split_origin="official" if official else "derived"
+    )
     config = config_of(world, manifests=(str(path),), run=str(run), out=str(tmp_path / "o"))
     if official:
         assert "1 videos share a person" in evaluate(config)[0].document["cautions"][0]
@@ -181,7 +222,9 @@ def test_a_training_manifest_that_is_gone_is_said(world: Path, tmp_path: Path) -
     assert "unknown" in result.document["cautions"][0]
 
 
-def test_crops_of_other_settings_are_refused_by_the_name_of_the_setting(world: Path, tmp_path: Path) -> None:
+def test_crops_of_other_settings_are_refused_by_the_name_of_the_setting(
+    world: Path, tmp_path: Path
+) -> None:
     cache, manifests = make_cache(tmp_path, {"train": 2, "test": 2})
     for number, path in enumerate(sorted((cache / "tiny").glob("*/*"))):
         path.rename(path.with_name(f"x{number}"))
@@ -190,24 +233,38 @@ def test_crops_of_other_settings_are_refused_by_the_name_of_the_setting(world: P
     for number, label in ((0, REAL), (1, FAKE)):
         entries.append(
             write_one(
-                cache, f"n{number}", draw_video(number + 70, label), label, settings={"margin": 1.3, "size": 32}
+                cache,
+                f"n{number}",
+                draw_video(number + 70, label),
+                label,
+                settings={"margin": 1.3, "size": 32},
             )
         )
     (cache / "tiny" / "tiny-key").rename(other)
     write_manifest(
-        manifests / "test.txt", [Entry(e.folder.replace("tiny-key", "other-key"), e.label) for e in entries]
+        manifests / "test.txt",
+        [Entry(e.folder.replace("tiny-key", "other-key"), e.label) for e in entries],
     )
     trained = []
     for number, label in ((0, REAL), (1, FAKE)):
         trained.append(
-            write_one(cache, f"t{number}", draw_video(number, label), label, settings={"margin": 1.1, "size": 32})
+            write_one(
+                cache,
+                f"t{number}",
+                draw_video(number, label),
+                label,
+                settings={"margin": 1.1, "size": 32},
+            )
         )
     write_manifest(manifests / "train.txt", trained)
     run = make_run(tmp_path / "run", cache, manifests / "train.txt")
     config = config_of(tmp_path, run=str(run), out=str(tmp_path / "o"))
     with pytest.raises(CacheError, match=r"margin 1\.3 instead of 1\.1") as caught:
         evaluate(config)
-    assert "--other-pixels" in str(caught.value) and "size" not in str(caught.value).split("tiny-key")[1]
+    assert (
+        "--other-pixels" in str(caught.value)
+        and "size" not in str(caught.value).split("tiny-key")[1]
+    )
     allowed = evaluate(replace(config, other_pixels=True))[0]
     assert "margin 1.3 instead of 1.1" in allowed.document["cautions"][0]
 
@@ -215,7 +272,9 @@ def test_crops_of_other_settings_are_refused_by_the_name_of_the_setting(world: P
 def test_denominators_say_who_was_not_scored(world: Path, tmp_path: Path) -> None:
     cache, manifests = make_cache(tmp_path, {"train": 1, "test": 3})
     run = make_run(tmp_path / "run", cache, manifests / "train.txt")
-    lines = (manifests / "test.txt").read_text() + "tiny/tiny-key/gone-1 1\ntiny/tiny-key/gone-0 0\n"
+    lines = (
+        manifests / "test.txt"
+    ).read_text() + "tiny/tiny-key/gone-1 1\ntiny/tiny-key/gone-0 0\n"
     (manifests / "test.txt").write_text(lines)
     rows = [
         Listed(Outcome("lost-a", "skipped", "no_face"), FAKE, "Deepfakes", "test"),
@@ -250,14 +309,20 @@ def test_several_manifests_make_one_table_in_four_spellings(world: Path, tmp_pat
     assert all(name.endswith(("tiny-val", "tiny-test")) for name in names)
     rows = json.loads((tmp_path / "across.json").read_text())["rows"]
     assert [row["manifest"] for row in rows] == names
-    assert rows[1]["AUC"]["value"] == results[1].document["levels"]["video"]["metrics"]["auc"]["value"]
+    assert (
+        rows[1]["AUC"]["value"] == results[1].document["levels"]["video"]["metrics"]["auc"]["value"]
+    )
     assert (tmp_path / "across.md").read_text().count("\n") == 4
     assert r"\toprule" in (tmp_path / "across.tex").read_text()
-    assert (tmp_path / "across.csv").read_text().startswith("manifest,real,fake,AUC,AUC low,AUC high")
+    assert (
+        (tmp_path / "across.csv").read_text().startswith("manifest,real,fake,AUC,AUC low,AUC high")
+    )
 
 
 @pytest.mark.parametrize("kind", ["manifest", "scores"])
-def test_threshold_and_temperature_come_from_validation(world: Path, tmp_path: Path, kind: str) -> None:
+def test_threshold_and_temperature_come_from_validation(
+    world: Path, tmp_path: Path, kind: str
+) -> None:
     source = world / "manifests" / "tiny" / "val.txt"
     if kind == "scores":
         first = evaluate(config_of(world, "val", out=str(tmp_path / "v")))[0]
@@ -283,7 +348,9 @@ def test_a_protocol_is_printed_beside_the_measured_numbers(world: Path, tmp_path
         evaluate(config_of(world, out=str(tmp_path), protocol="nobody"))
 
 
-def test_short_form_takes_the_newest_run_and_the_test_manifest_beside_its_training(world: Path) -> None:
+def test_short_form_takes_the_newest_run_and_the_test_manifest_beside_its_training(
+    world: Path,
+) -> None:
     config, taken = defaults(EvaluateConfig(), world / "runs")
     assert Path(config.run).name == "0001-clrnet-tiny"
     assert config.manifests == (str(world / "manifests" / "tiny" / "test.txt"),)

@@ -1,4 +1,6 @@
-"""The heat lies where the evidence is, on networks whose evidence is known, and exists for every model."""
+"""The heat lies where the evidence is, on networks whose evidence is known, and exists for every
+model.
+"""
 
 from __future__ import annotations
 
@@ -58,7 +60,10 @@ def test_an_inplace_activation_does_not_spoil_the_kept_map() -> None:
 
 class Masker(nn.Module):
     def outputs(self, clip: Tensor, bands: Tensor | None = None) -> dict[str, Tensor]:
-        return {"logits": clip.new_zeros(1, 2), "mask": torch.full((1, clip.shape[1], 1, 4, 4), 2.0)}
+        return {
+            "logits": clip.new_zeros(1, 2),
+            "mask": torch.full((1, clip.shape[1], 1, 4, 4), 2.0),
+        }
 
 
 def test_a_predicted_mask_is_shown_as_it_is() -> None:
@@ -113,7 +118,9 @@ def test_the_overlay_is_two_rows_and_hot_where_the_heat_is() -> None:
     frames = torch.full((3, 3, 40, 40), 0.5)
     heat = torch.zeros(3, 8, 8)
     heat[:, :4] = 1.0
-    picture = decode_jpeg(torch.from_numpy(np.frombuffer(overlay(frames, heat), np.uint8).copy())).float()
+    picture = decode_jpeg(
+        torch.from_numpy(np.frombuffer(overlay(frames, heat), np.uint8).copy())
+    ).float()
     assert picture.shape == (3, 320, 480)
     below = picture[:, 160:]
     assert below[0, :60].mean() > below[0, 100:].mean() + 40  # red above

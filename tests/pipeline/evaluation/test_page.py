@@ -1,4 +1,6 @@
-"""The page is inert whatever the names say, needs nothing from outside, and serves without mouse or eyes."""
+"""The page is inert whatever the names say, needs nothing from outside, and serves without mouse
+or eyes.
+"""
 
 from __future__ import annotations
 
@@ -48,14 +50,19 @@ def html() -> str:
         dataset=[HOSTILE] * 24,
         compression=["c23", "$x_1^2$"] * 12,
     )
-    result = evaluate_scores(scores, Options(resamples=20), Coverage((1, 2), (0, 1), {"no_face": 3}, True))
+    result = evaluate_scores(
+        scores, Options(resamples=20), Coverage((1, 2), (0, 1), {"no_face": 3}, True)
+    )
     joined = video_scores(scores)
     pictures = plots.pictures_of(result, joined)
     extras = Extras(
         pictures=[*pictures, plots.bars(HOSTILE, [(HOSTILE, 0.5, 0.4, 0.6)])],
         worst=[Wrong(HOSTILE, 1, 0.01, HOSTILE, b"\x89PNGx", HOSTILE)],
         provenance=[(HOSTILE, [(HOSTILE, HOSTILE), ("number", 0.123456)])],
-        protocol=(tables.Table("P", (HOSTILE, "value"), ((HOSTILE, Measure(None, note=HOSTILE)),)), HOSTILE),
+        protocol=(
+            tables.Table("P", (HOSTILE, "value"), ((HOSTILE, Measure(None, note=HOSTILE)),)),
+            HOSTILE,
+        ),
         cautions=[HOSTILE],
     )
     return evaluation_page(HOSTILE, HOSTILE, result, extras)
@@ -63,7 +70,9 @@ def html() -> str:
 
 def test_no_name_becomes_markup(html: str) -> None:
     tags = Tags(html)
-    assert not {"script", "iframe", "object", "embed", "link", "form", "base", "svg"} & {tag for tag, _ in tags.tags}
+    assert not {"script", "iframe", "object", "embed", "link", "form", "base", "svg"} & {
+        tag for tag, _ in tags.tags
+    }
     for tag, attributes in tags.tags:
         assert not [name for name in attributes if name.startswith("on")], tag
     assert tags.text.count("<script>alert(1)</script>") > 5  # it is there, as text
@@ -80,9 +89,16 @@ def test_everything_is_inside_the_page(html: str) -> None:
         for name in ("src", "srcset", "href"):
             value = attributes.get(name)
             assert value is None or value.startswith(("data:image/", "#")), (tag, value[:60])
-    policy = next(a["content"] for t, a in Tags(html).tags if a.get("http-equiv") == "Content-Security-Policy")
+    policy = next(
+        a["content"] for t, a in Tags(html).tags if a.get("http-equiv") == "Content-Security-Policy"
+    )
     assert "default-src 'none'" in policy and "img-src data:" in policy
-    assert "url(" not in html and "@import" not in html and "http:" not in html and "https:" not in html
+    assert (
+        "url(" not in html
+        and "@import" not in html
+        and "http:" not in html
+        and "https:" not in html
+    )
 
 
 def test_it_can_be_read_without_eyes_and_without_a_mouse(html: str) -> None:
@@ -93,7 +109,11 @@ def test_it_can_be_read_without_eyes_and_without_a_mouse(html: str) -> None:
     assert len(ids) == len(set(ids))
     anchors = {attributes["href"][1:] for tag, attributes in tags if tag == "a"}
     assert anchors <= set(ids) and "main" in anchors
-    scrolling = [attributes for tag, attributes in tags if tag == "div" and attributes.get("class") == "scroll"]
+    scrolling = [
+        attributes
+        for tag, attributes in tags
+        if tag == "div" and attributes.get("class") == "scroll"
+    ]
     assert scrolling and all(a.get("tabindex") == "0" and a.get("aria-label") for a in scrolling)
     assert all(attributes.get("scope") for tag, attributes in tags if tag == "th")
     assert any(attributes.get("name") == "viewport" for tag, attributes in tags if tag == "meta")

@@ -1,4 +1,6 @@
-"""Published numbers meet the measured ones of the same dataset, compression, method, level and metric, or none."""
+"""Published numbers meet the measured ones of the same dataset, compression, method, level and
+metric, or none.
+"""
 
 from __future__ import annotations
 
@@ -13,8 +15,12 @@ from unmask.pipeline.scores.results import Options, evaluate_scores
 from unmask.pipeline.scores.table import scores_table
 
 
-def result(dataset: str, compression: str, right: float, seed: int = 0, frame: bool = False) -> dict:
-    """100 reals and 100 fakes of two methods, two clips each, a share `right` of them scored on the right side."""
+def result(
+    dataset: str, compression: str, right: float, seed: int = 0, frame: bool = False
+) -> dict:
+    """100 reals and 100 fakes of two methods, two clips each, a share `right` of them scored on
+    the right side.
+    """
     rng = np.random.default_rng(seed)
     label = np.repeat([0, 1, 1], 100)
     method = np.repeat(["real", "Deepfakes", "NeuralTextures"], 100)
@@ -51,9 +57,15 @@ def test_a_cell_outside_says_how_far() -> None:
 
 def test_other_compressions_methods_and_levels_are_not_mixed_up() -> None:
     rows = beside(find_protocol("stil-paper"), [result("ffpp", "c23", 0.99)]).rows
-    for name in ("ffpp c40 Deepfakes: video ACC", "ffpp c23 FaceSwap: video ACC", "dfdc: video ACC"):
+    for name in (
+        "ffpp c40 Deepfakes: video ACC",
+        "ffpp c23 FaceSwap: video ACC",
+        "dfdc: video ACC",
+    ):
         assert row(name, rows)[4].value is None and row(name, rows)[5] == "not evaluated"
-    both = beside(find_protocol("stil-paper"), [result("ffpp", "c23", 0.99), result("ffpp", "c40", 0.95)]).rows
+    both = beside(
+        find_protocol("stil-paper"), [result("ffpp", "c23", 0.99), result("ffpp", "c40", 0.95)]
+    ).rows
     assert row("ffpp c40 NeuralTextures: video ACC", both)[4].value == pytest.approx(0.95)
     clips = beside(find_protocol("m2tr-paper"), [result("ffpp", "c23", 0.99)]).rows
     assert row("ffpp c23: frame ACC", clips)[5] == "not evaluated"

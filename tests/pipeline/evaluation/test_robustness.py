@@ -11,7 +11,10 @@ from unmask.pipeline.evaluation import robustness as rb
 def picture(side: int = 64, frames: int = 3) -> np.ndarray:
     """Smooth colours with fine stripes, (T,S,S,3)."""
     y, x = np.mgrid[:side, :side] / side
-    base = np.stack([80 + 100 * x, 60 + 120 * y, 160 - 80 * x * y], -1) + 12 * np.sin(x * 40)[..., None]
+    base = (
+        np.stack([80 + 100 * x, 60 + 120 * y, 160 - 80 * x * y], -1)
+        + 12 * np.sin(x * 40)[..., None]
+    )
     return np.stack([np.roll(base, t, axis=1) for t in range(frames)]).clip(0, 255).astype(np.uint8)
 
 
@@ -19,7 +22,9 @@ def rng(seed: int = 0) -> np.random.Generator:
     return np.random.default_rng(seed)
 
 
-@pytest.mark.parametrize(("kind", "level", "change"), list(rb.changes()), ids=lambda v: getattr(v, "name", None))
+@pytest.mark.parametrize(
+    ("kind", "level", "change"), list(rb.changes()), ids=lambda v: getattr(v, "name", None)
+)
 def test_shape_type_and_repeatability(kind: rb.Kind, level: int, change) -> None:
     clip = picture()
     before = clip.copy()
@@ -33,7 +38,10 @@ def test_shape_type_and_repeatability(kind: rb.Kind, level: int, change) -> None
 @pytest.mark.parametrize("kind", [*rb.KINDS, rb.LADDER], ids=lambda kind: kind.name)
 def test_a_higher_level_is_farther_from_the_original(kind: rb.Kind) -> None:
     clip = picture()
-    error = [np.mean((rb.distort(clip, kind, level, rng()).astype(float) - clip) ** 2) for level in range(1, 6)]
+    error = [
+        np.mean((rb.distort(clip, kind, level, rng()).astype(float) - clip) ** 2)
+        for level in range(1, 6)
+    ]
     assert error == sorted(error) and error[4] > error[0] > 0
 
 

@@ -39,7 +39,9 @@ def done(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Dataset]:
     root, videos = tmp_path_factory.mktemp("faces"), []
     for name, label in (("real", 0), ("fake", 1)):
         encode_video(root / f"{name}.mp4", two(5, bool(label)))
-        videos.append(Video("two", name, name, root / f"{name}.mp4", label, group=name, split="test"))
+        videos.append(
+            Video("two", name, name, root / f"{name}.mp4", label, group=name, split="test")
+        )
     dataset = Dataset("two", root, tuple(videos))
     walk(root, dataset)
     return root, dataset
@@ -57,7 +59,11 @@ def parent_of(root: Path) -> Path:
 
 
 def bytes_of(root: Path) -> dict[str, bytes]:
-    return {str(p): p.read_bytes() for p in sorted(parent_of(root).rglob("*")) if p.is_file() and p.name != ".lock"}
+    return {
+        str(p): p.read_bytes()
+        for p in sorted(parent_of(root).rglob("*"))
+        if p.is_file() and p.name != ".lock"
+    }
 
 
 def test_each_person_has_a_folder_and_a_line_of_the_manifest(done: tuple[Path, Dataset]) -> None:
@@ -66,8 +72,12 @@ def test_each_person_has_a_folder_and_a_line_of_the_manifest(done: tuple[Path, D
     assert [Path(e.folder).name for e in manifest.entries] == ["real", "real--1", "fake", "fake--1"]
     assert [e.label for e in manifest.entries] == [0, 0, 1, 1]
     for name in ("real", "fake"):
-        main, other = (open_video(parent_of(root) / f"{name}{suffix}").attributes for suffix in ("", "--1"))
-        assert (main["track"], other["track"]) == (0, 1) and main["video_id"] == other["video_id"] == name
+        main, other = (
+            open_video(parent_of(root) / f"{name}{suffix}").attributes for suffix in ("", "--1")
+        )
+        assert (main["track"], other["track"]) == (0, 1) and main["video_id"] == other[
+            "video_id"
+        ] == name
         left, right = (np.array(said["box"])[:, [0, 2]].mean(1) for said in (main, other))
         assert (left < 240).all() and (right > 240).all()
 
@@ -80,14 +90,20 @@ def test_a_second_run_keeps_all_of_them_byte_for_byte(done: tuple[Path, Dataset]
 
 
 @pytest.mark.parametrize("hurt", ["fake--1", "fake"])
-def test_repair_makes_all_persons_of_a_damaged_video_again(hurt: str, done: tuple[Path, Dataset], tmp_path) -> None:
+def test_repair_makes_all_persons_of_a_damaged_video_again(
+    hurt: str, done: tuple[Path, Dataset], tmp_path
+) -> None:
     root, _ = done
     before = bytes_of(root)
     shard = next((parent_of(root) / hurt / "crops").glob("c.*"))
     data = bytearray(shard.read_bytes())
     data[len(data) // 2] ^= 0xFF
     shard.write_bytes(data)
-    damaged = [found.folder for found in check.check(check.video_folders(parent_of(root))) if found.problems]
+    damaged = [
+        found.folder
+        for found in check.check(check.video_folders(parent_of(root)))
+        if found.problems
+    ]
     assert [folder.name for folder in damaged] == [hurt]
     ended = repair.repair(damaged, CONFIG, root / "cache", lambda outcome: None)
     assert [(o.video_id, o.status) for o in ended] == [("fake", "ok")]
@@ -95,7 +111,9 @@ def test_repair_makes_all_persons_of_a_damaged_video_again(hurt: str, done: tupl
 
 
 def test_a_run_that_died_between_two_persons_is_finished(done: tuple[Path, Dataset]) -> None:
-    """The main person is committed last, so without it the video counts as not done, whoever else is there."""
+    """The main person is committed last, so without it the video counts as not done, whoever else
+    is there.
+    """
     root, dataset = done
     before = bytes_of(root)
     shutil.rmtree(parent_of(root) / "fake")
@@ -103,12 +121,14 @@ def test_a_run_that_died_between_two_persons_is_finished(done: tuple[Path, Datas
     assert bytes_of(root) == before
 
 
-def test_the_videos_score_is_its_most_suspicious_persons_and_can_be_switched(done, tmp_path: Path) -> None:
+def test_the_videos_score_is_its_most_suspicious_persons_and_can_be_switched(
+    done, tmp_path: Path
+) -> None:
     root, _ = done
     manifest = root / "manifests/two/none/test.txt"
     run = make_run(tmp_path / "run", root / "cache", manifest)
     config = EvaluateConfig(
-        (str(manifest),), str(run), cache=str(root / "cache"), resamples=0, device="cpu", explain=0, pictures=False,
+        (str(manifest),), str(run), cache=str(root / "cache"), resamples=0, device="cpu", explain=0, pictures=False,  # noqa: E501
         allow_leakage=True,
     )  # fmt: skip
     for tracks, join in (("max", max), ("mean", np.mean)):
@@ -116,7 +136,9 @@ def test_the_videos_score_is_its_most_suspicious_persons_and_can_be_switched(don
         with (found.folder / "scores.csv").open(newline="") as file:
             lines = list(csv.DictReader(file))
         persons = {
-            (name, track): np.mean([float(x["score"]) for x in lines if (x["video_id"], x["track"]) == (name, track)])
+            (name, track): np.mean(
+                [float(x["score"]) for x in lines if (x["video_id"], x["track"]) == (name, track)]
+            )
             for name in ("real", "fake")
             for track in ("0", "1")
         }

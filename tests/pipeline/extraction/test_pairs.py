@@ -1,4 +1,6 @@
-"""A fake is cut when and where its original is, also when it is shorter, shows two people or lies in pictures."""
+"""A fake is cut when and where its original is, also when it is shorter, shows two people or lies
+in pictures.
+"""
 
 from __future__ import annotations
 
@@ -47,20 +49,29 @@ def run(cache: Path, videos: list[Video], config: ExtractConfig = CONFIG) -> dic
 
 
 def check_same_place(fake: dict, real: dict) -> None:
-    """Every clip of the fake has frames, box and transform of the original's clip of the same window."""
+    """Every clip of the fake has frames, box and transform of the original's clip of the same
+    window.
+    """
     place = {window: row for row, window in enumerate(real["window"])}
     rows = [place[window] for window in fake["window"]]
     for name in ("index", "box", "landmark", "transform"):
         assert fake[name] == [real[name][row] for row in rows]
 
 
-def test_a_shorter_fake_takes_the_windows_of_its_original_that_it_has(root: Path, tmp_path: Path) -> None:
-    ended = run(tmp_path, [record(root / "fake.mp4", "fake", 1, "real"), record(root / "real.mp4", "real", 0)])
+def test_a_shorter_fake_takes_the_windows_of_its_original_that_it_has(
+    root: Path, tmp_path: Path
+) -> None:
+    ended = run(
+        tmp_path,
+        [record(root / "fake.mp4", "fake", 1, "real"), record(root / "real.mp4", "real", 0)],
+    )
     fake, real = attributes(tmp_path, "fake"), attributes(tmp_path, "real")
     check_same_place(fake, real)
     expected = [row for row in real["index"] if row[-1] < SHORTER]
     assert fake["index"] == expected and 0 < len(expected) < len(real["index"]) == 6
-    lacking = [w for w, row in zip(real["window"], real["index"], strict=True) if row[-1] >= SHORTER]
+    lacking = [
+        w for w, row in zip(real["window"], real["index"], strict=True) if row[-1] >= SHORTER
+    ]
     assert fake["dropped"] == [[window, "shorter_than_original"] for window in lacking]
     assert ended["fake"].flags == ("fewer_clips",) and ended["fake"].clips == len(expected)
 
@@ -68,12 +79,17 @@ def test_a_shorter_fake_takes_the_windows_of_its_original_that_it_has(root: Path
 def test_a_fake_with_none_of_its_originals_clips_is_too_short(root: Path, tmp_path: Path) -> None:
     encode_video(tmp_path / "stub.mp4", frames_of(True)[:4])
     crop = replace(CROP, clips=1)
-    videos = [record(tmp_path / "stub.mp4", "stub", 1, "real"), record(root / "real.mp4", "real", 0)]
+    videos = [
+        record(tmp_path / "stub.mp4", "stub", 1, "real"),
+        record(root / "real.mp4", "real", 0),
+    ]
     ended = run(tmp_path / "cache", videos, replace(CONFIG, crop=crop))
     assert (ended["stub"].status, ended["stub"].reason) == ("skipped", "too_short")
 
 
-def test_a_fake_without_its_original_is_cut_by_its_own_faces_and_says_so(root: Path, tmp_path: Path) -> None:
+def test_a_fake_without_its_original_is_cut_by_its_own_faces_and_says_so(
+    root: Path, tmp_path: Path
+) -> None:
     (tmp_path / "broken.mp4").write_bytes(b"no video")
     videos = [
         record(root / "fake.mp4", "alone", 1, "elsewhere"),
@@ -85,16 +101,23 @@ def test_a_fake_without_its_original_is_cut_by_its_own_faces_and_says_so(root: P
     assert len(attributes(tmp_path / "cache", "alone")["index"]) == 6
 
 
-def test_a_fake_that_is_stretched_in_time_is_cut_by_its_own_faces(root: Path, tmp_path: Path) -> None:
+def test_a_fake_that_is_stretched_in_time_is_cut_by_its_own_faces(
+    root: Path, tmp_path: Path
+) -> None:
     stretched = record(root / "fake.mp4", "fake", 1, "real", fake_spans=((0.2, 0.5),))
-    assert run(tmp_path, [stretched, record(root / "real.mp4", "real", 0)])["fake"].flags == ("own_boxes",)
+    assert run(tmp_path, [stretched, record(root / "real.mp4", "real", 0)])["fake"].flags == (
+        "own_boxes",
+    )
 
 
 def test_pictures_of_a_fake_pair_with_a_video_by_frame_number(root: Path, tmp_path: Path) -> None:
     """Frames of the fake as the FF++ helper writes them, but numbers 10 to 19 are lost."""
     drawn = {f"{n:04d}.png": p for n, p in enumerate(frames_of(True)) if not 10 <= n < 20}
     folder = save_pictures(tmp_path / "fake", drawn)
-    run(tmp_path / "cache", [record(folder, "fake", 1, "real"), record(root / "real.mp4", "real", 0)])
+    run(
+        tmp_path / "cache",
+        [record(folder, "fake", 1, "real"), record(root / "real.mp4", "real", 0)],
+    )
     fake, real = attributes(tmp_path / "cache", "fake"), attributes(tmp_path / "cache", "real")
     check_same_place(fake, real)
     assert fake["index"] == [row for row in real["index"] if not {*row} & {*range(10, 20)}]
@@ -104,16 +127,24 @@ def test_with_two_people_each_is_cut_where_the_original_has_that_person(tmp_path
     def both(forged: bool) -> list[np.ndarray]:
         left, right = draw_identity(5), draw_identity(11)
         forgery = Forgery(draw_identity(6)) if forged else None
-        ones, others = draw_frames(left, 24, (240, 240), 5, forgery), draw_frames(right, 24, (240, 240), 9, face=0.4)
+        ones, others = (
+            draw_frames(left, 24, (240, 240), 5, forgery),
+            draw_frames(right, 24, (240, 240), 9, face=0.4),
+        )
         return [np.hstack([a, b]) for (a, _), (b, _) in zip(ones, others, strict=True)]
 
     encode_video(tmp_path / "real.mp4", both(False))
     encode_video(tmp_path / "fake.mp4", both(True))
     crop = replace(CROP, clips=3, faces="all")
-    videos = [record(tmp_path / "fake.mp4", "fake", 1, "real"), record(tmp_path / "real.mp4", "real", 0)]
+    videos = [
+        record(tmp_path / "fake.mp4", "fake", 1, "real"),
+        record(tmp_path / "real.mp4", "real", 0),
+    ]
     run(tmp_path / "cache", videos, replace(CONFIG, crop=crop))
     for suffix in ("", "--1"):
-        fake, real = (attributes(tmp_path / "cache", f"{name}{suffix}", crop) for name in ("fake", "real"))
+        fake, real = (
+            attributes(tmp_path / "cache", f"{name}{suffix}", crop) for name in ("fake", "real")
+        )
         check_same_place(fake, real)
         assert fake["track"] == real["track"] == int(suffix[2:] or 0)
 
@@ -124,7 +155,13 @@ def test_a_shard_holds_a_fake_together_with_its_original() -> None:
     videos += [replace(record(Path("x"), f"f{n}", 1, f"r{n}"), pair_id=f"r{n}") for n in range(40)]
     for part in (1, 2, 3):
         mine = {v.video_id for v in extraction._own_share(videos, (part, 3), True)}
-        assert {name[1:] for name in mine if name[0] == "f"} == {name[1:] for name in mine if name[0] == "r"}
+        assert {name[1:] for name in mine if name[0] == "f"} == {
+            name[1:] for name in mine if name[0] == "r"
+        }
     plain = {v.video_id for v in extraction._own_share(videos, (1, 3))}
-    expected = {v.video_id for v in videos if int(hashlib.sha256(v.video_id.encode()).hexdigest()[:8], 16) % 3 == 0}
+    expected = {
+        v.video_id
+        for v in videos
+        if int(hashlib.sha256(v.video_id.encode()).hexdigest()[:8], 16) % 3 == 0
+    }
     assert plain == expected

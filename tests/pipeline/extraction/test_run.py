@@ -27,7 +27,9 @@ METHODS = SourceOptions(methods=("Deepfakes", "NeuralTextures"))
 
 def tree_hash(*roots: Path) -> dict[str, str]:
     """sha256 of every file below, locks left out: they hold no data."""
-    files = [p for root in roots for p in sorted(root.rglob("*")) if p.is_file() and p.name != ".lock"]
+    files = [
+        p for root in roots for p in sorted(root.rglob("*")) if p.is_file() and p.name != ".lock"
+    ]
     return {str(p): hashlib.sha256(p.read_bytes()).hexdigest() for p in files}
 
 
@@ -52,14 +54,18 @@ def few(dataset: Dataset) -> Dataset:
     return replace(dataset, videos=dataset.videos[:3])
 
 
-def test_every_group_opens_with_plain_zarr_and_says_everything(done: Path, dataset: Dataset) -> None:
+def test_every_group_opens_with_plain_zarr_and_says_everything(
+    done: Path, dataset: Dataset
+) -> None:
     parent = run.cache_folder(done / "cache", "ffpp", CROP)
     for video in dataset.videos:
         group = zarr.open_group(parent / video.video_id, mode="r")
         said = dict(group.attrs)
         clips = said["outcome"]["clips"]
         # A drawn fake's flicker may look like a cut, and that clip is left out.
-        assert clips == 4 or (clips == 3 and video.label == 1 and "fewer_clips" in said["outcome"]["flags"])
+        assert clips == 4 or (
+            clips == 3 and video.label == 1 and "fewer_clips" in said["outcome"]["flags"]
+        )
         assert group["crops"].shape == (clips, 3, 96, 96, 3) and group["crops"].dtype == np.uint8
         assert (said["label"], said["method"], said["split"], said["pair"]) == (
             video.label, video.method, video.split, video.pair
@@ -82,9 +88,13 @@ def test_the_crops_show_a_centred_face_and_the_bands_add_up(done: Path, dataset:
     assert np.abs(low + mid + high - crops[0, 0]).max() < 1e-3
 
 
-def test_manifests_name_every_video_once_in_its_official_split(done: Path, dataset: Dataset) -> None:
+def test_manifests_name_every_video_once_in_its_official_split(
+    done: Path, dataset: Dataset
+) -> None:
     for split in ("train", "val", "test"):
-        manifest = read_manifest(done / "manifests" / "ffpp" / "c23" / f"{split}.txt", done / "cache")
+        manifest = read_manifest(
+            done / "manifests" / "ffpp" / "c23" / f"{split}.txt", done / "cache"
+        )
         expected = {v.video_id: v.label for v in dataset.videos if v.split == split}
         assert {Path(e.folder).name: e.label for e in manifest.entries} == expected
     listed = read_outcomes(done / "manifests" / "ffpp" / "c23" / "outcomes.jsonl")
@@ -107,7 +117,9 @@ def test_other_settings_go_to_another_folder(few: Dataset, tmp_path: Path) -> No
     assert len(list((tmp_path / "ffpp").iterdir())) == 2
 
 
-def test_two_shards_make_what_one_machine_makes(done: Path, dataset: Dataset, tmp_path: Path) -> None:
+def test_two_shards_make_what_one_machine_makes(
+    done: Path, dataset: Dataset, tmp_path: Path
+) -> None:
     for part in (1, 2):
         config = replace(CONFIG, shard=(part, 2))
         ended = run.extract(dataset.videos, config, tmp_path / "cache")
@@ -119,10 +131,18 @@ def test_two_shards_make_what_one_machine_makes(done: Path, dataset: Dataset, tm
 def test_bad_files_are_outcomes_and_cost_nobody_else(few: Dataset, tmp_path: Path) -> None:
     first, second, third = few.videos
     (tmp_path / "text.mp4").write_text("<html>not found</html>")
-    videos = [replace(first, path=tmp_path / "text.mp4"), replace(second, path=tmp_path / "gone.mp4"), third]
+    videos = [
+        replace(first, path=tmp_path / "text.mp4"),
+        replace(second, path=tmp_path / "gone.mp4"),
+        third,
+    ]
     seen = []
     ended = run.extract(videos, CONFIG, tmp_path / "cache", seen.append)
-    assert [(o.status, o.reason) for o in ended] == [("failed", "not_a_video"), ("failed", "missing"), ("ok", "")]
+    assert [(o.status, o.reason) for o in ended] == [
+        ("failed", "not_a_video"),
+        ("failed", "missing"),
+        ("ok", ""),
+    ]
     assert sorted(o.video_id for o in seen) == sorted(v.video_id for v in videos)
 
 
@@ -141,14 +161,22 @@ def test_masks_follow_the_face_and_a_real_has_none(dataset: Dataset, tmp_path: P
     crop = replace(CROP, masks=True, bands=False)
     real = next(v for v in dataset.videos if v.label == 0)
     fake = next(v for v in dataset.videos if v.method == "Deepfakes")
-    assert all(o.status == "ok" for o in run.extract([real, fake], replace(CONFIG, crop=crop), tmp_path))
+    assert all(
+        o.status == "ok" for o in run.extract([real, fake], replace(CONFIG, crop=crop), tmp_path)
+    )
     parent = run.cache_folder(tmp_path, "ffpp", crop)
     assert not zarr.open_group(parent / real.video_id, mode="r")["masks"][:].any()
     masks = zarr.open_group(parent / fake.video_id, mode="r")["masks"][:]
-    assert set(np.unique(masks)) == {0, 255} and masks[:, :, 48, 48].all() and not masks[:, :, 0, 0].any()
+    assert (
+        set(np.unique(masks)) == {0, 255}
+        and masks[:, :, 48, 48].all()
+        and not masks[:, :, 0, 0].any()
+    )
 
 
-def test_pair_boxes_cut_a_fake_exactly_where_its_original_is_cut(dataset: Dataset, tmp_path: Path) -> None:
+def test_pair_boxes_cut_a_fake_exactly_where_its_original_is_cut(
+    dataset: Dataset, tmp_path: Path
+) -> None:
     crop = replace(CROP, pair_boxes=True, bands=False)
     fake = next(v for v in dataset.videos if v.method == "Deepfakes")
     real = next(v for v in dataset.videos if v.key == fake.pair)

@@ -1,4 +1,6 @@
-"""Both detectors against the measured truth of real pictures, and the fast one against the stock one."""
+"""Both detectors against the measured truth of real pictures, and the fast one against the stock
+one.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +27,8 @@ from unmask.pipeline.records import Detections
 
 ROOT = Path(__file__).parents[3]
 
-# Largest face of each picture, measured with facenet-pytorch at full size when the pictures were collected.
+# Largest face of each picture, measured with facenet-pytorch at full size when the pictures were
+# collected.
 TRUTH = {
     "face_obama_small.jpg": (1, (105, 38, 215, 189)),
     "face_mark.jpg": (1, (205, 122, 568, 628)),
@@ -68,7 +71,9 @@ def overlap(a: np.ndarray, b: np.ndarray) -> float:
 
 
 def assert_empty(faces: Detections) -> None:
-    assert faces.box.shape == (0, 4) and faces.landmark.shape == (0, 5, 2) and faces.prob.shape == (0,)
+    assert (
+        faces.box.shape == (0, 4) and faces.landmark.shape == (0, 5, 2) and faces.prob.shape == (0,)
+    )
     assert faces.box.dtype == faces.landmark.dtype == faces.prob.dtype == np.float32
 
 
@@ -90,8 +95,12 @@ def test_groceries_are_no_face(media: Path, detector: Detector) -> None:
     assert_empty(detector.detect(read(media / "images" / "noface_groceries.jpg")))
 
 
-def agreement(reference: list[Detections], found: list[Detections], shift: float = 0) -> tuple[float, float]:
-    """Median IoU and median landmark error over eye distance, of the nearest find of every reference face."""
+def agreement(
+    reference: list[Detections], found: list[Detections], shift: float = 0
+) -> tuple[float, float]:
+    """Median IoU and median landmark error over eye distance, of the nearest find of every
+    reference face.
+    """
     ious, errors = [], []
     for known, faces in zip(reference, found, strict=True):
         for box, landmark in zip(known.box, known.landmark, strict=True):
@@ -99,21 +108,29 @@ def agreement(reference: list[Detections], found: list[Detections], shift: float
             nearest = int(np.argmax(same))
             ious.append(same[nearest])
             eyes = np.linalg.norm(landmark[0] - landmark[1])
-            errors.append(np.linalg.norm(faces.landmark[nearest] - shift - landmark, axis=1).mean() / eyes)
+            errors.append(
+                np.linalg.norm(faces.landmark[nearest] - shift - landmark, axis=1).mean() / eyes
+            )
     return float(np.median(ious)), float(np.median(errors))
 
 
-def test_fast_agrees_with_stock_within_the_noise_floor(media: Path, fast: Detector, stock_full: Detector) -> None:
+def test_fast_agrees_with_stock_within_the_noise_floor(
+    media: Path, fast: Detector, stock_full: Detector
+) -> None:
     names = ("face_obama_small.jpg", "face_mark.jpg", "face_murakami.jpg", "multi_face.jpg")
     pictures = [read(media / "images" / name) for name in names]
-    moved = [cv2.warpAffine(p, np.float32([[1, 0, 3], [0, 1, 3]]), p.shape[1::-1]) for p in pictures]
+    moved = [
+        cv2.warpAffine(p, np.float32([[1, 0, 3], [0, 1, 3]]), p.shape[1::-1]) for p in pictures
+    ]
     reference = [stock_full.detect(p) for p in pictures]
     floor_iou, floor_error = agreement(reference, [stock_full.detect(p) for p in moved], shift=3)
     iou, error = agreement(reference, [fast.detect(p) for p in pictures])
     assert iou > floor_iou - 0.03 and error < floor_error + 0.03
 
 
-def test_at_full_size_and_uncapped_the_cascade_is_the_stock_detector(media: Path, stock_full: Detector) -> None:
+def test_at_full_size_and_uncapped_the_cascade_is_the_stock_detector(
+    media: Path, stock_full: Detector
+) -> None:
     same = build_detector(CropConfig(detect_size=0, min_face=20, candidates=0))
     picture = read(media / "images" / "multi_face.jpg")
     known, faces = stock_full.detect(picture), same.detect(picture)
@@ -121,15 +138,25 @@ def test_at_full_size_and_uncapped_the_cascade_is_the_stock_detector(media: Path
     assert min(max(overlap(a, b) for b in faces.box) for a in known.box) > 0.8
 
 
-@pytest.mark.parametrize(("name", "stock_net", "side"), [("pnet", PNet, 37), ("rnet", RNet, 24), ("onet", ONet, 48)])
-def test_each_network_says_what_the_stock_network_says(name: str, stock_net: type, side: int) -> None:
+@pytest.mark.parametrize(
+    ("name", "stock_net", "side"), [("pnet", PNet, 37), ("rnet", RNet, 24), ("onet", ONet, 48)]
+)
+def test_each_network_says_what_the_stock_network_says(
+    name: str, stock_net: type, side: int
+) -> None:
     pictures = np.random.default_rng(3).integers(0, 256, (7, side, side, 3), np.uint8)
     with torch.inference_mode():
         said = getattr(Cascade(), name)(pictures)
-        offset, *landmark, prob = stock_net()((torch.from_numpy(pictures).permute(0, 3, 1, 2).float() - 127.5) / 128)
+        offset, *landmark, prob = stock_net()(
+            (torch.from_numpy(pictures).permute(0, 3, 1, 2).float() - 127.5) / 128
+        )
     channels_last = [x.permute(0, 2, 3, 1) if x.ndim == 4 else x for x in (prob, offset, *landmark)]
-    torch.testing.assert_close(torch.sigmoid(said[..., 0]), channels_last[0][..., 1], atol=2e-5, rtol=1e-4)
-    torch.testing.assert_close(said[..., 1:], torch.cat(channels_last[1:], -1), atol=2e-5, rtol=1e-4)
+    torch.testing.assert_close(
+        torch.sigmoid(said[..., 0]), channels_last[0][..., 1], atol=2e-5, rtol=1e-4
+    )
+    torch.testing.assert_close(
+        said[..., 1:], torch.cat(channels_last[1:], -1), atol=2e-5, rtol=1e-4
+    )
 
 
 class Recorder:
@@ -146,7 +173,7 @@ class Recorder:
 
 
 @pytest.mark.parametrize("size", [(720, 1280), (1080, 1920), (480, 640)])
-def test_crops_for_the_networks_lie_where_the_boxes_are_and_come_from_the_smallest_picture_that_will_do(
+def test_crops_for_the_networks_lie_where_the_boxes_are_and_come_from_the_smallest_picture_that_will_do(  # noqa: E501
     size: tuple[int, int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     height, width = size
@@ -160,14 +187,20 @@ def test_crops_for_the_networks_lie_where_the_boxes_are_and_come_from_the_smalle
     used: list[int] = []
     look_up = cascade._Sizes.picture
     monkeypatch.setattr(
-        cascade._Sizes, "picture", lambda self, level, number: used.append(level) or look_up(self, level, number)
+        cascade._Sizes,
+        "picture",
+        lambda self, level, number: used.append(level) or look_up(self, level, number),
     )
     net = Recorder()
-    inside, _ = Cascade()._look(net, 24, cascade._Sizes([Whole(picture)], [small]), box, np.zeros(120, int), 0)
+    inside, _ = Cascade()._look(
+        net, 24, cascade._Sizes([Whole(picture)], [small]), box, np.zeros(120, int), 0
+    )
     assert inside.tolist() == [*range(120)]
     shifts = []
     for crop, (x1, y1, x2, y2) in zip(net.crops, box.astype(int), strict=True):
-        part = picture[y1 - 1 : y2, x1 - 1 : x2]  # MTCNN's whole pixels, counted from 1, both ends included
+        part = picture[
+            y1 - 1 : y2, x1 - 1 : x2
+        ]  # MTCNN's whole pixels, counted from 1, both ends included
         expected = cv2.resize(part, (24, 24), interpolation=cv2.INTER_AREA).astype(float)
         assert np.abs(crop - expected)[1:-1, 1:-1].mean() < 6
         down, across = np.gradient(expected, axis=(0, 1))
@@ -189,13 +222,20 @@ def test_suppression_is_torchvisions_within_each_group(count: int, limit: float)
     corner, side = 2.0 * rng.integers(0, 60, (count, 2)), rng.choice([12.0, 17, 24, 34], (count, 1))
     box = np.concatenate([corner, corner + side], 1)
     score, group = rng.integers(1, 40, count).astype(np.float32) / 10, rng.integers(0, 3, count)
-    known = batched_nms(torch.from_numpy(box), torch.from_numpy(score).double(), torch.from_numpy(group), limit)
+    known = batched_nms(
+        torch.from_numpy(box), torch.from_numpy(score).double(), torch.from_numpy(group), limit
+    )
     assert cascade._suppress(box, score, group.astype(np.float64), limit).tolist() == known.tolist()
 
 
 def test_the_weights_come_from_facenet_pytorch_without_loading_it_or_torchvision() -> None:
-    code = "import sys; from unmask.pipeline.faces.cascade import Cascade; Cascade(); print(*sys.modules)"
-    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    code = (
+        "import sys; from unmask.pipeline.faces.cascade import Cascade; Cascade(); "
+        "print(*sys.modules)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
+    )
     assert not {"torchvision", "facenet_pytorch"} & set(done.stdout.split())
 
 
@@ -244,7 +284,9 @@ def test_small_faces_are_found_alone_and_beside_a_large_one_where_all_are_wanted
     small, _ = next(draw_frames(draw_identity(1), 1, (640, 360), face=0.12))
     large, _ = next(draw_frames(draw_identity(2), 1, (640, 360), face=0.7))
     both = np.concatenate([small, large], 1)
-    one, every = (build_detector(CropConfig(detect_size=0, min_face=36, faces=who)) for who in ("main", "all"))
+    one, every = (
+        build_detector(CropConfig(detect_size=0, min_face=36, faces=who)) for who in ("main", "all")
+    )
     assert len(one.detect(small)) == len(every.detect(small)) == 1
     assert np.array_equal(one.detect(small).box, every.detect(small).box)
     assert len(every.detect(both)) == 2 and len(one.detect(both)) == 1
@@ -266,18 +308,25 @@ def test_the_same_picture_gives_the_same_faces_whatever_the_threads(fast: Detect
 
 
 def test_many_pictures_are_the_single_pictures(media: Path, detector: Detector) -> None:
-    drawn = [next(draw_frames(draw_identity(n), 1, size))[0] for n, size in enumerate([(480, 360), (320, 240)] * 2)]
+    drawn = [
+        next(draw_frames(draw_identity(n), 1, size))[0]
+        for n, size in enumerate([(480, 360), (320, 240)] * 2)
+    ]
     pictures = [*drawn, np.zeros((5, 5, 3), np.uint8)]
     for many, picture in zip(detector.detect_many(pictures), pictures, strict=True):
         one = detector.detect(picture)
         assert many.box.shape == one.box.shape
-        assert np.allclose(many.box, one.box, atol=0.01) and np.allclose(many.prob, one.prob, atol=1e-4)
+        assert np.allclose(many.box, one.box, atol=0.01) and np.allclose(
+            many.prob, one.prob, atol=1e-4
+        )
     assert detector.detect_many([]) == []
 
 
 def test_a_batch_finds_what_single_pictures_show(fast: FastDetector) -> None:
     pictures = [next(draw_frames(draw_identity(n), 1, (480, 360), seed=n))[0] for n in range(5)]
-    for batch, picture in zip(fast._batched([Whole(picture) for picture in pictures], 5), pictures, strict=True):
+    for batch, picture in zip(
+        fast._batched([Whole(picture) for picture in pictures], 5), pictures, strict=True
+    ):
         one = fast.detect(picture)
         assert len(batch) == len(one) == 1
         np.testing.assert_allclose(batch.box, one.box, atol=0.1)
@@ -294,14 +343,20 @@ def fixed(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Fa
     return FastDetector(CropConfig(device=request.param, faces="all"))
 
 
-def test_in_batches_of_one_shape_a_picture_does_not_see_the_others(fixed: FastDetector, fast: FastDetector) -> None:
+def test_in_batches_of_one_shape_a_picture_does_not_see_the_others(
+    fixed: FastDetector, fast: FastDetector
+) -> None:
     pictures = [next(draw_frames(draw_identity(n), 1, (480, 360), seed=n))[0] for n in range(8)]
-    pictures[2] = np.random.default_rng(0).integers(0, 256, pictures[2].shape, np.uint8)  # candidates without a face
+    pictures[2] = np.random.default_rng(0).integers(
+        0, 256, pictures[2].shape, np.uint8
+    )  # candidates without a face
     pictures[5] = np.tile(cv2.resize(pictures[5], None, fx=0.5, fy=0.5), (2, 2, 1))
     alone = [fixed.detect(picture) for picture in pictures]
     assert [len(faces) for faces in alone] == [1, 1, 0, 1, 1, 4, 1, 1]
     for order in ([*range(8)], [7, 3, 5, 0, 2, 6, 1, 4], [5, 5, 2, 2, 0], [1, 2]):
-        for number, found in zip(order, fixed.detect_many([pictures[n] for n in order]), strict=True):
+        for number, found in zip(
+            order, fixed.detect_many([pictures[n] for n in order]), strict=True
+        ):
             assert np.array_equal(found.box, alone[number].box)
             assert np.array_equal(found.landmark, alone[number].landmark)
             assert np.array_equal(found.prob, alone[number].prob)
@@ -309,7 +364,9 @@ def test_in_batches_of_one_shape_a_picture_does_not_see_the_others(fixed: FastDe
 
 
 @pytest.mark.parametrize("fits", [1, 2, 3])
-def test_a_full_device_halves_the_batch(fits: int, monkeypatch: pytest.MonkeyPatch, fast: FastDetector) -> None:
+def test_a_full_device_halves_the_batch(
+    fits: int, monkeypatch: pytest.MonkeyPatch, fast: FastDetector
+) -> None:
     pictures = [next(draw_frames(draw_identity(n), 1, (320, 240), seed=n))[0] for n in range(7)]
     expected = fast.detect_many(pictures)
     real, tried = fast._detect_equal, []
@@ -327,7 +384,9 @@ def test_a_full_device_halves_the_batch(fits: int, monkeypatch: pytest.MonkeyPat
         np.testing.assert_allclose(a.box, b.box, atol=0.1)
 
 
-def test_a_device_too_small_for_one_picture_is_a_reason(monkeypatch: pytest.MonkeyPatch, fast: FastDetector) -> None:
+def test_a_device_too_small_for_one_picture_is_a_reason(
+    monkeypatch: pytest.MonkeyPatch, fast: FastDetector
+) -> None:
     def no_device(batch: list, pad: int) -> list[Detections]:
         raise torch.OutOfMemoryError("CUDA out of memory")
 

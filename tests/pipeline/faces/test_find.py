@@ -1,4 +1,6 @@
-"""Crops against analytic pictures, and whole scenes whose persons are known because they are drawn."""
+"""Crops against analytic pictures, and whole scenes whose persons are known because they are
+drawn.
+"""
 
 from __future__ import annotations
 
@@ -37,10 +39,15 @@ def detector() -> Detector:
 # --- the transform ---
 
 
-def turned(degrees: float, scale: float = 2.5, centre: tuple[float, float] = (50, 60)) -> np.ndarray:
+def turned(
+    degrees: float, scale: float = 2.5, centre: tuple[float, float] = (50, 60)
+) -> np.ndarray:
     """Landmarks of a face that leans clockwise (as seen) by an angle."""
     a = math.radians(degrees)
-    return TEMPLATE @ np.array([[math.cos(a), math.sin(a)], [-math.sin(a), math.cos(a)]]) * scale + centre
+    return (
+        TEMPLATE @ np.array([[math.cos(a), math.sin(a)], [-math.sin(a), math.cos(a)]]) * scale
+        + centre
+    )
 
 
 @pytest.mark.parametrize("degrees", [-170, -90, -30, 0, 7.5, 45, 120])
@@ -76,7 +83,9 @@ def test_a_box_without_extent_is_refused() -> None:
 
 
 def ramp(width: int, height: int) -> np.ndarray:
-    """A picture that says where it is: red is 0.5 x, green 0.5 y, blue their mixture, in grey levels."""
+    """A picture that says where it is: red is 0.5 x, green 0.5 y, blue their mixture, in grey
+    levels.
+    """
     y, x = np.mgrid[:height, :width]
     return np.rint(np.stack([x / 2, y / 2, (x + y) / 4], -1)).astype(np.uint8)
 
@@ -86,7 +95,9 @@ def expected_ramp(transform: np.ndarray, size: int, width: int, height: int) -> 
     y, x = np.mgrid[:size, :size]
     at = np.stack([x, y], -1) - transform[:, 2].astype(np.float64)
     at = at @ np.linalg.inv(transform[:, :2].astype(np.float64)).T
-    fold = [np.abs((at[..., k] + n - 1) % (2 * n - 2) - (n - 1)) for k, n in ((0, width), (1, height))]
+    fold = [
+        np.abs((at[..., k] + n - 1) % (2 * n - 2) - (n - 1)) for k, n in ((0, width), (1, height))
+    ]
     fx, fy = fold
     return np.stack([fx / 2, fy / 2, (fx + fy) / 4], -1)
 
@@ -108,10 +119,14 @@ def test_beyond_the_border_a_crop_shows_the_reflection_and_the_face_stays_in_the
     corner: tuple[int, int], side: float
 ) -> None:
     x, y = corner
-    m = align_transform(np.array([x - side / 2, y - side / 2, x + side / 2, y + side / 2]), turned(10), 96, 1.3)
+    m = align_transform(
+        np.array([x - side / 2, y - side / 2, x + side / 2, y + side / 2]), turned(10), 96, 1.3
+    )
     crop = crop_clip(ramp(420, 380)[None], m, 96)[0]
     # At the fold itself the average of neighbours rounds the corner of the ramp off.
-    assert np.abs(crop - expected_ramp(m, 96, 420, 380)).max() <= max(1.0, side * 1.3 / 96 / 2 + 0.6)
+    assert np.abs(crop - expected_ramp(m, 96, 420, 380)).max() <= max(
+        1.0, side * 1.3 / 96 / 2 + 0.6
+    )
     np.testing.assert_allclose(m[:, :2] @ corner + m[:, 2], 47.5, atol=1e-3)
 
 
@@ -125,8 +140,12 @@ def test_a_face_larger_than_the_picture_is_cut_whole() -> None:
 
 
 def test_reducing_does_not_alias() -> None:
-    """A chequerboard of single pixels is even grey once it is reduced, but for the odd pixel of a 5 x 5 average."""
-    board = ((np.add(*np.mgrid[:700, :700]) % 2) * 255).astype(np.uint8)[None, ..., None].repeat(3, -1)
+    """A chequerboard of single pixels is even grey once it is reduced, but for the odd pixel of a
+    5 x 5 average.
+    """
+    board = (
+        ((np.add(*np.mgrid[:700, :700]) % 2) * 255).astype(np.uint8)[None, ..., None].repeat(3, -1)
+    )
     m = align_transform(np.array([100.0, 100, 540, 540]), turned(12), 96, 1.3)
     assert np.abs(crop_clip(board, m, 96).astype(float) - 127.5).max() <= 255 / 50 + 1
 
@@ -145,7 +164,9 @@ def test_every_frame_of_a_clip_is_cut_alike() -> None:
 
 @cache
 def scene(who: int, seed: int, frames: int = 12) -> np.ndarray:
-    return np.stack([f for f, _ in draw_frames(draw_identity(who), frames, (WIDE, HIGH), seed=seed)])
+    return np.stack(
+        [f for f, _ in draw_frames(draw_identity(who), frames, (WIDE, HIGH), seed=seed)]
+    )
 
 
 def test_a_cut_is_seen_wherever_it_falls() -> None:
@@ -172,7 +193,11 @@ def real_frames(path: Path, every: int = 1) -> Iterator[np.ndarray]:
 
 
 def test_real_video_has_no_cut_and_its_splices_have(media: Path) -> None:
-    names = ("real_crowd_1080p_h264_aac.mp4", "pair_real_car_1080p.mp4", "derived_400x400_vp9_30fps.webm")
+    names = (
+        "real_crowd_1080p_h264_aac.mp4",
+        "pair_real_car_1080p.mp4",
+        "derived_400x400_vp9_30fps.webm",
+    )
     videos = []
     for name in names:
         frames = [cv2.resize(f, (640, 360)) for f in real_frames(media / "videos" / name)]
@@ -211,44 +236,80 @@ def test_one_person_fills_every_clip(detector: Detector) -> None:
     assert crops.pixels.shape == (4, LENGTH, 96, 96, 3) and crops.pixels.dtype == np.uint8
     assert crops.index.tolist() == [[100 * n, 100 * n + 1, 100 * n + 2] for n in range(4)]
     assert crops.pts.dtype == np.float64 and crops.pts[1, 0] == 4.0
-    assert crops.window.tolist() == [0, 1, 2, 3] and crops.dropped == () and crops.track == 0 and crops.faces == 1
-    assert crops.box.dtype == crops.landmark.dtype == crops.prob.dtype == crops.transform.dtype == np.float32
+    assert (
+        crops.window.tolist() == [0, 1, 2, 3]
+        and crops.dropped == ()
+        and crops.track == 0
+        and crops.faces == 1
+    )
+    assert (
+        crops.box.dtype
+        == crops.landmark.dtype
+        == crops.prob.dtype
+        == crops.transform.dtype
+        == np.float32
+    )
     for n, picture in enumerate(pictures):
         found = detector.detect(picture[LENGTH // 2])
         # Anchors share a batch, which may round differently.
-        assert np.allclose(crops.box[n], found.box[0], atol=0.01) and abs(crops.prob[n] - found.prob[0]) < 1e-4
+        assert (
+            np.allclose(crops.box[n], found.box[0], atol=0.01)
+            and abs(crops.prob[n] - found.prob[0]) < 1e-4
+        )
         m = align_transform(crops.box[n], crops.landmark[n], 96, 1.3)
         assert np.array_equal(crops.transform[n], m)
-        # Of the picture only the part under the crop is looked at, which may round a coordinate differently.
+        # Of the picture only the part under the crop is looked at, which may round a coordinate
+        # differently.
         assert np.abs(crops.pixels[n].astype(int) - crop_clip(picture, m, 96)).max() <= 1
 
 
 def test_a_leaning_face_is_cut_upright(detector: Detector) -> None:
     lean = cv2.getRotationMatrix2D((WIDE / 2, HIGH / 2), 25, 1)
-    pictures = np.stack([cv2.warpAffine(f, lean, (WIDE, HIGH), borderMode=cv2.BORDER_REFLECT) for f in shot(1, 1, 0)])
+    pictures = np.stack(
+        [
+            cv2.warpAffine(f, lean, (WIDE, HIGH), borderMode=cv2.BORDER_REFLECT)
+            for f in shot(1, 1, 0)
+        ]
+    )
     (crops,) = find_crops(clips(pictures), detector, replace(CONFIG, size=240))
     upright = detector.detect(crops.pixels[0, 1])
     assert len(upright) == 1
-    assert abs(math.degrees(roll(crops.landmark[0]))) > 18 and abs(math.degrees(roll(upright.landmark[0]))) < 5
+    assert (
+        abs(math.degrees(roll(crops.landmark[0]))) > 18
+        and abs(math.degrees(roll(upright.landmark[0]))) < 5
+    )
     centre = (upright.box[0, :2] + upright.box[0, 2:]) / 2
     assert np.abs(centre - 119.5).max() < 15
 
 
 def test_who_leaves_and_returns_keeps_the_clips_before_and_after(detector: Detector) -> None:
     here = [True, True, False, False, True, True, True]
-    pictures = [beside(shot(1, 1, n) if h else None, shot(7, 4, n) if n < 5 else None) for n, h in enumerate(here)]
+    pictures = [
+        beside(shot(1, 1, n) if h else None, shot(7, 4, n) if n < 5 else None)
+        for n, h in enumerate(here)
+    ]
     main, other = find_crops(clips(*pictures), detector, replace(CONFIG, faces="all"))
     left, right = (main, other) if main.box[0, 0] < 300 else (other, main)
-    assert left.window.tolist() == [0, 1, 4, 5, 6] and left.dropped == ((2, "other_person"), (3, "other_person"))
-    assert right.window.tolist() == [0, 1, 2, 3, 4] and right.dropped == ((5, "other_person"), (6, "other_person"))
+    assert left.window.tolist() == [0, 1, 4, 5, 6] and left.dropped == (
+        (2, "other_person"),
+        (3, "other_person"),
+    )
+    assert right.window.tolist() == [0, 1, 2, 3, 4] and right.dropped == (
+        (5, "other_person"),
+        (6, "other_person"),
+    )
     assert (left.box[:, 2] < 330).all() and (right.box[:, 0] > 270).all()
     assert main.faces == other.faces == 2 and (main.track, other.track) == (0, 1)
     (only,) = find_crops(clips(*pictures), detector, CONFIG)
     assert np.array_equal(only.pixels, main.pixels)
 
 
-def test_a_cut_to_another_person_splits_and_a_cut_inside_a_clip_is_dropped(detector: Detector) -> None:
-    pictures = [shot(1, 1, n) for n in range(3)] + [np.concatenate([shot(1, 1, 4)[:1], shot(2, 2, 4)[:2]])]
+def test_a_cut_to_another_person_splits_and_a_cut_inside_a_clip_is_dropped(
+    detector: Detector,
+) -> None:
+    pictures = [shot(1, 1, n) for n in range(3)] + [
+        np.concatenate([shot(1, 1, 4)[:1], shot(2, 2, 4)[:2]])
+    ]
     pictures += [shot(2, 2, n) for n in range(2)]
     (crops,) = find_crops(clips(*pictures), detector, CONFIG)
     assert crops.window.tolist() == [0, 1, 2]
@@ -289,7 +350,11 @@ def test_a_fake_is_cut_exactly_where_its_original_is(detector: Detector) -> None
     [("cpu", None, 4), ("cpu", 2 * 480 * 360, 2), ("cpu", 1000, 1), ("cuda", None, 6)],
 )
 def test_frames_are_let_go_before_the_next_clips_are_decoded(
-    device: str, room: int | None, together: int, detector: Detector, monkeypatch: pytest.MonkeyPatch
+    device: str,
+    room: int | None,
+    together: int,
+    detector: Detector,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     if room is not None:
         monkeypatch.setitem(find.TOGETHER, device, (find.TOGETHER[device][0], room))
@@ -326,21 +391,27 @@ class TwoFaces:
 def test_a_cut_behind_a_still_background_is_seen_at_the_face() -> None:
     """Picture in picture: a small face changes while most of the frame stays."""
     rng = np.random.default_rng(0)
-    wall = cv2.resize(rng.integers(0, 256, (9, 16, 3), np.uint8), (1280, 720), interpolation=cv2.INTER_CUBIC)
+    wall = cv2.resize(
+        rng.integers(0, 256, (9, 16, 3), np.uint8), (1280, 720), interpolation=cv2.INTER_CUBIC
+    )
     inset = [cv2.resize(rng.integers(0, 256, (5, 5, 3), np.uint8), (120, 120)) for _ in range(2)]
     clip = np.stack([wall] * 5)
     clip[:2, 40:160, 1000:1120] = inset[0]
     clip[2:, 40:160, 1000:1120] = inset[1]
     assert not has_cut(clip)
     face = Detections(
-        np.float32([[1010, 50, 1110, 150]]), turned(0, 2, (1060, 100))[None].astype(np.float32), np.ones(1)
+        np.float32([[1010, 50, 1110, 150]]),
+        turned(0, 2, (1060, 100))[None].astype(np.float32),
+        np.ones(1),
     )
     with pytest.raises(VideoError, match="1 of them left out for a cut"):
         find_crops(clips(clip), TwoFaces([face]), CONFIG)
 
 
 def test_the_person_followed_through_a_crowd_is_one_person(media: Path, detector: Detector) -> None:
-    """Truth without looks: a face overlaps itself from one frame to the next, so every frame is detected, chained."""
+    """Truth without looks: a face overlaps itself from one frame to the next, so every frame is
+    detected, chained.
+    """
     frames = list(real_frames(media / "videos" / "real_crowd_1080p_h264_aac.mp4"))
     starts = range(0, 57, 4)
     windows = [np.stack(frames[s : s + 5]) for s in starts]
@@ -353,7 +424,10 @@ def test_the_person_followed_through_a_crowd_is_one_person(media: Path, detector
         found = detector.detect(frames[number]).box.astype(float)
         for other in found:
             side = np.maximum(np.minimum(box[2:], other[2:]) - np.maximum(box[:2], other[:2]), 0)
-            inter.append(side.prod() / (np.prod(box[2:] - box[:2]) + np.prod(other[2:] - other[:2]) - side.prod()))
+            inter.append(
+                side.prod()
+                / (np.prod(box[2:] - box[:2]) + np.prod(other[2:] - other[:2]) - side.prod())
+            )
         if inter and max(inter) > 0.3:
             box = found[int(np.argmax(inter))]
             chain[number] = box
@@ -361,8 +435,12 @@ def test_the_person_followed_through_a_crowd_is_one_person(media: Path, detector
         np.testing.assert_allclose(seen, chain[int(starts[window]) + 2], atol=0.5)
 
 
-def test_a_face_that_leaves_the_picture_stays_in_the_middle(media: Path, detector: Detector) -> None:
-    picture = np.ascontiguousarray(cv2.imread(str(media / "images" / "face_aligned_160_kate.png"))[..., ::-1])
+def test_a_face_that_leaves_the_picture_stays_in_the_middle(
+    media: Path, detector: Detector
+) -> None:
+    picture = np.ascontiguousarray(
+        cv2.imread(str(media / "images" / "face_aligned_160_kate.png"))[..., ::-1]
+    )
     (crops,) = find_crops(clips(np.stack([picture] * 3)), detector, replace(CONFIG, size=240))
     box = crops.box[0]
     assert (box[:2] < 0).all() and (box[2:] > 160).all()

@@ -1,4 +1,6 @@
-"""Videos beside each other get what each would have got alone, and nobody waits for one that does not come."""
+"""Videos beside each other get what each would have got alone, and nobody waits for one that does
+not come.
+"""
 
 from __future__ import annotations
 
@@ -48,7 +50,9 @@ def told(found: list[Detections]) -> list[int]:
 
 
 def ask_together(shared: SharedDetector, *requests: list[NDArray[np.uint8]]) -> list[object]:
-    """Every request from a thread of its own, all seated before the first asks: what each got or raised."""
+    """Every request from a thread of its own, all seated before the first asks: what each got or
+    raised.
+    """
     seated = threading.Barrier(len(requests))
 
     def one(request: list[NDArray[np.uint8]]) -> object:
@@ -63,7 +67,9 @@ def ask_together(shared: SharedDetector, *requests: list[NDArray[np.uint8]]) -> 
         return list(pool.map(one, requests))
 
 
-def test_all_that_sit_together_share_a_batch_and_each_gets_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_all_that_sit_together_share_a_batch_and_each_gets_its_own(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(shared_detector, "PATIENCE", LONG)
     shared = SharedDetector(reader := Reader())
     assert ask_together(shared, pictures(1, 2, 3), pictures(4), pictures(), pictures(5, 6)) == [
@@ -78,7 +84,9 @@ def test_all_that_sit_together_share_a_batch_and_each_gets_its_own(monkeypatch: 
 def test_without_company_nobody_waits(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shared_detector, "PATIENCE", LONG)
     shared = SharedDetector(reader := Reader())
-    assert told(shared.detect_many(pictures(7, 8))) == [7, 8] and told([shared.detect(pictures(9)[0])]) == [9]
+    assert told(shared.detect_many(pictures(7, 8))) == [7, 8] and told(
+        [shared.detect(pictures(9)[0])]
+    ) == [9]
     with shared.seat():
         assert told(shared.detect_many(pictures(1))) == [1]
     assert reader.batches == [2, 1, 1]
@@ -111,20 +119,37 @@ def test_a_request_that_fails_fails_alone(monkeypatch: pytest.MonkeyPatch) -> No
     assert got == [[1, 2], "3 pictures", [5]]
 
 
-def test_videos_beside_each_other_give_the_bytes_that_each_gives_alone(drawn: Path, tmp_path: Path) -> None:
-    """As on a GPU: three videos at a time, in batches of one shape, one of the files no video at all."""
+def test_videos_beside_each_other_give_the_bytes_that_each_gives_alone(
+    drawn: Path, tmp_path: Path
+) -> None:
+    """As on a GPU: three videos at a time, in batches of one shape, one of the files no video at
+    all.
+    """
     together, alone = tmp_path / "together", tmp_path / "alone"
     for folder in (together, alone):
         folder.mkdir()
-    command = [sys.executable, "-m", "tests.support.beside_videos", *map(str, (drawn, together, alone))]
+    command = [
+        sys.executable,
+        "-m",
+        "tests.support.beside_videos",
+        *map(str, (drawn, together, alone)),
+    ]
     run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300, check=True)
     told = json.loads(run.stdout)
     assert told["together"] == told["alone"]
-    assert [status for _, status, _ in told["together"]].count("ok") == 5 and told["together"][2][2] == "not_a_video"
+    assert [status for _, status, _ in told["together"]].count("ok") == 5 and told["together"][2][
+        2
+    ] == "not_a_video"
     assert max(told["batches"]) > find.TOGETHER["cpu"][0], "some batch was of more than one video"
     for name, status, _ in told["together"]:
         if status == "ok":
             here, there = (open_video(folder / name) for folder in (together, alone))
-            assert np.array_equal(here.read_crops(range(here.shape[0])), there.read_crops(range(there.shape[0])))
-            files = sorted(p.relative_to(together) for p in (together / name).rglob("*") if p.is_file())
-            assert files and all((together / f).read_bytes() == (alone / f).read_bytes() for f in files)
+            assert np.array_equal(
+                here.read_crops(range(here.shape[0])), there.read_crops(range(there.shape[0]))
+            )
+            files = sorted(
+                p.relative_to(together) for p in (together / name).rglob("*") if p.is_file()
+            )
+            assert files and all(
+                (together / f).read_bytes() == (alone / f).read_bytes() for f in files
+            )

@@ -1,4 +1,6 @@
-"""Association on scenes whose truth is known because they are made up: who is who never depends on box order."""
+"""Association on scenes whose truth is known because they are made up: who is who never depends on
+box order.
+"""
 
 from __future__ import annotations
 
@@ -19,11 +21,15 @@ def look(person: int, change: float = 0.0, seed: int = 0) -> np.ndarray:
     """A made-up look: the person's own layout and colours, part of them replaced by chance."""
     own, chance = np.random.default_rng([7, person]), np.random.default_rng([8, person, seed])
     layout = (1 - change) * own.normal(size=256) + change * chance.normal(size=256)
-    colours = (1 - change) * own.dirichlet(np.full(600, 0.05)) + change * chance.dirichlet(np.full(600, 0.05))
+    colours = (1 - change) * own.dirichlet(np.full(600, 0.05)) + change * chance.dirichlet(
+        np.full(600, 0.05)
+    )
     return np.concatenate([layout / np.linalg.norm(layout), colours]).astype(np.float32)
 
 
-def anchor(*faces: tuple[int, float, float, float], change: float = 0.25, seed: int = 0, scene=ROOM) -> Anchor:
+def anchor(
+    *faces: tuple[int, float, float, float], change: float = 0.25, seed: int = 0, scene=ROOM
+) -> Anchor:
     """Faces as (person, centre x, centre y, side)."""
     box = [(x - s / 2, y - s / 2, x + s / 2, y + s / 2) for _, x, y, s in faces]
     looks = [look(person, change, seed) for person, *_ in faces]
@@ -59,12 +65,20 @@ def test_twins_are_told_apart_by_their_place() -> None:
 def test_two_who_change_places_are_told_apart_by_their_looks() -> None:
     x = [(100, 300), (160, 240), (240, 160), (300, 100)]
     anchors = [anchor((0, a, 100, 80), (1, b, 100, 78), seed=n) for n, (a, b) in enumerate(x)]
-    assert persons(anchors, [[0, 1]] * 4) == [[(n, 0) for n in range(4)], [(n, 1) for n in range(4)]]
+    assert persons(anchors, [[0, 1]] * 4) == [
+        [(n, 0) for n in range(4)],
+        [(n, 1) for n in range(4)],
+    ]
 
 
 def test_who_leaves_and_returns_is_the_same_person() -> None:
     here, other = (0, 100, 100, 80), (1, 320, 100, 60)
-    anchors = [anchor(here, other), anchor(other, seed=1), anchor(other, seed=2), anchor(here, other, seed=3)]
+    anchors = [
+        anchor(here, other),
+        anchor(other, seed=1),
+        anchor(other, seed=2),
+        anchor(here, other, seed=3),
+    ]
     tracks = persons(anchors, [[0, 1], [1], [1], [0, 1]])
     assert [(0, 0), (3, 0)] in tracks and [(n, 1) for n in range(4)] in tracks and len(tracks) == 2
 
@@ -83,28 +97,38 @@ def test_a_cut_back_finds_the_first_person_again() -> None:
 
 
 def test_the_main_person_has_the_largest_sum_of_sizes() -> None:
-    # present in 6 clips with side 50 (300) beats present in 2 with side 120 (240), but not in 3 with 120 (360)
+    # present in 6 clips with side 50 (300) beats present in 2 with side 120 (240), but not in 3
+    # with 120 (360)
     for large, main in ((2, 0), (3, 1)):
-        anchors = [anchor((0, 100, 100, 50), *[(1, 400, 200, 120)] * (n < large), seed=n) for n in range(6)]
+        anchors = [
+            anchor((0, 100, 100, 50), *[(1, 400, 200, 120)] * (n < large), seed=n) for n in range(6)
+        ]
         tracks = associate(anchors)
         assert [len(t.faces) for t in tracks] == ([6, large] if main == 0 else [large, 6])
         assert tracks[0].weight == pytest.approx(300 if main == 0 else 360)
 
 
 def test_one_person_is_never_two_faces_of_one_anchor() -> None:
-    anchors = [anchor((3, 100, 100, 80), (3, 130, 100, 80), (3, 160, 100, 80), change=0.1, seed=n) for n in range(6)]
+    anchors = [
+        anchor((3, 100, 100, 80), (3, 130, 100, 80), (3, 160, 100, 80), change=0.1, seed=n)
+        for n in range(6)
+    ]
     for track in associate(anchors):
         assert len({n for n, _ in track.faces}) == len(track.faces)
 
 
 def test_drawn_persons_look_alike_to_themselves_only() -> None:
     def looks(seed: int) -> list[np.ndarray]:
-        frames = [f for f, _ in draw_frames(draw_identity(seed), 60, (240, 240), seed=seed, face=0.7)]
+        frames = [
+            f for f, _ in draw_frames(draw_identity(seed), 60, (240, 240), seed=seed, face=0.7)
+        ]
         return [describe(f) for f in frames[::20]]
 
     people = [looks(seed) for seed in range(4)]
     within = [look_distance(a, b) for p in people for a in p for b in p]
-    between = [look_distance(a, b) for i, p in enumerate(people) for q in people[:i] for a in p for b in q]
+    between = [
+        look_distance(a, b) for i, p in enumerate(people) for q in people[:i] for a in p for b in q
+    ]
     assert max(within) < min(between)
     assert look_distance(people[0][0], people[0][0]) == pytest.approx(0, abs=1e-5)
 

@@ -1,4 +1,6 @@
-"""A GPU is asked for by name or taken where there is one; on a CPU the memory of a step stays for the next."""
+"""A GPU is asked for by name or taken where there is one; on a CPU the memory of a step stays for
+the next.
+"""
 
 from __future__ import annotations
 
@@ -31,18 +33,24 @@ print(resident() - before)
 """
 
 
-@pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has the GPU that must be missing here")
+@pytest.mark.skipif(
+    torch.cuda.is_available(), reason="this machine has the GPU that must be missing here"
+)
 def test_without_a_gpu_auto_is_the_cpu_and_cuda_is_refused() -> None:
     assert choose_device("auto") == choose_device("cpu") == "cpu"
     with pytest.raises(UsageError, match="no GPU"):
         choose_device("cuda")
 
 
-@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc is told how to keep memory")
+@pytest.mark.skipif(
+    platform.libc_ver()[0] != "glibc", reason="only glibc is told how to keep memory"
+)
 def test_on_a_cpu_freed_memory_is_kept_and_on_a_gpu_given_back() -> None:
     held = {
         device: int(
-            subprocess.run([sys.executable, "-c", HELD, device], cwd=ROOT, capture_output=True, check=True).stdout
+            subprocess.run(
+                [sys.executable, "-c", HELD, device], cwd=ROOT, capture_output=True, check=True
+            ).stdout
         )
         for device in ("cpu", "cuda")
     }
@@ -70,9 +78,13 @@ print(resident() - before)
 """
 
 
-@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc is told how to keep memory")
+@pytest.mark.skipif(
+    platform.libc_ver()[0] != "glibc", reason="only glibc is told how to keep memory"
+)
 def test_a_worker_keeps_what_a_clip_frees_and_gives_back_what_a_large_video_took() -> None:
-    done = subprocess.run([sys.executable, "-c", WORKING], cwd=ROOT, capture_output=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", WORKING], cwd=ROOT, capture_output=True, check=True
+    )
     faults, kept_mib = map(int, done.stdout.split())
     assert faults < 1000, "600 MiB were taken from the system again, page by page: 153,600 faults"
     assert kept_mib < 150

@@ -1,4 +1,6 @@
-"""Whatever a task does to its process, every item has its answer, in order, and only the guilty one is a crash."""
+"""Whatever a task does to its process, every item has its answer, in order, and only the guilty
+one is a crash.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +31,9 @@ def fresh_workers() -> Iterator[None]:
 def test_each_way_to_die_costs_the_item_itself_only() -> None:
     ways = {4: "abort", 5: "hang", 11: "kill"}
 
-    def task(item: int) -> int:  # a closure travels by value, so the workers need not import this test
+    def task(
+        item: int,
+    ) -> int:  # a closure travels by value, so the workers need not import this test
         how = ways.get(item)
         if how == "abort":
             os.abort()
@@ -56,7 +60,9 @@ def test_a_fault_of_the_task_itself_is_not_hidden() -> None:
         list(in_order(lambda item: 1 // item, [1, 0], CONFIG))
 
 
-def test_probing_a_dataset_survives_a_decoder_that_crashes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_probing_a_dataset_survives_a_decoder_that_crashes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     plant(tmp_path, "real/a.mp4", "real/b.mp4", "fake/c.mp4", data=b"hello")
     dataset, honest = find("folder", tmp_path), probing._probe
 

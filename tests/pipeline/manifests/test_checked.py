@@ -1,4 +1,6 @@
-"""Manifests: one strict grammar, every bad line named, nothing outside the cache, no mixed extractions."""
+"""Manifests: one strict grammar, every bad line named, nothing outside the cache, no mixed
+extractions.
+"""
 
 from __future__ import annotations
 
@@ -84,12 +86,20 @@ def test_all_bad_lines_are_counted_and_twenty_shown():
     with pytest.raises(ManifestError) as caught:
         parse(b"a 7\n" * 25, "m.txt")
     text = str(caught.value)
-    assert "25 bad lines" in text and "m.txt:20:" in text and "m.txt:21:" not in text and "5 more" in text
+    assert (
+        "25 bad lines" in text
+        and "m.txt:20:" in text
+        and "m.txt:21:" not in text
+        and "5 more" in text
+    )
 
 
-# Any folder that a manifest can hold, in its plain form: inner spaces and all scripts, no control signs.
+# Any folder that a manifest can hold, in its plain form: inner spaces and all scripts, no control
+# signs.
 part = st.text(
-    st.characters(blacklist_categories=("Cs", "Cc"), blacklist_characters="/\\\ufeff"), min_size=1, max_size=12
+    st.characters(blacklist_categories=("Cs", "Cc"), blacklist_characters="/\\\ufeff"),
+    min_size=1,
+    max_size=12,
 )
 folder = (
     st.lists(part.filter(lambda name: name not in (".", "..")), min_size=1, max_size=4)
@@ -143,7 +153,7 @@ def test_folders_with_spaces_and_signs_do_round_trip(name):
 
 
 @pytest.mark.parametrize(
-    "bad", [Entry("a", 2), Entry("", 0), Entry("/a", 0), Entry("a/../b", 0), Entry("#a", 0), Entry("a//b", 1),
+    "bad", [Entry("a", 2), Entry("", 0), Entry("/a", 0), Entry("a/../b", 0), Entry("#a", 0), Entry("a//b", 1),  # noqa: E501
             Entry("a\nb 1\nc", 0), Entry("\udcff", 1), Entry("x" * 5000, 0)],
 )  # fmt: skip
 def test_nothing_is_written_that_could_not_be_read(tmp_path, bad):
@@ -154,7 +164,9 @@ def test_nothing_is_written_that_could_not_be_read(tmp_path, bad):
 
 
 def test_writing_gives_the_digest_and_leaves_nothing_else(tmp_path):
-    digest = write_manifest(tmp_path / "d" / "train.txt", [Entry("ffpp/k/b", 1), Entry("ffpp/k/a", 0)])
+    digest = write_manifest(
+        tmp_path / "d" / "train.txt", [Entry("ffpp/k/b", 1), Entry("ffpp/k/a", 0)]
+    )
     data = (tmp_path / "d" / "train.txt").read_bytes()
     assert data == b"ffpp/k/b 1\nffpp/k/a 0\n", "the order given is kept"
     assert digest == hashlib.sha256(data).hexdigest()
@@ -196,9 +208,13 @@ def manifest_of(tmp_path, text):
 
 
 def test_duplicates_are_used_once_with_one_warning(tmp_path, cache):
-    path = manifest_of(tmp_path, f"ffpp/{KEY}/a 0\nffpp/{KEY}/a 0\nffpp/{KEY}/b 1\n./ffpp/{KEY}/a 0\n")
+    path = manifest_of(
+        tmp_path, f"ffpp/{KEY}/a 0\nffpp/{KEY}/a 0\nffpp/{KEY}/b 1\n./ffpp/{KEY}/a 0\n"
+    )
     manifest = read_manifest(path, cache)
-    assert len(manifest) == 2 and manifest.warnings == (f"{path}: 2 lines are there twice; each is used once",)
+    assert len(manifest) == 2 and manifest.warnings == (
+        f"{path}: 2 lines are there twice; each is used once",
+    )
 
 
 def test_one_folder_with_two_labels_is_refused_with_both_lines(tmp_path, cache):
@@ -209,14 +225,20 @@ def test_one_folder_with_two_labels_is_refused_with_both_lines(tmp_path, cache):
 
 def test_missing_folders_are_refused_with_counts_or_left_out_when_allowed(tmp_path, cache):
     path = manifest_of(tmp_path, f"ffpp/{KEY}/a 0\nffpp/{KEY}/x 1\nffpp/{KEY}/y 1\n")
-    with pytest.raises(ManifestError, match=r"(?s)2 of 3 folders.*--allow-missing.*m\.txt:2: no crops"):
+    with pytest.raises(
+        ManifestError, match=r"(?s)2 of 3 folders.*--allow-missing.*m\.txt:2: no crops"
+    ):
         read_manifest(path, cache)
     manifest = read_manifest(path, cache, allow_missing=True)
-    assert [e.line for e in manifest.missing] == [2, 3] and len(manifest.folders) == len(manifest.entries) == 1
+    assert [e.line for e in manifest.missing] == [2, 3] and len(manifest.folders) == len(
+        manifest.entries
+    ) == 1
     assert "2 of 3 folders are missing" in manifest.warnings[0]
 
 
-def test_a_manifest_without_any_folder_left_is_refused_even_when_missing_is_allowed(tmp_path, cache):
+def test_a_manifest_without_any_folder_left_is_refused_even_when_missing_is_allowed(
+    tmp_path, cache
+):
     with pytest.raises(ManifestError, match="1 of 1 folders"):
         read_manifest(manifest_of(tmp_path, "ffpp/gone/x 1\n"), cache, allow_missing=True)
 
@@ -253,7 +275,9 @@ def test_a_cache_that_is_itself_a_link_is_fine(tmp_path, cache):
 def test_two_extractions_are_never_mixed_and_the_difference_is_named(tmp_path, cache):
     other = plant_video(cache, "z", 1, key="16x5-240px-ffff", settings={"margin": 1.5, "size": 240})
     same = plant_video(cache, "y", 0, key="16x5-240px-eeee", settings={"margin": 1.3, "size": 240})
-    with pytest.raises(ManifestError, match=r"2 different extractions.*margin 1\.3 and 1\.5.*line 2"):
+    with pytest.raises(
+        ManifestError, match=r"2 different extractions.*margin 1\.3 and 1\.5.*line 2"
+    ):
         read_manifest(manifest_of(tmp_path, f"{same.folder} 0\n{other.folder} 1\n"), cache)
 
 
@@ -298,7 +322,9 @@ def test_a_file_beyond_the_limit_is_not_read(tmp_path, cache):
         read_manifest(path, cache)
 
 
-@pytest.mark.parametrize("content", [b"", b"{", b"[]", b'{"attributes": 5}', b"\xff", b"[" * 100000])
+@pytest.mark.parametrize(
+    "content", [b"", b"{", b"[]", b'{"attributes": 5}', b"\xff", b"[" * 100000]
+)
 def test_damaged_metadata_gives_no_settings_but_a_clear_error_or_nothing(tmp_path, cache, content):
     bad = plant_video(cache, "z", 1, key="other")
     (cache / bad.folder / "zarr.json").write_bytes(content)

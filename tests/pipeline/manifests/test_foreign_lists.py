@@ -1,4 +1,6 @@
-"""Neighbours' lists become our manifests with the right polarity, and their known traps are undone."""
+"""Neighbours' lists become our manifests with the right polarity, and their known traps are
+undone.
+"""
 
 from __future__ import annotations
 
@@ -13,11 +15,18 @@ from unmask.pipeline.manifests.foreign_lists import import_list, write_imported
 
 
 def found(imported):
-    return {split: [(e.folder, e.label) for e in entries] for split, entries in imported.splits.items() if entries}
+    return {
+        split: [(e.folder, e.label) for e in entries]
+        for split, entries in imported.splits.items()
+        if entries
+    }
 
 
 def bench(folder, count=3, mark="/"):
-    return {"label": "x", "frames": [f"{folder}/{n:03d}.png".replace("/", mark) for n in range(count)]}
+    return {
+        "label": "x",
+        "frames": [f"{folder}/{n:03d}.png".replace("/", mark) for n in range(count)],
+    }
 
 
 def write_json(path, content):
@@ -71,7 +80,8 @@ def test_deepfakebench_celebdf_loses_its_test_videos_from_train_and_val(tmp_path
     every = {n: bench(f"Celeb-real/frames/{n}", mark="\\") for n in ("id0_0000", "id1_0007")}
     test = {"id1_0007": every["id1_0007"]}
     path = write_json(
-        tmp_path / "c.json", {"Celeb-DF-v2": {"CelebDFv2_real": {"train": every, "val": test, "test": test}}}
+        tmp_path / "c.json",
+        {"Celeb-DF-v2": {"CelebDFv2_real": {"train": every, "val": test, "test": test}}},
     )
     imported = import_list("deepfakebench", path)
     assert found(imported) == {
@@ -86,7 +96,14 @@ def test_deepfakebench_celebdf_loses_its_test_videos_from_train_and_val(tmp_path
 
 @pytest.mark.parametrize(
     ("name", "label"),
-    [("DFDC_Real", 0), ("DFDC_Fake", 1), ("DFDCP_FakeA", 1), ("UADFV_Real", 0), ("FF-FH", 1), ("DFD_fake", 1)],
+    [
+        ("DFDC_Real", 0),
+        ("DFDC_Fake", 1),
+        ("DFDCP_FakeA", 1),
+        ("UADFV_Real", 0),
+        ("FF-FH", 1),
+        ("DFD_fake", 1),
+    ],
 )
 def test_deepfakebench_names_give_the_polarity(tmp_path, name, label):
     path = write_json(tmp_path / "x.json", {"set": {name: {"test": {"v": bench("a/v")}}}})
@@ -101,7 +118,12 @@ def test_deepfakebench_names_give_the_polarity(tmp_path, name, label):
         ({"set": {"DFD_real": {"test": {"v": {"frames": []}}}}}, "lists no frames"),
         ({"set": {"DFD_real": {"test": {"v": {"frames": ["a/1.png", "b/1.png"]}}}}}, "2 folders"),
         (
-            {"set": {"DFD_real": {"test": {"v": bench("a")}}, "DFD_fake": {"test": {"v": bench("a")}}}},
+            {
+                "set": {
+                    "DFD_real": {"test": {"v": bench("a")}},
+                    "DFD_fake": {"test": {"v": bench("a")}},
+                }
+            },
             "real and a fake",
         ),
         ({"set": 5}, "not an object"),
@@ -121,10 +143,14 @@ def test_tall_lines_with_spaces_one_based_and_either_polarity(tmp_path):
     assert any("1 was read as fake" in n for n in imported.notes) and any(
         "ranges are not kept" in n for n in imported.notes
     )
-    assert found(import_list("tall", path, fake_is=0)) == {"train": [("real/a b", 1), ("fake/x", 0)]}
+    assert found(import_list("tall", path, fake_is=0)) == {
+        "train": [("real/a b", 1), ("fake/x", 0)]
+    }
 
 
-@pytest.mark.parametrize("line", ["a 0 5 1", "a 5 4 1", "a 1 5 2", "a 1 5", "1 5 1", "a 1 5 1\na 1 5 0"])
+@pytest.mark.parametrize(
+    "line", ["a 0 5 1", "a 5 4 1", "a 1 5 2", "a 1 5", "1 5 1", "a 1 5 1\na 1 5 0"]
+)
 def test_tall_bad_lines_are_named(tmp_path, line):
     path = tmp_path / "t.txt"
     path.write_text(f"good 1 2 0\n{line}\n")
@@ -140,7 +166,7 @@ def test_clrnet_tree_by_folder_and_read_back_with_our_reader(tmp_path):
     plant_pictures(tmp_path, "DF/other/real/1")
     imported = import_list("clrnet", tmp_path)
     assert found(imported)["train"] == [
-        ("DF/train/fake/2", 1), ("DF/train/fake/10", 1), ("DF/train/real/2", 0), ("DF/train/real/10", 0),
+        ("DF/train/fake/2", 1), ("DF/train/fake/10", 1), ("DF/train/real/2", 0), ("DF/train/real/10", 0),  # noqa: E501
     ]  # fmt: skip
     written = write_imported(imported, tmp_path)
     assert {path.name: n for path, n in written.items()} == {"train.txt": 4, "val.txt": 4}
@@ -150,7 +176,9 @@ def test_clrnet_tree_by_folder_and_read_back_with_our_reader(tmp_path):
 def test_xception_lstm_lines_relative_and_absolute(tmp_path):
     path = tmp_path / "test_list.txt"
     path.write_text(f"{tmp_path}/faces/real 1 0\n./faces/fake1 1\n")
-    assert found(import_list("xception-lstm", path)) == {"test": [("faces/real 1", 0), ("faces/fake1", 1)]}
+    assert found(import_list("xception-lstm", path)) == {
+        "test": [("faces/real 1", 0), ("faces/fake1", 1)]
+    }
     path.write_text("/elsewhere/x 1\nfaces/y 3\n")
     with pytest.raises(ManifestError, match=r"(?s)2 bad lines.*:1: .*outside.*:2: label '3'"):
         import_list("xception-lstm", path)

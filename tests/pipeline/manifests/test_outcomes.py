@@ -1,4 +1,6 @@
-"""Outcomes: remembered as long as they are true, listed with what evaluation must know, summed up in one line."""
+"""Outcomes: remembered as long as they are true, listed with what evaluation must know, summed up
+in one line.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +11,13 @@ import pytest
 
 from unmask.pipeline.cache.refused import forget, recall, remember
 from unmask.pipeline.errors import ManifestError
-from unmask.pipeline.manifests.outcomes import Listed, duration, read_outcomes, summary, write_outcomes
+from unmask.pipeline.manifests.outcomes import (
+    Listed,
+    duration,
+    read_outcomes,
+    summary,
+    write_outcomes,
+)
 from unmask.pipeline.records import Outcome
 
 FILE = {"size": 10, "mtime_ns": 5}
@@ -68,10 +76,15 @@ def test_the_summary_counts_every_reason() -> None:
     many += [Outcome(f"n{k}", "skipped", "no_face") for k in range(9)]
     many += [Outcome(f"s{k}", "skipped", "too_short") for k in range(3)]
     many += [Outcome(f"t{k}", "failed", "truncated") for k in range(8)]
-    expected = "extract ffpp: 4,980 ok, 12 skipped (no_face 9, too_short 3), 8 failed (truncated 8), 31 min"
+    expected = (
+        "extract ffpp: 4,980 ok, 12 skipped (no_face 9, too_short 3), 8 failed (truncated "
+        "8), 31 min"
+    )
     assert summary("ffpp", many, 31 * 60) == expected
 
 
-@pytest.mark.parametrize(("seconds", "text"), [(8.24, "8.2 s"), (120, "2 min"), (4 * 3600 + 300, "4 h 05 min")])
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(8.24, "8.2 s"), (120, "2 min"), (4 * 3600 + 300, "4 h 05 min")]
+)
 def test_durations_read_as_a_person_says_them(seconds: float, text: str) -> None:
     assert duration(seconds) == text

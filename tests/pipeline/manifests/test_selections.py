@@ -38,7 +38,9 @@ def test_the_same_video_and_a_shared_group_are_leaks_and_apart_is_none(tmp_path,
     a, b, c, d = (plant_video(cache, name, n % 2, group=group) for n, (name, group) in enumerate(
         {"a": "000_003", "b": "000_003", "c": "1", "d": "2"}.items()
     ))  # fmt: skip
-    train, test, other = (read(tmp_path, cache, n, *e) for n, e in (("train", (a, c)), ("test", (b, c)), ("o", (d,))))
+    train, test, other = (
+        read(tmp_path, cache, n, *e) for n, e in (("train", (a, c)), ("test", (b, c)), ("o", (d,)))
+    )
     found = leaks([train, test, other])
     assert [(leak.first.stem, leak.second.stem) for leak in found] == [("train", "test")]
     assert found[0].videos == (c.folder,)
@@ -52,7 +54,10 @@ def test_two_compressions_of_one_video_leak_through_their_group(tmp_path, cache)
 
 
 def test_equal_group_names_of_two_datasets_do_not_leak(tmp_path, cache):
-    a, b = plant_video(cache, "a", 0, group="1"), plant_video(cache, "b", 0, group="1", dataset="dfd")
+    a, b = (
+        plant_video(cache, "a", 0, group="1"),
+        plant_video(cache, "b", 0, group="1", dataset="dfd"),
+    )
     assert leaks([read(tmp_path, cache, "x", a), read(tmp_path, cache, "y", b)]) == []
 
 
@@ -60,7 +65,9 @@ def test_one_video_through_a_link_is_the_same_video(tmp_path, cache):
     a = plant_video(cache, "a", 0, group="")
     link = a.folder.replace("/a", "/alias")
     (cache / link).symlink_to(cache / a.folder)
-    assert leaks([read(tmp_path, cache, "x", a), read(tmp_path, cache, "y", Entry(link, 0))])[0].videos == (a.folder,)
+    assert leaks([read(tmp_path, cache, "x", a), read(tmp_path, cache, "y", Entry(link, 0))])[
+        0
+    ].videos == (a.folder,)
 
 
 def test_labels_that_differ_from_the_cache_are_found(tmp_path, cache):
@@ -102,7 +109,9 @@ def labels(entries):
 
 def test_methods_keep_the_reals(many):
     chosen = select(many, methods=["faceswap"])
-    assert labels(chosen) == {0: 6, 1: 9} and all("/r" in e.folder or "/s" in e.folder for e in chosen)
+    assert labels(chosen) == {0: 6, 1: 9} and all(
+        "/r" in e.folder or "/s" in e.folder for e in chosen
+    )
 
 
 def test_balance_limit_and_label(many):
@@ -113,7 +122,11 @@ def test_balance_limit_and_label(many):
 
 
 def test_which_ones_stay_depends_on_the_seed_alone(many):
-    assert select(many, limit=3, seed=1) == select(many, limit=3, seed=1) != select(many, limit=3, seed=2)
+    assert (
+        select(many, limit=3, seed=1)
+        == select(many, limit=3, seed=1)
+        != select(many, limit=3, seed=2)
+    )
     chosen = select(many, limit=3)
     assert [e.line for e in chosen] == sorted(e.line for e in chosen)
 

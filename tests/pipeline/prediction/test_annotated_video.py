@@ -1,4 +1,6 @@
-"""The annotated video: browser-proof, as long as its source, boxes where the face is, sound kept."""
+"""The annotated video: browser-proof, as long as its source, boxes where the face is, sound
+kept.
+"""
 
 from __future__ import annotations
 
@@ -33,7 +35,9 @@ def with_sound(path: Path, codec: str, suffix: str) -> Path:
         sound = out.add_stream(codec, rate=48_000, layout="mono")
         tone = np.sin(2 * np.pi * 440 * np.arange(96_000) / 48_000)
         for number in range(50):
-            picture = av.VideoFrame.from_ndarray(np.full((240, 320, 3), GREY, np.uint8), format="rgb24")
+            picture = av.VideoFrame.from_ndarray(
+                np.full((240, 320, 3), GREY, np.uint8), format="rgb24"
+            )
             out.mux(video.encode(picture))
             piece = (tone[number * 1920 : (number + 1) * 1920] * 20_000).astype(np.int16)[None]
             frame = av.AudioFrame.from_ndarray(piece, format="s16", layout="mono")
@@ -47,7 +51,9 @@ def with_sound(path: Path, codec: str, suffix: str) -> Path:
 def decoded(path: Path) -> tuple[list[np.ndarray], list[float]]:
     with av.open(str(path)) as container:
         frames = list(container.decode(container.streams.video[0]))
-        return [frame.to_ndarray(format="rgb24") for frame in frames], [float(frame.time) for frame in frames]
+        return [frame.to_ndarray(format="rgb24") for frame in frames], [
+            float(frame.time) for frame in frames
+        ]
 
 
 def test_a_browser_can_play_it_and_every_frame_is_there(tmp_path: Path) -> None:
@@ -83,7 +89,9 @@ def test_the_box_is_where_the_face_is_in_the_colour_of_its_score(tmp_path: Path)
         assert nearest == colour
 
 
-@pytest.mark.parametrize(("codec", "suffix", "kept"), [("aac", ".mp4", "aac"), ("pcm_s16le", ".avi", "aac")])
+@pytest.mark.parametrize(
+    ("codec", "suffix", "kept"), [("aac", ".mp4", "aac"), ("pcm_s16le", ".avi", "aac")]
+)
 def test_sound_is_kept_in_time(tmp_path: Path, codec: str, suffix: str, kept: str) -> None:
     source = with_sound(tmp_path / "x", codec, suffix)
     track = track_of([0.5], [BOX], [0.9])
@@ -98,7 +106,9 @@ def test_sound_is_kept_in_time(tmp_path: Path, codec: str, suffix: str, kept: st
     assert peak == pytest.approx(440, abs=2)
     if codec == "aac":  # copied, not encoded again
         with av.open(str(source)) as a, av.open(str(target)) as b:
-            first, second = ([bytes(p) for p in c.demux(c.streams.audio[0]) if p.size] for c in (a, b))
+            first, second = (
+                [bytes(p) for p in c.demux(c.streams.audio[0]) if p.size] for c in (a, b)
+            )
         assert set(second) <= set(first) and len(second) >= len(first) - 2
 
 

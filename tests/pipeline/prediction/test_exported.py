@@ -1,4 +1,6 @@
-"""Every model leaves as .pt2 and .onnx with the run's scores, and what comes back is checked before it is used."""
+"""Every model leaves as .pt2 and .onnx with the run's scores, and what comes back is checked
+before it is used.
+"""
 
 from __future__ import annotations
 
@@ -46,7 +48,9 @@ def small(case: str) -> nn.Module:
 @pytest.mark.slow
 @pytest.mark.parametrize("suffix", module.KINDS)
 @pytest.mark.parametrize("case", CASES)
-def test_every_model_exports_with_any_number_of_clips(case: str, suffix: str, tmp_path: Path) -> None:
+def test_every_model_exports_with_any_number_of_clips(
+    case: str, suffix: str, tmp_path: Path
+) -> None:
     network = small(case)
     data = encode(network, network.spec, suffix)
     logits = module.decoded_program(data, tmp_path / f"model{suffix}")
@@ -111,8 +115,10 @@ def test_another_suffix_is_refused(run: Path, tmp_path: Path) -> None:
         export_model(run, tmp_path / "model.pth", PredictConfig(device="cpu"))
 
 
-def test_scores_that_differ_write_nothing(run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    wrong = lambda clip, bands: torch.tensor([[0.0, 9.0]]).expand(len(clip), 2)  # noqa: E731
+def test_scores_that_differ_write_nothing(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wrong = lambda clip, bands: torch.tensor([[0.0, 9.0]]).expand(len(clip), 2)
     monkeypatch.setattr(export, "encode", lambda *a: b"data")
     monkeypatch.setattr(module, "decoded_program", lambda *a: wrong)
     with pytest.raises(CheckpointError, match="differ"):

@@ -39,11 +39,17 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def recording(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("recording") / "whole.ts"
-    encode_video(path, [picture for picture, _ in draw_frames(draw_identity(3), 90, (320, 240), seed=3)], keyint=25)
+    encode_video(
+        path,
+        [picture for picture, _ in draw_frames(draw_identity(3), 90, (320, 240), seed=3)],
+        keyint=25,
+    )
     return path
 
 
-def test_a_growing_file_gives_the_updates_of_the_finished_one(run: Path, recording: Path, tmp_path: Path) -> None:
+def test_a_growing_file_gives_the_updates_of_the_finished_one(
+    run: Path, recording: Path, tmp_path: Path
+) -> None:
     config = PredictConfig(models=(str(run),), device="cpu", every=0.2)
     scorers = open_scorers(config)
     whole = list(follow_recording(recording, scorers, config, patience=0.1))
@@ -57,8 +63,12 @@ def test_a_growing_file_gives_the_updates_of_the_finished_one(run: Path, recordi
         if len(updates) == len(whole):
             break
     assert writer.wait() == 0
-    assert sizes[0] < recording.stat().st_size, "the first verdict came before the recording was over"
-    assert [u.prediction.score for u in updates] == pytest.approx([u.prediction.score for u in whole], abs=1e-6)
+    assert sizes[0] < recording.stat().st_size, (
+        "the first verdict came before the recording was over"
+    )
+    assert [u.prediction.score for u in updates] == pytest.approx(
+        [u.prediction.score for u in whole], abs=1e-6
+    )
     assert [u.time for u in updates] == pytest.approx([u.time for u in whole])
     assert len(whole) >= 4 and whole[-1].prediction.tracks and whole[-1].ratio > 0
     assert "x real time" in whole[-1].line()

@@ -1,4 +1,6 @@
-"""The page of one prediction: everything in it, nothing asked of the network, hostile names harmless."""
+"""The page of one prediction: everything in it, nothing asked of the network, hostile names
+harmless.
+"""
 
 from __future__ import annotations
 
@@ -32,7 +34,9 @@ def scorer(tmp_path_factory: pytest.TempPathFactory) -> Scorer:
     settings = CropConfig(clips=4, frames=3, size=64).settings()
     run = make_run(root / "run", manifests / "train.txt", cache, settings, "clrnet", CLRNET)
     test = str(manifests / "test.txt")
-    config = EvaluateConfig(manifests=(test,), run=str(run), cache=str(cache), resamples=50, device="cpu", explain=0)
+    config = EvaluateConfig(
+        manifests=(test,), run=str(run), cache=str(cache), resamples=50, device="cpu", explain=0
+    )
     evaluate(replace(config, pictures=False))
     return open_scorers(PredictConfig(models=(str(run),), device="cpu"))[0]
 
@@ -40,11 +44,14 @@ def scorer(tmp_path_factory: pytest.TempPathFactory) -> Scorer:
 def looked_of(path: Path, persons: int = 2) -> Looked:
     rng = np.random.default_rng(1)
     tracks = tuple(
-        track_of([0.2, 0.9, 1.6], [BOX] * 3, [0.3, 0.55, 0.7 + 0.02 * number], number) for number in range(persons)
+        track_of([0.2, 0.9, 1.6], [BOX] * 3, [0.3, 0.55, 0.7 + 0.02 * number], number)
+        for number in range(persons)
     )
     moments = tuple(
         tuple(
-            Moment(t.number, p.start, p.end, p.score, rng.integers(0, 255, (3, 64, 64, 3), np.uint8))
+            Moment(
+                t.number, p.start, p.end, p.score, rng.integers(0, 255, (3, 64, 64, 3), np.uint8)
+            )
             for p in t.points[0]
         )
         for t in tracks
@@ -67,24 +74,37 @@ def test_it_needs_nothing_else_and_runs_nothing(page: str) -> None:
 
 
 def test_it_says_what_was_asked_for(page: str, scorer: Scorer) -> None:
-    for words in (NOT_A_PROOF, "AUC", "Weak spots", "ROC", scorer.facts["Model"]["weights sha256"], "Grad-CAM"):
+    for words in (
+        NOT_A_PROOF,
+        "AUC",
+        "Weak spots",
+        "ROC",
+        scorer.facts["Model"]["weights sha256"],
+        "Grad-CAM",
+    ):
         assert words in page, words
     assert "Looks like a fake" in page and "manifest sha256" in page
 
 
 def test_every_moment_is_reached_by_key_click_and_has_its_panel(page: str) -> None:
-    numbers = re.findall(r'<input type="radio" name="moment" id="m(\d+)" aria-label="([^"]+)"', page)
+    numbers = re.findall(
+        r'<input type="radio" name="moment" id="m(\d+)" aria-label="([^"]+)"', page
+    )
     assert len(numbers) == 6
     assert page.count(" checked>") == 1
     for number, label in numbers:
-        assert len(re.findall(rf'<label for="m{number}"', page)) == 2, "one on the chart, one under a face"
+        assert len(re.findall(rf'<label for="m{number}"', page)) == 2, (
+            "one on the chart, one under a face"
+        )
         assert page.count(f'class="panel p{number}"') == 1
         assert f"#m{number}:checked ~ .lanes .p{number} " in page
         assert re.search(r"person \d, score 0\.\d{3}, (real|unsure|fake)", label)
 
 
 def test_whoever_decides_has_a_lane_and_is_open_first(scorer: Scorer, tmp_path: Path) -> None:
-    write_prediction_page(tmp_path / "p.html", looked_of(Path("a.mp4"), persons=9), [scorer], PredictConfig())
+    write_prediction_page(
+        tmp_path / "p.html", looked_of(Path("a.mp4"), persons=9), [scorer], PredictConfig()
+    )
     text = (tmp_path / "p.html").read_text()
     assert "Person 9: 0." in text and "Person 1 (main)" in text and "3 more in the table" in text
     chosen = re.search(r'aria-label="([^"]+)" checked', text)
@@ -93,7 +113,10 @@ def test_whoever_decides_has_a_lane_and_is_open_first(scorer: Scorer, tmp_path: 
 
 def test_a_video_without_a_verdict_has_a_page_too(scorer: Scorer, tmp_path: Path) -> None:
     write_prediction_page(
-        tmp_path / "p.html", Looked(refused_prediction(Path("a.mp4"), "no_face", "none")), [scorer], PredictConfig()
+        tmp_path / "p.html",
+        Looked(refused_prediction(Path("a.mp4"), "no_face", "none")),
+        [scorer],
+        PredictConfig(),
     )
     text = (tmp_path / "p.html").read_text()
     assert "No verdict: no face found" in text and NOT_A_PROOF in text and "<input" not in text

@@ -1,4 +1,6 @@
-"""predict walks the road of training: its scores are evaluate's, a bad video is an answer, a long one fits."""
+"""predict walks the road of training: its scores are evaluate's, a bad video is an answer, a long
+one fits.
+"""
 
 from __future__ import annotations
 
@@ -31,12 +33,22 @@ def world(drawn: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     (root / "lists").symlink_to(manifests)
     settings = SMALL.settings()
     make_run(root / "clrnet", manifests / "train.txt", root / "cache", settings, "clrnet", CLRNET)
-    make_run(root / "xlstm", manifests / "train.txt", root / "cache", settings, "xception_lstm", XCEPTION, seed=1)
+    make_run(
+        root / "xlstm",
+        manifests / "train.txt",
+        root / "cache",
+        settings,
+        "xception_lstm",
+        XCEPTION,
+        seed=1,
+    )
     return root
 
 
 def config_of(world: Path, *runs: str, **more: object) -> PredictConfig:
-    return PredictConfig(models=tuple(str(world / run) for run in runs or ("clrnet",)), device="cpu", **more)
+    return PredictConfig(
+        models=tuple(str(world / run) for run in runs or ("clrnet",)), device="cpu", **more
+    )
 
 
 def video_of(drawn: Path, number: int = 0) -> Path:
@@ -44,7 +56,9 @@ def video_of(drawn: Path, number: int = 0) -> Path:
 
 
 @pytest.mark.parametrize("run", ["clrnet", "xlstm"])
-def test_scores_are_those_of_evaluate_to_some_millionths(world: Path, drawn: Path, tmp_path: Path, run: str) -> None:
+def test_scores_are_those_of_evaluate_to_some_millionths(
+    world: Path, drawn: Path, tmp_path: Path, run: str
+) -> None:
     config = EvaluateConfig(
         manifests=(str(world / "lists" / "test.txt"),),
         run=str(world / run),
@@ -62,12 +76,16 @@ def test_scores_are_those_of_evaluate_to_some_millionths(world: Path, drawn: Pat
     for folder in ("original_sequences/youtube", "manipulated_sequences/Deepfakes"):
         method = "real" if folder.startswith("original") else "Deepfakes"
         for path in sorted((drawn / folder / "c23/videos").glob("*.mp4")):
-            mine = (rows.method == method) & np.array([str(name).endswith(path.stem) for name in rows.video_id])
+            mine = (rows.method == method) & np.array(
+                [str(name).endswith(path.stem) for name in rows.video_id]
+            )
             if not mine.any():
                 continue
             found = predict(path, scorers, predicting).prediction
             points = found.tracks[0].points[0]
-            assert [point.score for point in points] == pytest.approx(rows.score[mine].tolist(), abs=3e-6)
+            assert [point.score for point in points] == pytest.approx(
+                rows.score[mine].tolist(), abs=3e-6
+            )
             assert found.members[0].raw == pytest.approx(rows.score[mine].mean(), abs=3e-6)
             compared += 1
     assert compared == 4
@@ -81,34 +99,56 @@ def test_an_ensemble_is_the_mean_of_its_calibrated_members(world: Path, drawn: P
     both = predict(video_of(drawn), [scorers[0], warm], config).prediction
     alone = [predict(video_of(drawn), [s], config).prediction for s in (scorers[0], warm)]
     assert both.score == pytest.approx(np.mean([p.score for p in alone]), abs=1e-9)
-    assert alone[1].score == pytest.approx(float(calibrate(np.float64(alone[1].members[0].raw), 0.25)), abs=1e-9)
+    assert alone[1].score == pytest.approx(
+        float(calibrate(np.float64(alone[1].members[0].raw), 0.25)), abs=1e-9
+    )
     assert [member.name for member in both.members] == ["clrnet", "xlstm"]
     assert (both.threshold, both.unsure) == (pytest.approx(0.4), pytest.approx((0.3, 0.5)))
 
 
 def test_crops_of_other_settings_make_no_ensemble(world: Path, tmp_path: Path) -> None:
     other = replace(SMALL, margin=1.5).settings()
-    make_run(tmp_path / "other", world / "lists" / "train.txt", world / "cache", other, "clrnet", CLRNET)
+    make_run(
+        tmp_path / "other", world / "lists" / "train.txt", world / "cache", other, "clrnet", CLRNET
+    )
     with pytest.raises(UsageError, match=r"margin 1\.5 and 1\.3"):
-        open_scorers(PredictConfig(models=(str(world / "clrnet"), str(tmp_path / "other")), device="cpu"))
+        open_scorers(
+            PredictConfig(models=(str(world / "clrnet"), str(tmp_path / "other")), device="cpu")
+        )
 
 
-def test_settings_come_from_the_cache_where_run_json_does_not_know_them(world: Path, tmp_path: Path) -> None:
-    folder = make_run(tmp_path / "old", world / "lists" / "train.txt", world / "cache", None, "clrnet", CLRNET)
-    assert open_scorers(PredictConfig(models=(str(folder),), device="cpu"))[0].crop.clips == SMALL.clips
+def test_settings_come_from_the_cache_where_run_json_does_not_know_them(
+    world: Path, tmp_path: Path
+) -> None:
+    folder = make_run(
+        tmp_path / "old", world / "lists" / "train.txt", world / "cache", None, "clrnet", CLRNET
+    )
+    assert (
+        open_scorers(PredictConfig(models=(str(folder),), device="cpu"))[0].crop.clips
+        == SMALL.clips
+    )
     document = json.loads((folder / "run.json").read_text())
     document["config"]["cache"] = str(tmp_path / "gone")
     (folder / "run.json").write_text(json.dumps(document))
     with pytest.raises(CheckpointError, match="--cache"):
         open_scorers(PredictConfig(models=(str(folder),), device="cpu"))
-    again = open_scorers(PredictConfig(models=(str(folder),), cache=str(world / "cache"), device="cpu"))
+    again = open_scorers(
+        PredictConfig(models=(str(folder),), cache=str(world / "cache"), device="cpu")
+    )
     assert again[0].crop.size == SMALL.size
     assert open_run(folder).key == SMALL.cache_key()
 
 
-def test_calibration_is_the_runs_own_else_the_documented_default(world: Path, tmp_path: Path) -> None:
+def test_calibration_is_the_runs_own_else_the_documented_default(
+    world: Path, tmp_path: Path
+) -> None:
     folder = make_run(
-        tmp_path / "r", world / "lists" / "train.txt", world / "cache", SMALL.settings(), "clrnet", CLRNET
+        tmp_path / "r",
+        world / "lists" / "train.txt",
+        world / "cache",
+        SMALL.settings(),
+        "clrnet",
+        CLRNET,
     )
     config = PredictConfig(models=(str(folder),), device="cpu")
     assert open_scorers(config)[0].calibration == DEFAULT
@@ -143,7 +183,9 @@ def test_inputs_are_files_folders_and_globs_each_once(tmp_path: Path) -> None:
     (tmp_path / "a").mkdir()
     for name in ("a/x.mp4", "a/y.webm", "a/notes.txt", "z.mov"):
         (tmp_path / name).write_bytes(b"")
-    got = expand([str(tmp_path / "a"), str(tmp_path / "a" / "x.mp4"), str(tmp_path / "*.mov"), "gone.mp4"])
+    got = expand(
+        [str(tmp_path / "a"), str(tmp_path / "a" / "x.mp4"), str(tmp_path / "*.mov"), "gone.mp4"]
+    )
     assert [path.name for path in got] == ["x.mp4", "y.webm", "z.mov", "gone.mp4"]
     with pytest.raises(UsageError, match="no file matches"):
         expand([str(tmp_path / "*.avi")])
@@ -157,7 +199,9 @@ def test_a_dense_timeline_covers_the_video_and_follows_one_person(world: Path, d
     assert len(points) == round(found.prediction.duration / 0.1)
     assert points[0].start < 0.2 and points[-1].end > found.prediction.duration - 0.2
     assert np.diff([point.start for point in points]).min() > 0
-    assert found.moments[0] and max(m.score for m in found.moments[0]) == max(point.score for point in points)
+    assert found.moments[0] and max(m.score for m in found.moments[0]) == max(
+        point.score for point in points
+    )
 
 
 def test_stretches_change_no_score(world: Path, drawn: Path) -> None:
@@ -167,7 +211,8 @@ def test_stretches_change_no_score(world: Path, drawn: Path) -> None:
         (track,) = predict(video_of(drawn, 1), open_scorers(config), config).prediction.tracks
         scores.append([point.score for point in track.points[0]])
     assert len(scores[0]) > 2
-    # Stretches of other lengths make other detector batches, whose last bit may differ and move a pixel by a level.
+    # Stretches of other lengths make other detector batches, whose last bit may differ and move a
+    # pixel by a level.
     for other in scores[:2]:
         assert other == pytest.approx(scores[2], rel=0.03, abs=1e-6)
 
@@ -216,6 +261,10 @@ def repeat(source: Path, target: Path, times: int) -> None:
                     if packet.dts is None:
                         continue
                     end = max(end, packet.pts + packet.duration)
-                    packet.pts, packet.dts, packet.stream = packet.pts + offset, packet.dts + offset, stream
+                    packet.pts, packet.dts, packet.stream = (
+                        packet.pts + offset,
+                        packet.dts + offset,
+                        stream,
+                    )
                     out.mux(packet)
                 offset += end

@@ -31,7 +31,9 @@ def prediction(path: str = "a.mp4") -> Prediction:
     points = (Point(0.0, 0.2, 1.0, 0.731), Point(1.0, 1.2, 2.0, 0.881))
     track = PersonScores(0, (3, 30), (0.1, 1.1), ((1.0, 2.0, 30.0, 40.0),) * 2, (points,), (0.806,))
     member = Member("run", 0.806, 0.806, "fake", Calibration())
-    return Prediction(Path(path), "fake", "why", "", 0.806, 0.5, (0.5, 0.5), (member,), (track,), 0.0, 1.3)
+    return Prediction(
+        Path(path), "fake", "why", "", 0.806, 0.5, (0.5, 0.5), (member,), (track,), 0.0, 1.3
+    )
 
 
 @pytest.mark.parametrize(
@@ -47,7 +49,10 @@ def test_without_a_zone_the_threshold_itself_is_fake() -> None:
 
 
 def test_an_ensemble_has_the_mean_zone() -> None:
-    assert zone([Calibration(1, 0.5, (0.4, 0.6)), Calibration(1, 0.7, (0.6, 1.0))]) == (0.6, (0.5, 0.8))
+    assert zone([Calibration(1, 0.5, (0.4, 0.6)), Calibration(1, 0.7, (0.6, 1.0))]) == (
+        0.6,
+        (0.5, 0.8),
+    )
 
 
 def test_contradiction_is_said() -> None:
@@ -75,14 +80,24 @@ def test_reasons_become_answers() -> None:
     assert refused_prediction(Path("a"), "no_face", "").verdict == "no face"
     assert refused_prediction(Path("a"), "too_short", "2 frames").verdict == "too short"
     found = refused_prediction(Path("a"), "truncated", "12 frames")
-    assert (found.verdict, found.code) == ("unreadable", "truncated") and "12 frames" in found.reason
+    assert (found.verdict, found.code) == (
+        "unreadable",
+        "truncated",
+    ) and "12 frames" in found.reason
 
 
 def test_json_holds_every_number() -> None:
-    values = json.loads(as_json([prediction(), refused_prediction(Path("b"), "no_face", "")], "1", ["careful"]))
+    values = json.loads(
+        as_json([prediction(), refused_prediction(Path("b"), "no_face", "")], "1", ["careful"])
+    )
     assert values["cautions"] == ["careful"] and "no evidence" in values["note"]
     first, second = values["videos"]
-    assert first["tracks"][0]["points"]["run"][1] == {"start": 1.0, "end": 1.2, "logit": 2.0, "score": 0.881}
+    assert first["tracks"][0]["points"]["run"][1] == {
+        "start": 1.0,
+        "end": 1.2,
+        "logit": 2.0,
+        "score": 0.881,
+    }
     assert first["tracks"][0]["seen"][0] == {"frame": 3, "time": 0.1, "box": [1.0, 2.0, 30.0, 40.0]}
     assert (first["score"], second["score"], second["verdict"]) == (0.806, None, "no face")
 

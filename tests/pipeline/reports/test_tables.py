@@ -8,13 +8,24 @@ import json
 
 import pytest
 
-from unmask.pipeline.reports.tables import Table, as_json, comma_separated, latex, markdown, plain, terminal
+from unmask.pipeline.reports.tables import (
+    Table,
+    as_json,
+    comma_separated,
+    latex,
+    markdown,
+    plain,
+    terminal,
+)
 from unmask.pipeline.scores.metrics import Measure
 
 TABLE = Table(
     "T",
     ("name", "n", "AUC"),
-    (("plain", 3, Measure(0.5, 0.25, 0.75)), ("=1+1|a_b%$<b>\x1b[2J", 10, Measure(None, note="one class"))),
+    (
+        ("plain", 3, Measure(0.5, 0.25, 0.75)),
+        ("=1+1|a_b%$<b>\x1b[2J", 10, Measure(None, note="one class")),
+    ),
 )
 
 

@@ -19,7 +19,9 @@ def written(run, step=1, **options):
     generator = torch.Generator().manual_seed(step)
     model = {"a.weight": torch.randn(4, 3, generator=generator), "count": torch.tensor(step)}
     parts = {"model": model, "optimizer": {"0.step": torch.tensor(1.0)}}
-    return checkpoint.save(run, f"step-{step:08d}", {"identity": {"model": "m"}, "progress": {}}, parts, **options)
+    return checkpoint.save(
+        run, f"step-{step:08d}", {"identity": {"model": "m"}, "progress": {}}, parts, **options
+    )
 
 
 def refusal(folder):
@@ -35,7 +37,11 @@ def equal(a, b):
 
 def test_what_was_saved_comes_back(tmp_path):
     point = checkpoint.read(written(tmp_path, 3))
-    assert point.state["identity"] == {"model": "m"} and point.model["count"] == 3 and point.ema is None
+    assert (
+        point.state["identity"] == {"model": "m"}
+        and point.model["count"] == 3
+        and point.ema is None
+    )
     assert equal(point.model, load_file(point.folder / "model.safetensors"))
 
 
@@ -85,7 +91,9 @@ def test_a_mutated_checkpoint_is_refused_or_equal(tmp_path, count):
             data[:] = rng.bytes(len(data))
         path.write_bytes(data)
         found = refusal(folder)
-        assert isinstance(found, str) or (found.state == whole.state and equal(found.model, whole.model)), (
+        assert isinstance(found, str) or (
+            found.state == whole.state and equal(found.model, whole.model)
+        ), (
             path,
             kind,
         )
@@ -150,7 +158,9 @@ def test_weights_of_another_shape_are_refused_by_name():
     with pytest.raises(CheckpointError, match="'bias' is only in the model"):
         checkpoint.load_into(layer, {"weight": torch.zeros(2, 3)}, "x")
     with pytest.raises(CheckpointError, match=r"torch.float64"):
-        checkpoint.load_into(layer, {"weight": torch.zeros(2, 3).double(), "bias": torch.zeros(2)}, "x")
+        checkpoint.load_into(
+            layer, {"weight": torch.zeros(2, 3).double(), "bias": torch.zeros(2)}, "x"
+        )
 
 
 @pytest.mark.parametrize("kind", [torch.optim.Adam, torch.optim.AdamW, torch.optim.SGD])
@@ -158,7 +168,10 @@ def test_an_optimizer_goes_on_from_its_saved_state_bit_by_bit(tmp_path, kind):
     def build():
         torch.manual_seed(0)
         layer = torch.nn.Linear(3, 2)
-        groups = [{"params": [layer.weight], "weight_decay": 0.1}, {"params": [layer.bias], "weight_decay": 0.0}]
+        groups = [
+            {"params": [layer.weight], "weight_decay": 0.1},
+            {"params": [layer.bias], "weight_decay": 0.0},
+        ]
         return layer, kind(groups, lr=0.1, **({"momentum": 0.9} if kind is torch.optim.SGD else {}))
 
     def step(layer, optimizer):
@@ -191,7 +204,9 @@ class Attack:
 
 
 def attack_files(folder, marker):
-    """A pickle that would run a command, as torch writes it, alone, and with a state_dict around it."""
+    """A pickle that would run a command, as torch writes it, alone, and with a state_dict around
+    it.
+    """
     torch.save({"state_dict": {"a": torch.ones(1), "b": Attack(marker)}}, folder / "torch.pt")
     (folder / "plain.pt").write_bytes(pickle.dumps(Attack(marker)))
     (folder / "disguised.safetensors").write_bytes(pickle.dumps(Attack(marker)))

@@ -1,4 +1,6 @@
-"""Run folders: numbered, read back as written, and foreign or damaged descriptions refused by field."""
+"""Run folders: numbered, read back as written, and foreign or damaged descriptions refused by
+field.
+"""
 
 import json
 from pathlib import Path
@@ -7,11 +9,25 @@ import pytest
 
 from unmask.pipeline.config import TrainConfig
 from unmask.pipeline.errors import CheckpointError, UsageError
-from unmask.pipeline.runs.run_folder import METRICS, RUN_FILE, list_runs, new_run, newest_run, open_run, write_run
+from unmask.pipeline.runs.run_folder import (
+    METRICS,
+    RUN_FILE,
+    list_runs,
+    new_run,
+    newest_run,
+    open_run,
+    write_run,
+)
 from unmask.pipeline.runs.summary import summary
 
-CONFIG = TrainConfig(manifest="m/train.txt", model="stil", options={"frames": 8}, overrides={"lr": 1e-4})
-FACTS = {"manifest": {"sha256": "ab", "key": "k"}, "device": {"name": "cpu"}, "recipe": {"lr": 1e-4}}
+CONFIG = TrainConfig(
+    manifest="m/train.txt", model="stil", options={"frames": 8}, overrides={"lr": 1e-4}
+)
+FACTS = {
+    "manifest": {"sha256": "ab", "key": "k"},
+    "device": {"name": "cpu"},
+    "recipe": {"lr": 1e-4},
+}
 
 
 def test_runs_are_numbered_and_the_newest_is_the_highest(tmp_path):
@@ -22,7 +38,11 @@ def test_runs_are_numbered_and_the_newest_is_the_highest(tmp_path):
     assert newest_run(tmp_path) == folders[1]  # the third was never begun
     (tmp_path / "mine").mkdir()
     write_run(tmp_path / "mine", CONFIG, FACTS)
-    assert [folder.name for folder in list_runs(tmp_path)] == [folders[1].name, folders[0].name, "mine"]
+    assert [folder.name for folder in list_runs(tmp_path)] == [
+        folders[1].name,
+        folders[0].name,
+        "mine",
+    ]
 
 
 def test_no_run_is_a_sentence(tmp_path):
@@ -80,6 +100,14 @@ def test_the_table_row_takes_the_best_epoch_and_survives_a_half_written_line(tmp
         {"kind": "epoch", "epoch": 2, "step": 2, "auc": 0.9, "log_loss": 0.3},
         {"kind": "epoch", "epoch": 3, "step": 3, "auc": None, "log_loss": None},
     ]
-    (tmp_path / METRICS).write_text("".join(json.dumps(line) + "\n" for line in lines) + '{"kind": "st')
+    (tmp_path / METRICS).write_text(
+        "".join(json.dumps(line) + "\n" for line in lines) + '{"kind": "st'
+    )
     row = summary(tmp_path)
-    assert (row["auc"], row["best_epoch"], row["steps"], row["epochs"], row["loss"]) == (0.9, 2, 3, 3, 0.7)
+    assert (row["auc"], row["best_epoch"], row["steps"], row["epochs"], row["loss"]) == (
+        0.9,
+        2,
+        3,
+        3,
+        0.7,
+    )

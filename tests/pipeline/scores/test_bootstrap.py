@@ -1,4 +1,6 @@
-"""Intervals hold what they promise: vectorised metrics are the metrics, coverage is simulated, DeLong is permuted."""
+"""Intervals hold what they promise: vectorised metrics are the metrics, coverage is simulated,
+DeLong is permuted.
+"""
 
 from __future__ import annotations
 
@@ -8,11 +10,19 @@ import numpy as np
 import pytest
 
 from unmask.pipeline.scores import metrics
-from unmask.pipeline.scores.bootstrap import Sorted, bootstrap, bootstrap_difference, draw, weighted_metrics
+from unmask.pipeline.scores.bootstrap import (
+    Sorted,
+    bootstrap,
+    bootstrap_difference,
+    draw,
+    weighted_metrics,
+)
 from unmask.pipeline.scores.delong import auc_covariance, delong
 
 
-def scored(rng: np.random.Generator, reals: int, fakes: int, gap: float = 1.0) -> tuple[np.ndarray, np.ndarray]:
+def scored(
+    rng: np.random.Generator, reals: int, fakes: int, gap: float = 1.0
+) -> tuple[np.ndarray, np.ndarray]:
     label = np.repeat([0, 1], [reals, fakes])
     return label, 1 / (1 + np.exp(-rng.normal(label * gap - gap / 2, 1.0)))
 
@@ -71,12 +81,14 @@ def test_the_interval_of_auc_covers_the_truth_about_as_often_as_it_says() -> Non
         label, score = scored(rng, 60, 60)
         low, high = bootstrap(label, score, None, 0.5, 300, seed=trial)["auc"]
         inside += low <= truth <= high
-    # 95 % +- 4 binomial standard deviations, and the percentile interval is known to be a little short.
+    # 95 % +- 4 binomial standard deviations, and the percentile interval is known to be a little
+    # short.
     assert 0.89 <= inside / trials <= 0.99
 
 
 def test_videos_are_drawn_and_not_clips() -> None:
-    # 16 copies of every video add no knowledge: the interval must stay as wide as with one row per video.
+    # 16 copies of every video add no knowledge: the interval must stay as wide as with one row per
+    # video.
     label, score = scored(np.random.default_rng(4), 50, 50)
     one = bootstrap(label, score, None, 0.5, 800, seed=0)["auc"]
     unit = np.repeat(np.arange(100), 16)
@@ -108,14 +120,20 @@ def test_placements_give_the_auc_and_the_covariance_of_the_paper() -> None:
     assert auc[0] == pytest.approx(metrics.measure(label, first)["auc"].value, abs=1e-12)
 
 
-def permutation_p(label: np.ndarray, first: np.ndarray, second: np.ndarray, rounds: int, seed: int) -> float:
-    """Venkatraman and Begg's idea: under equality the two detectors' ranks of a video may be exchanged."""
+def permutation_p(
+    label: np.ndarray, first: np.ndarray, second: np.ndarray, rounds: int, seed: int
+) -> float:
+    """Venkatraman and Begg's idea: under equality the two detectors' ranks of a video may be
+    exchanged.
+    """
     rng = np.random.default_rng(seed)
     pair = np.stack([first.argsort().argsort(), second.argsort().argsort()]).astype(float)
 
     def difference(ranks: np.ndarray) -> np.ndarray:
         fake, real = ranks[..., label == 1], ranks[..., label == 0]
-        above = (fake[..., :, None] > real[..., None, :]) + 0.5 * (fake[..., :, None] == real[..., None, :])
+        above = (fake[..., :, None] > real[..., None, :]) + 0.5 * (
+            fake[..., :, None] == real[..., None, :]
+        )
         auc = above.mean((-1, -2))
         return auc[..., 1] - auc[..., 0]
 

@@ -1,4 +1,6 @@
-"""Temperature against scikit-learn's logistic regression, thresholds and zones against counting by hand."""
+"""Temperature against scikit-learn's logistic regression, thresholds and zones against counting by
+hand.
+"""
 
 from __future__ import annotations
 
@@ -14,8 +16,12 @@ from unmask.pipeline.scores import calibration as cal
 from unmask.pipeline.scores.metrics import calibration_error, measure
 
 
-def overconfident(seed: int = 0, videos: int = 4000, heat: float = 3.0) -> tuple[np.ndarray, np.ndarray]:
-    """Labels drawn with the honest probability; the detector states its logit `heat` times too far out."""
+def overconfident(
+    seed: int = 0, videos: int = 4000, heat: float = 3.0
+) -> tuple[np.ndarray, np.ndarray]:
+    """Labels drawn with the honest probability; the detector states its logit `heat` times too far
+    out.
+    """
     rng = np.random.default_rng(seed)
     z = rng.normal(0, 1.5, videos)
     label = (rng.random(videos) < cal.sigmoid(z)).astype(np.int64)
@@ -34,7 +40,9 @@ def test_the_temperature_is_found_and_repairs_the_calibration() -> None:
 
 def test_the_temperature_is_the_slope_of_a_logistic_regression() -> None:
     label, score = overconfident(1, 500, 2.0)
-    fitted = LogisticRegression(C=np.inf, fit_intercept=False, tol=1e-10).fit(cal.logit(score)[:, None], label)
+    fitted = LogisticRegression(C=np.inf, fit_intercept=False, tol=1e-10).fit(
+        cal.logit(score)[:, None], label
+    )
     assert cal.fit_temperature(label, score)[0] == pytest.approx(1 / fitted.coef_[0, 0], rel=1e-4)
 
 
@@ -58,7 +66,9 @@ def test_threshold_of_best_balanced_accuracy_lies_in_the_middle_of_the_widest_ga
     assert cal.choose_threshold(label, score, "balanced") == pytest.approx(0.5)
     label, score = np.array([0, 0, 1, 0, 1, 1]), np.array([0.1, 0.2, 0.3, 0.35, 0.8, 0.9])
     chosen = cal.choose_threshold(label, score, "balanced")
-    every = [measure(label, score, threshold=t)["balanced_acc"].value for t in np.linspace(0, 1, 41)]
+    every = [
+        measure(label, score, threshold=t)["balanced_acc"].value for t in np.linspace(0, 1, 41)
+    ]
     assert measure(label, score, threshold=chosen)["balanced_acc"].value == max(every)
     assert cal.choose_threshold(label, score, "half") == 0.5
 
@@ -107,7 +117,9 @@ def test_a_calibration_survives_the_disk_exactly(tmp_path: Path) -> None:
     assert cal.read_calibration(path) == fitted
 
 
-@pytest.mark.parametrize("change", [{"temperature": -1}, {"threshold": 2}, {"unsure": [0.9, 0.1]}, {"colour": 1}])
+@pytest.mark.parametrize(
+    "change", [{"temperature": -1}, {"threshold": 2}, {"unsure": [0.9, 0.1]}, {"colour": 1}]
+)
 def test_an_impossible_calibration_is_refused(tmp_path: Path, change: dict) -> None:
     path = tmp_path / cal.FILE
     path.write_text(json.dumps({**json.loads(cal.as_json(cal.Calibration())), **change}))

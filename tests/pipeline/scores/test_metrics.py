@@ -1,4 +1,6 @@
-"""Every metric against scikit-learn or a value worked out by hand, and null with a reason where it does not exist."""
+"""Every metric against scikit-learn or a value worked out by hand, and null with a reason where it
+does not exist.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +20,9 @@ from unmask.pipeline.scores.metrics import (
 )
 
 
-def scored(seed: int, reals: int = 40, fakes: int = 60, digits: int = 2) -> tuple[np.ndarray, np.ndarray]:
+def scored(
+    seed: int, reals: int = 40, fakes: int = 60, digits: int = 2
+) -> tuple[np.ndarray, np.ndarray]:
     """Overlapping classes with many ties, because scores are rounded."""
     rng = np.random.default_rng(seed)
     label = np.repeat([0, 1], [reals, fakes])
@@ -111,7 +115,9 @@ def test_calibration_error_is_the_weighted_gap_of_the_calibration_curve() -> Non
     index = np.minimum((score * 15).astype(int), 14)
     weight = np.bincount(index, minlength=15)
     weight = weight[weight > 0] / len(label)
-    assert calibration_error(label, score) == pytest.approx(np.sum(weight * np.abs(share - mean)), abs=1e-12)
+    assert calibration_error(label, score) == pytest.approx(
+        np.sum(weight * np.abs(share - mean)), abs=1e-12
+    )
 
 
 @pytest.mark.parametrize(
@@ -122,7 +128,9 @@ def test_calibration_error_is_the_weighted_gap_of_the_calibration_curve() -> Non
         ([], set(), "nothing was scored"),
     ],
 )
-def test_undefined_is_null_with_its_reason(label: list[int], defined: set[str], reason: str) -> None:
+def test_undefined_is_null_with_its_reason(
+    label: list[int], defined: set[str], reason: str
+) -> None:
     values = measure(np.array(label, int), np.array([0.2, 0.6, 0.7])[: len(label)], resamples=20)
     assert {key for key, m in values.items() if m.value is not None} == defined
     assert {m.note for m in values.values() if m.value is None} == {reason}
@@ -153,6 +161,7 @@ def test_the_picture_of_features_keeps_two_clear_groups_apart() -> None:
     place = embed(feature)
     centre = place[:20].mean(0), place[20:].mean(0)
     spread = max(
-        np.linalg.norm(place[:20] - centre[0], axis=1).max(), np.linalg.norm(place[20:] - centre[1], axis=1).max()
+        np.linalg.norm(place[:20] - centre[0], axis=1).max(),
+        np.linalg.norm(place[20:] - centre[1], axis=1).max(),
     )
     assert np.linalg.norm(centre[0] - centre[1]) > spread

@@ -12,7 +12,14 @@ from unmask.pipeline.evaluation.coverage import failed_of
 from unmask.pipeline.manifests.outcomes import Listed
 from unmask.pipeline.records import FAKE, REAL, Outcome
 from unmask.pipeline.scores import calibration as cal
-from unmask.pipeline.scores.results import Coverage, Options, evaluate_scores, most_wrong, same_videos, with_unscored
+from unmask.pipeline.scores.results import (
+    Coverage,
+    Options,
+    evaluate_scores,
+    most_wrong,
+    same_videos,
+    with_unscored,
+)
 from unmask.pipeline.scores.table import scores_table
 from unmask.pipeline.scores.video_scores import video_scores
 
@@ -48,7 +55,9 @@ def test_the_video_level_is_the_mean_of_the_clips() -> None:
     label = scores.label.reshape(-1, 3)[:, 0]
     result = evaluate_scores(scores, QUICK)
     assert result["levels"]["video"]["metrics"]["auc"]["value"] == roc_auc_score(label, mean)
-    assert result["levels"]["video"]["metrics"]["ap"]["value"] == average_precision_score(label, mean)
+    assert result["levels"]["video"]["metrics"]["ap"]["value"] == average_precision_score(
+        label, mean
+    )
     assert result["levels"]["clip"]["n"] == 108 and result["levels"]["clip"]["videos"] == 36
     assert result["levels"]["video"]["n"] == 36
     assert json.loads(json.dumps(result, allow_nan=False)) == result
@@ -62,7 +71,9 @@ def test_each_method_stands_against_all_reals() -> None:
     for name, block in by.items():
         member = (joined.method == name) | (joined.label == 0)
         assert (block["real"], block["fake"]) == (12, 12)
-        assert block["metrics"]["auc"]["value"] == roc_auc_score(joined.label[member], joined.score[member])
+        assert block["metrics"]["auc"]["value"] == roc_auc_score(
+            joined.label[member], joined.score[member]
+        )
 
 
 def test_compressions_have_their_own_reals() -> None:
@@ -71,11 +82,15 @@ def test_compressions_have_their_own_reals() -> None:
     for name, block in evaluate_scores(scores, QUICK)["by"]["compression"].items():
         member = joined.compression == name
         assert block["n"] == 18
-        assert block["metrics"]["auc"]["value"] == roc_auc_score(joined.label[member], joined.score[member])
+        assert block["metrics"]["auc"]["value"] == roc_auc_score(
+            joined.label[member], joined.score[member]
+        )
 
 
 def test_frames_are_called_frames() -> None:
-    scores = scores_table(video_id=["a", "a", "b"], label=[0, 0, 1], frame=[3, 9, 4], score=[0.1, 0.2, 0.9])
+    scores = scores_table(
+        video_id=["a", "a", "b"], label=[0, 0, 1], frame=[3, 9, 4], score=[0.1, 0.2, 0.9]
+    )
     assert set(evaluate_scores(scores, QUICK)["levels"]) == {"frame", "video"}
 
 
@@ -85,7 +100,9 @@ def test_one_score_per_video_has_one_level() -> None:
 
 
 def test_one_class_gives_null_and_never_an_exception() -> None:
-    result = evaluate_scores(scores_table(video_id=["a", "b"], label=[0, 0], score=[0.1, 0.9]), QUICK)
+    result = evaluate_scores(
+        scores_table(video_id=["a", "b"], label=[0, 0], score=[0.1, 0.9]), QUICK
+    )
     assert result["levels"]["video"]["metrics"]["auc"] == {
         "value": None,
         "low": None,
@@ -119,7 +136,9 @@ def test_only_videos_of_this_split_that_are_really_lost_count_as_failed() -> Non
 
 
 def test_the_unsure_zone_is_counted() -> None:
-    joined = scores_table(video_id=list("abcdef"), label=[0, 0, 0, 1, 1, 1], score=[0.1, 0.45, 0.6, 0.4, 0.55, 0.9])
+    joined = scores_table(
+        video_id=list("abcdef"), label=[0, 0, 0, 1, 1, 1], score=[0.1, 0.45, 0.6, 0.4, 0.55, 0.9]
+    )
     zone = cal.Calibration(1.0, 0.5, (0.42, 0.58), "half", 0.05, 6, "val")
     block = evaluate_scores(joined, QUICK, calibration=zone)["calibrated"]
     assert block["unsure"]["share"] == pytest.approx(2 / 6)
@@ -128,14 +147,20 @@ def test_the_unsure_zone_is_counted() -> None:
 
 
 def test_the_most_wrong_of_each_class_come_first() -> None:
-    joined = scores_table(video_id=list("abcdef"), label=[0, 0, 0, 1, 1, 1], score=[0.1, 0.9, 0.2, 0.3, 0.05, 0.9])
+    joined = scores_table(
+        video_id=list("abcdef"), label=[0, 0, 0, 1, 1, 1], score=[0.1, 0.9, 0.2, 0.3, 0.05, 0.9]
+    )
     assert joined.video_id[most_wrong(joined, 1)].tolist() == ["e", "b"]
     assert len(most_wrong(joined, 9)) == 6
 
 
 def test_same_videos_are_found_by_all_that_names_a_video() -> None:
-    first = scores_table(video_id=["a", "a", "b"], method=["X", "Y", "X"], label=[1, 1, 1], score=[0.1, 0.2, 0.3])
-    second = scores_table(video_id=["b", "a", "c"], method=["X", "Y", "X"], label=[1, 1, 1], score=[0.1, 0.2, 0.3])
+    first = scores_table(
+        video_id=["a", "a", "b"], method=["X", "Y", "X"], label=[1, 1, 1], score=[0.1, 0.2, 0.3]
+    )
+    second = scores_table(
+        video_id=["b", "a", "c"], method=["X", "Y", "X"], label=[1, 1, 1], score=[0.1, 0.2, 0.3]
+    )
     a, b = same_videos(first, second)
     assert (a.tolist(), b.tolist()) == ([1, 2], [1, 0])
     with pytest.raises(ValueError, match="label"):

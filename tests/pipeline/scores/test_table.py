@@ -1,4 +1,6 @@
-"""A scores file comes back bit for bit, says what is wrong line by line, and never runs in a spreadsheet."""
+"""A scores file comes back bit for bit, says what is wrong line by line, and never runs in a
+spreadsheet.
+"""
 
 from __future__ import annotations
 
@@ -44,7 +46,9 @@ def column(path: Path, name: str) -> list[str]:
 def test_hostile_texts_come_back_and_no_cell_starts_a_formula(tmp_path: Path) -> None:
     path = tmp_path / "scores.csv"
     label = [i % 2 for i in range(len(HOSTILE))]
-    rows = sc.scores_table(video_id=HOSTILE, label=label, score=np.linspace(0, 1, len(HOSTILE)), method=HOSTILE)
+    rows = sc.scores_table(
+        video_id=HOSTILE, label=label, score=np.linspace(0, 1, len(HOSTILE)), method=HOSTILE
+    )
     csv_file.write_scores(path, rows)
     again, _ = csv_file.read_scores(path)
     assert again.video_id.tolist() == HOSTILE
@@ -61,14 +65,20 @@ def test_protection_has_an_inverse(text: str) -> None:
 
 
 @settings(max_examples=60, deadline=None)
-@given(st.lists(st.floats(0, 1), min_size=1, max_size=20), st.floats(allow_nan=False, allow_infinity=False))
+@given(
+    st.lists(st.floats(0, 1), min_size=1, max_size=20),
+    st.floats(allow_nan=False, allow_infinity=False),
+)
 def test_numbers_come_back_bit_for_bit(
     tmp_path_factory: pytest.TempPathFactory, score: list[float], far: float
 ) -> None:
     path = tmp_path_factory.getbasetemp() / "exact.csv"
     names = [f"v{i}" for i in range(len(score))]
     csv_file.write_scores(
-        path, sc.scores_table(video_id=names, label=[0] * len(score), score=score, logit=[far] * len(score))
+        path,
+        sc.scores_table(
+            video_id=names, label=[0] * len(score), score=score, logit=[far] * len(score)
+        ),
     )
     again, _ = csv_file.read_scores(path)
     assert np.array_equal(again.score.view(np.int64), np.array(score, np.float64).view(np.int64))
@@ -102,7 +112,9 @@ def test_every_column_comes_back_and_absent_stays_absent(tmp_path: Path) -> None
 
 def test_a_foreign_file_with_three_columns_is_enough(tmp_path: Path) -> None:
     path = tmp_path / "theirs.csv"
-    path.write_bytes(b"\xef\xbb\xbfscore, Video_ID ,label,comment\r\n0.25,a,0,ok\r\n1,b,1,\r\n\r\n0.75,a,0,x\r\n")
+    path.write_bytes(
+        b"\xef\xbb\xbfscore, Video_ID ,label,comment\r\n0.25,a,0,ok\r\n1,b,1,\r\n\r\n0.75,a,0,x\r\n"
+    )
     rows, _ = csv_file.read_scores(path)
     assert rows.video_id.tolist() == ["a", "b", "a"]
     assert rows.score.tolist() == [0.25, 1.0, 0.75]
@@ -163,7 +175,10 @@ def test_all_bad_lines_are_listed_the_first_twenty(tmp_path: Path) -> None:
         ("video_id,label,score\n", "no scores"),
         ('video_id,label,score\n"a,1,0.5\n', "not a CSV line"),
         ("video_id,label,score\na,1,0.5\na,0,0.5\n", "line 2 gives the same video label 1"),
-        ("video_id,label,clip,score\na,1,0,0.5\na,1,0,0.6\n", "same clip of the same video as line 2"),
+        (
+            "video_id,label,clip,score\na,1,0,0.5\na,1,0,0.6\n",
+            "same clip of the same video as line 2",
+        ),
         ("video_id,label,clip,score\na,1,x,0.5\n", "whole number"),
     ],
 )
@@ -181,7 +196,10 @@ def test_a_missing_file_is_one_clear_line(tmp_path: Path) -> None:
 
 def test_same_name_in_two_methods_is_two_videos() -> None:
     rows = sc.scores_table(
-        video_id=["000_003"] * 3, label=[1, 1, 1], method=["Deepfakes", "FaceSwap", "Deepfakes"], score=[0, 1, 0.5]
+        video_id=["000_003"] * 3,
+        label=[1, 1, 1],
+        method=["Deepfakes", "FaceSwap", "Deepfakes"],
+        score=[0, 1, 0.5],
     )
     assert video_scores.video_scores(rows).score.tolist() == [0.25, 1.0]
 
@@ -191,9 +209,13 @@ def test_same_name_in_two_methods_is_two_videos() -> None:
     [("mean", 0.4), ("max", 0.9), ("median", 0.2), ("mean-logit", 0.0)],
 )
 def test_the_video_score_by_hand(rule: str, value: float) -> None:
-    rows = sc.scores_table(video_id=["a", "b", "a", "a"], label=[1, 0, 1, 1], score=[0.1, 0.7, 0.2, 0.9])
+    rows = sc.scores_table(
+        video_id=["a", "b", "a", "a"], label=[1, 0, 1, 1], score=[0.1, 0.7, 0.2, 0.9]
+    )
     joined = video_scores.video_scores(rows, rule)
-    expected = 1 / (1 + np.exp(1.3862944 / 3)) if rule == "mean-logit" else value  # logits +-2.197 cancel
+    expected = (
+        1 / (1 + np.exp(1.3862944 / 3)) if rule == "mean-logit" else value
+    )  # logits +-2.197 cancel
     assert joined.video_id.tolist() == ["a", "b"]
     assert joined.score[0] == pytest.approx(expected, abs=1e-6)
     assert joined.score[1] == pytest.approx(0.7)
@@ -202,7 +224,11 @@ def test_the_video_score_by_hand(rule: str, value: float) -> None:
 
 def test_one_fake_person_makes_the_video_fake() -> None:
     rows = sc.scores_table(
-        video_id=["a"] * 4, label=[1] * 4, track=[0, 0, 1, 1], clip=[0, 1, 0, 1], score=[0.1, 0.3, 0.8, 1.0]
+        video_id=["a"] * 4,
+        label=[1] * 4,
+        track=[0, 0, 1, 1],
+        clip=[0, 1, 0, 1],
+        score=[0.1, 0.3, 0.8, 1.0],
     )
     assert video_scores.video_scores(rows).score == pytest.approx([0.9])
     assert video_scores.video_scores(rows, tracks="mean").score == pytest.approx([0.55])

@@ -13,7 +13,15 @@ from unmask.pipeline.sources.listing import child, list_media, natural, nested_r
 
 def test_numbers_sort_as_numbers():
     names = ["v10.mp4", "v9.mp4", "v1.mp4", "a/2", "a/10", "²", "v09.mp4"]
-    assert sorted(names, key=natural) == ["a/2", "a/10", "v1.mp4", "v09.mp4", "v9.mp4", "v10.mp4", "²"]
+    assert sorted(names, key=natural) == [
+        "a/2",
+        "a/10",
+        "v1.mp4",
+        "v09.mp4",
+        "v9.mp4",
+        "v10.mp4",
+        "²",
+    ]
 
 
 def test_order_does_not_depend_on_creation_order(tmp_path):
@@ -44,7 +52,15 @@ def test_every_extension_in_any_case_and_the_rest_is_ignored_with_a_reason(tmp_p
 
 
 def test_a_folder_of_pictures_is_one_video_and_pictures_beside_videos_are_not(tmp_path):
-    plant(tmp_path, "clip/1.png", "clip/2.png", "clip/10.JPG", "film/a.mp4", "film/thumb.jpg", "empty/notes.txt")
+    plant(
+        tmp_path,
+        "clip/1.png",
+        "clip/2.png",
+        "clip/10.JPG",
+        "film/a.mp4",
+        "film/thumb.jpg",
+        "empty/notes.txt",
+    )
     listing = list_media(tmp_path)
     assert listing.folders == ["clip"]
     assert listing.videos == ["film/a.mp4"]
@@ -89,7 +105,9 @@ def test_root_one_or_two_levels_down_is_found_but_never_guessed(tmp_path):
     assert nested_root(tmp_path, ("marker",)) == tmp_path, "two candidates: stay"
 
 
-@pytest.mark.parametrize(("name", "stem"), [("a/000_003.mp4", "000_003"), ("b/v1.2", "v1.2"), ("c.AVI", "c")])
+@pytest.mark.parametrize(
+    ("name", "stem"), [("a/000_003.mp4", "000_003"), ("b/v1.2", "v1.2"), ("c.AVI", "c")]
+)
 def test_stem_drops_only_a_videos_extension(name, stem):
     assert stem_of(name) == stem
 

@@ -1,4 +1,6 @@
-"""Ids are safe folder names, unique where case and Unicode form are ignored, and independent of the order."""
+"""Ids are safe folder names, unique where case and Unicode form are ignored, and independent of
+the order.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +20,10 @@ SAFE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*")
     ("key", "expected"),
     [
         ("Deepfakes/c23/000_003", "Deepfakes-c23-000_003"),
-        ("FakeVideo-FakeAudio/Asian (East)/men/id1/a.mp4", "FakeVideo-FakeAudio-Asian-East-men-id1-a"),
+        (
+            "FakeVideo-FakeAudio/Asian (East)/men/id1/a.mp4",
+            "FakeVideo-FakeAudio-Asian-East-men-id1-a",
+        ),
         ("fake/Zoë.MP4", "fake-Zoe"),
         ("a.b.c", "a.b.c"),
         ("../../etc/passwd", "etc-passwd"),
@@ -29,7 +34,9 @@ def test_slug_keeps_what_is_readable(key, expected):
     assert slug(key) == expected
 
 
-@pytest.mark.parametrize("key", ["", "...", "日本", "con", "NUL.mp4", "a" * 300, "\udcff\udcfe", "/"])
+@pytest.mark.parametrize(
+    "key", ["", "...", "日本", "con", "NUL.mp4", "a" * 300, "\udcff\udcfe", "/"]
+)
 def test_names_that_cannot_be_folders_get_a_digest(key):
     name = slug(key)
     assert re.search(r"-[0-9a-f]{8}$|^video-[0-9a-f]{8}$", name)
@@ -68,8 +75,12 @@ names = st.text(st.characters(codec="utf-8"), max_size=40) | st.text("aAbB.-_/é
 def test_ids_are_safe_unique_and_do_not_depend_on_the_order(given_keys, shuffler):
     ids = video_ids(given_keys)
     assert all(SAFE.fullmatch(name) and len(name) <= MAX_LENGTH for name in ids)
-    assert not any("--" in name for name in ids), "-- separates the further people of a video in the cache"
+    assert not any("--" in name for name in ids), (
+        "-- separates the further people of a video in the cache"
+    )
     assert len({name.casefold() for name in ids}) == len(given_keys)
     shuffled = list(given_keys)
     shuffler.shuffle(shuffled)
-    assert dict(zip(shuffled, video_ids(shuffled), strict=True)) == dict(zip(given_keys, ids, strict=True))
+    assert dict(zip(shuffled, video_ids(shuffled), strict=True)) == dict(
+        zip(given_keys, ids, strict=True)
+    )

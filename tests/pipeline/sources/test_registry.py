@@ -9,15 +9,46 @@ from unmask.pipeline.errors import UsageError
 from unmask.pipeline.sources.registry import SOURCES, default_root, discover, resolve
 
 NAMES = (
-    *("ffpp", "dfd", "celebdf1", "celebdf2", "celebdfpp", "dfdc", "dfdcp", "fakeavceleb", "lavdf", "avdeepfake1m"),
-    *("tvil", "uadfv", "dftimit", "wilddeepfake", "srdf", "deeperforensics", "forgerynet", "folder", "csv"),
+    *(
+        "ffpp",
+        "dfd",
+        "celebdf1",
+        "celebdf2",
+        "celebdfpp",
+        "dfdc",
+        "dfdcp",
+        "fakeavceleb",
+        "lavdf",
+        "avdeepfake1m",
+    ),
+    *(
+        "tvil",
+        "uadfv",
+        "dftimit",
+        "wilddeepfake",
+        "srdf",
+        "deeperforensics",
+        "forgerynet",
+        "folder",
+        "csv",
+    ),
 )
 
 
 def test_all_promised_datasets_are_there_with_words_for_everything():
     assert set(SOURCES) == set(NAMES)
     for source in SOURCES.values():
-        for field in ("title", "kind", "size", "access", "licence", "tasks", "tree", "labels", "splits"):
+        for field in (
+            "title",
+            "kind",
+            "size",
+            "access",
+            "licence",
+            "tasks",
+            "tree",
+            "labels",
+            "splits",
+        ):
             assert getattr(source, field).strip(), f"{source.name}.{field}"
 
 
@@ -48,12 +79,15 @@ def test_aliases_are_not_ambiguous():
     words = [word for source in SOURCES.values() for word in (source.name, *source.aliases)]
     assert len(words) == len(set(words))
     assert all(
-        resolve(word).name == source.name for source in SOURCES.values() for word in (source.name, *source.aliases)
+        resolve(word).name == source.name
+        for source in SOURCES.values()
+        for word in (source.name, *source.aliases)
     )
 
 
 @pytest.mark.parametrize(
-    ("typed", "near"), [("celebdf22", "celebdf2"), ("fakeavcelb", "fakeavceleb"), ("foldr", "folder")]
+    ("typed", "near"),
+    [("celebdf22", "celebdf2"), ("fakeavcelb", "fakeavceleb"), ("foldr", "folder")],
 )
 def test_a_typo_names_the_nearest(typed, near):
     with pytest.raises(UsageError, match=f"did you mean '{near}'"):
@@ -84,11 +118,17 @@ def test_a_file_as_root_is_refused_except_for_tables(tmp_path):
 def test_a_relative_root_gives_absolute_paths(tmp_path, monkeypatch):
     plant(tmp_path, "set/real/a.mp4", "set/fake/b.mp4")
     monkeypatch.chdir(tmp_path)
-    assert all(video.path.is_absolute() for video in find("folder", tmp_path.relative_to(tmp_path) / "set").videos)
+    assert all(
+        video.path.is_absolute()
+        for video in find("folder", tmp_path.relative_to(tmp_path) / "set").videos
+    )
 
 
 def test_an_unknown_method_of_any_dataset_names_the_nearest(tmp_path):
     plant(tmp_path, "real/a.mp4", "fake/Deepfakes/b.mp4", "fake/FaceSwap/c.mp4")
-    assert {v.method for v in find("folder", tmp_path, methods=("faceswap",)).videos} == {"real", "FaceSwap"}
+    assert {v.method for v in find("folder", tmp_path, methods=("faceswap",)).videos} == {
+        "real",
+        "FaceSwap",
+    }
     with pytest.raises(UsageError, match="did you mean 'FaceSwap'"):
         find("folder", tmp_path, methods=("faceswop",))

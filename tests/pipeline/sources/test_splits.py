@@ -1,4 +1,6 @@
-"""Groups stay whole, shares are kept, every split gets both labels, and one more video moves few others."""
+"""Groups stay whole, shares are kept, every split gets both labels, and one more video moves few
+others.
+"""
 
 from __future__ import annotations
 
@@ -17,12 +19,20 @@ RATIO = (0.7, 0.15, 0.15)
 def test_shares_are_kept_within_one_group_per_label():
     groups = {f"r{n}": [0] for n in range(200)} | {f"f{n}": [1] for n in range(100)}
     splits = split_groups(groups, RATIO, 1)
-    assert Counter(splits[g] for g in groups if g[0] == "r") == {"train": 140, "val": 30, "test": 30}
+    assert Counter(splits[g] for g in groups if g[0] == "r") == {
+        "train": 140,
+        "val": 30,
+        "test": 30,
+    }
     assert Counter(splits[g] for g in groups if g[0] == "f") == {"train": 70, "val": 15, "test": 15}
 
 
 def test_three_groups_fill_three_splits():
-    assert set(split_groups({"a": [0], "b": [0], "c": [0]}, RATIO, 1).values()) == {"train", "val", "test"}
+    assert set(split_groups({"a": [0], "b": [0], "c": [0]}, RATIO, 1).values()) == {
+        "train",
+        "val",
+        "test",
+    }
 
 
 def test_seed_decides_and_order_does_not():
@@ -38,7 +48,11 @@ def test_an_empty_share_gets_nothing():
 
 
 @settings(max_examples=100, deadline=None)
-@given(st.dictionaries(st.text(min_size=1, max_size=5), st.lists(st.sampled_from([0, 1]), min_size=1), min_size=1))
+@given(
+    st.dictionaries(
+        st.text(min_size=1, max_size=5), st.lists(st.sampled_from([0, 1]), min_size=1), min_size=1
+    )
+)
 def test_every_group_gets_exactly_one_split(groups):
     assert split_groups(groups, RATIO, 1).keys() == groups.keys()
 

@@ -1,6 +1,8 @@
-"""Training: what was killed, stopped or lost goes on as if nothing had happened; the curves do not depend on how.
+"""Training: what was killed, stopped or lost goes on as if nothing had happened; the curves do not
+depend on how.
 
-Runs that die do so in processes of their own, forked from a server that has imported everything once.
+Runs that die do so in processes of their own, forked from a server that has imported everything
+once.
 """
 
 import json
@@ -28,18 +30,25 @@ from unmask.pipeline.training import train, validation
 PROCESSES = multiprocessing.get_context("forkserver")
 PROCESSES.set_forkserver_preload(["tests.pipeline.training.test_loop"])
 
-CLRNET = {"model": "clrnet", "options": {"width": 8, "frames": 2, "size": 48, "recurrent_kernel": "1"}}
+CLRNET = {
+    "model": "clrnet",
+    "options": {"width": 8, "frames": 2, "size": 48, "recurrent_kernel": "1"},
+}
 M2TR = {"model": "m2tr", "options": {"backbone": "test_efficientnet", "side": 32, "depth": 1}}
 STIL = {"model": "stil", "options": {"frames": 4, "size": 48, "sim_pool": 2}}
 
 
 @pytest.fixture(scope="module")
 def tiny(tmp_path_factory):
-    return make_cache(tmp_path_factory.mktemp("train"), {"train": 5, "val": 2}, clips=4, frames=2, side=48)
+    return make_cache(
+        tmp_path_factory.mktemp("train"), {"train": 5, "val": 2}, clips=4, frames=2, side=48
+    )
 
 
 def config(tiny, kind=CLRNET, **changes):
-    overrides = {"epochs": 2, "batch": 4, "lr": 1e-3, "augment": ["flip", "clrnet"]} | changes.pop("overrides", {})
+    overrides = {"epochs": 2, "batch": 4, "lr": 1e-3, "augment": ["flip", "clrnet"]} | changes.pop(
+        "overrides", {}
+    )
     base = TrainConfig(
         manifest=str(tiny[1] / "train.txt"),
         val=str(tiny[1] / "val.txt"),
@@ -58,7 +67,11 @@ def config(tiny, kind=CLRNET, **changes):
 def act(settings, run, resume, what, step):
     """The body of a process: train, and do `what` to oneself at `step`."""
     torch.set_num_threads(1)
-    me, steps, code = os.getpid(), 0, {"kill": signal.SIGKILL, "term": signal.SIGTERM, "int": signal.SIGINT}
+    me, steps, code = (
+        os.getpid(),
+        0,
+        {"kill": signal.SIGKILL, "term": signal.SIGTERM, "int": signal.SIGINT},
+    )
     word, _, where = what.partition("-")
 
     def hit():
@@ -71,7 +84,11 @@ def act(settings, run, resume, what, step):
         if live.step == step and where in ("", "twice"):
             hit()
 
-    inner = {"save": (checkpoint, "save_file"), "validation": (validation, "prepare"), "rename": (os, "rename")}
+    inner = {
+        "save": (checkpoint, "save_file"),
+        "validation": (validation, "prepare"),
+        "rename": (os, "rename"),
+    }
     if where in inner:
         module, name = inner[where]
         original = getattr(module, name)
@@ -102,7 +119,9 @@ def weights(run, kind="step"):
 
 
 def assert_same(run, other):
-    """Bit-equal weights, best weights and loss log; the log holds a checksum of every step's samples."""
+    """Bit-equal weights, best weights and loss log; the log holds a checksum of every step's
+    samples.
+    """
     assert (run / "metrics.jsonl").read_bytes() == (other / "metrics.jsonl").read_bytes()
     assert not list((run / "checkpoints").glob(".tmp-*"))
     for kind in ("step", "best"):
@@ -123,7 +142,8 @@ def whole(tiny, tmp_path_factory, kind):
     return _WHOLE[kind["model"]]
 
 
-# 3 steps and a validation an epoch, 2 epochs; save counts files written (model, optimizer of each checkpoint).
+# 3 steps and a validation an epoch, 2 epochs; save counts files written (model, optimizer of each
+# checkpoint).
 SLOW = pytest.mark.slow
 POSITIONS = [
     (M2TR, "kill", 1),
@@ -141,7 +161,9 @@ POSITIONS = [
 ]
 
 
-@pytest.mark.parametrize("kind, what, step", POSITIONS, ids=lambda v: v["model"] if isinstance(v, dict) else str(v))
+@pytest.mark.parametrize(
+    "kind, what, step", POSITIONS, ids=lambda v: v["model"] if isinstance(v, dict) else str(v)
+)
 def test_a_killed_run_resumes_bit_by_bit(tiny, tmp_path, tmp_path_factory, kind, what, step):
     run = tmp_path / "run"
     assert in_process(config(tiny, kind), run, what=what, step=step) == -signal.SIGKILL
@@ -173,11 +195,18 @@ def test_a_signal_ends_the_run_after_its_step_and_it_resumes_bit_by_bit(
 
 
 def test_a_second_signal_ends_the_process_at_once(tiny, tmp_path):
-    assert in_process(config(tiny, M2TR, checkpoint_steps=0), tmp_path / "run", what="term-twice", step=2) == 143
+    assert (
+        in_process(
+            config(tiny, M2TR, checkpoint_steps=0), tmp_path / "run", what="term-twice", step=2
+        )
+        == 143
+    )
     assert not checkpoint.saved(tmp_path / "run")
 
 
-def test_a_damaged_newest_checkpoint_costs_steps_but_changes_nothing(tiny, tmp_path, tmp_path_factory):
+def test_a_damaged_newest_checkpoint_costs_steps_but_changes_nothing(
+    tiny, tmp_path, tmp_path_factory
+):
     run = tmp_path / "run"
     assert in_process(config(tiny, M2TR), run, what="kill", step=5) == -signal.SIGKILL
     path = checkpoint.saved(run)[0] / "model.safetensors"
@@ -188,7 +217,9 @@ def test_a_damaged_newest_checkpoint_costs_steps_but_changes_nothing(tiny, tmp_p
     assert_same(run, whole(tiny, tmp_path_factory, M2TR))
 
 
-@pytest.mark.parametrize("field, changes", [("seed", {"seed": 5}), ("recipe.lr", {"overrides": {"lr": 0.5}})])
+@pytest.mark.parametrize(
+    "field, changes", [("seed", {"seed": 5}), ("recipe.lr", {"overrides": {"lr": 0.5}})]
+)
 def test_resuming_with_other_settings_is_refused_by_name(tiny, tmp_path_factory, field, changes):
     run = whole(tiny, tmp_path_factory, M2TR)
     with pytest.raises(CheckpointError, match=rf"{field} is .* there and .* here"):
@@ -218,17 +249,25 @@ def poison(monkeypatch, steps):
     monkeypatch.setattr(preparing, "prepare", prepare)
 
 
-@pytest.mark.parametrize("steps", [{1}, {3, 4}, *(pytest.param({s}, marks=SLOW) for s in (2, 5, 6))])
+@pytest.mark.parametrize(
+    "steps", [{1}, {3, 4}, *(pytest.param({s}, marks=SLOW) for s in (2, 5, 6))]
+)
 def test_a_step_that_is_not_a_number_is_skipped_and_counted(tiny, tmp_path, monkeypatch, steps):
     poison(monkeypatch, steps)
     result = train.train(config(tiny), run=tmp_path / "run")
     assert result.progress.skipped == len(steps) and result.progress.step == 6
-    lines = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
-    assert {line["step"] for line in lines if line["kind"] == "step" and line["loss"] is None} == steps
+    lines = [
+        json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()
+    ]
+    assert {
+        line["step"] for line in lines if line["kind"] == "step" and line["loss"] is None
+    } == steps
     assert all(tensor.isfinite().all() for tensor in weights(tmp_path / "run").values())
 
 
-def test_a_skipped_step_leaves_weights_and_batch_statistics_as_they_were(tiny, tmp_path, monkeypatch):
+def test_a_skipped_step_leaves_weights_and_batch_statistics_as_they_were(
+    tiny, tmp_path, monkeypatch
+):
     poison(monkeypatch, {2})
     train.train(config(tiny, steps=2), run=tmp_path / "two")
     monkeypatch.undo()
@@ -239,7 +278,9 @@ def test_a_skipped_step_leaves_weights_and_batch_statistics_as_they_were(tiny, t
 
 def test_ten_lost_steps_in_a_row_end_the_run_and_name_the_clips(tiny, tmp_path, monkeypatch):
     poison(monkeypatch, range(3, 100))
-    with pytest.raises(TrainError, match=r"10 steps in a row, the last on tiny/tiny-key/.*step-00000012") as caught:
+    with pytest.raises(
+        TrainError, match=r"10 steps in a row, the last on tiny/tiny-key/.*step-00000012"
+    ) as caught:
         train.train(config(tiny, M2TR, overrides={"epochs": 9}), run=tmp_path / "run")
     assert caught.value.exit_code == 4
     assert all(tensor.isfinite().all() for tensor in weights(tmp_path / "run").values())
@@ -248,7 +289,10 @@ def test_ten_lost_steps_in_a_row_end_the_run_and_name_the_clips(tiny, tmp_path, 
 def test_parts_of_a_batch_add_up_to_the_whole_batch(tiny, tmp_path):
     losses = {}
     for parts in (1, 2):
-        changes = {"accumulate": parts, "overrides": {"optimizer": "sgd", "lr": 1e-3, "augment": []}}
+        changes = {
+            "accumulate": parts,
+            "overrides": {"optimizer": "sgd", "lr": 1e-3, "augment": []},
+        }
         with frozen_norms():
             train.train(config(tiny, M2TR, **changes), run=tmp_path / str(parts))
         losses[parts] = curve(tmp_path / str(parts))
@@ -264,7 +308,9 @@ def curve(run):
 
 
 class frozen_norms:
-    """Batch norms use their running statistics and dropout is off: how a batch is split cannot matter then."""
+    """Batch norms use their running statistics and dropout is off: how a batch is split cannot
+    matter then.
+    """
 
     def __enter__(self):
         self.before = torch.nn.Module.train
@@ -276,8 +322,18 @@ class frozen_norms:
 
 def one_of_two(settings, run, rank, port):
     """The body of one of two gloo processes, as torchrun would start it."""
-    start = {"LOCAL_WORLD_SIZE": "2", "WORLD_SIZE": "2", "GROUP_RANK": "0", "TORCHELASTIC_RUN_ID": "test"}
-    start |= {"RANK": str(rank), "LOCAL_RANK": str(rank), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    start = {
+        "LOCAL_WORLD_SIZE": "2",
+        "WORLD_SIZE": "2",
+        "GROUP_RANK": "0",
+        "TORCHELASTIC_RUN_ID": "test",
+    }
+    start |= {
+        "RANK": str(rank),
+        "LOCAL_RANK": str(rank),
+        "MASTER_ADDR": "127.0.0.1",
+        "MASTER_PORT": str(port),
+    }
     os.environ.update(start)
     torch.set_num_threads(1)
     with frozen_norms():
@@ -290,14 +346,20 @@ def test_two_processes_walk_the_same_loss_curve_as_one(tiny, tmp_path):
     with frozen_norms():
         train.train(settings, run=tmp_path / "one")
     port = free_port()
-    both = [PROCESSES.Process(target=one_of_two, args=(settings, tmp_path / "two", rank, port)) for rank in (0, 1)]
+    both = [
+        PROCESSES.Process(target=one_of_two, args=(settings, tmp_path / "two", rank, port))
+        for rank in (0, 1)
+    ]
     for process in both:
         process.start()
     for process in both:
         process.join(240)
     assert [process.exitcode for process in both] == [0, 0]
     np.testing.assert_allclose(curve(tmp_path / "two"), curve(tmp_path / "one"), rtol=2e-4)
-    lines = {name: (tmp_path / name / "metrics.jsonl").read_text().splitlines() for name in ("one", "two")}
+    lines = {
+        name: (tmp_path / name / "metrics.jsonl").read_text().splitlines()
+        for name in ("one", "two")
+    }
     one, two = json.loads(lines["one"][-1]), json.loads(lines["two"][-1])
     assert two["auc"] == one["auc"] and two["log_loss"] == pytest.approx(one["log_loss"], rel=1e-4)
 
@@ -337,7 +399,9 @@ def test_patience_stops_a_run_that_gets_no_better(tiny, tmp_path):
 def test_the_detector_learns_the_flickering_patch(tiny, tmp_path):
     kind = {**CLRNET, "options": {**CLRNET["options"], "bn_momentum": 0.1}}
     overrides = {"epochs": 15, "augment": ["flip"]}
-    result = train.train(config(tiny, kind, checkpoint_steps=0, overrides=overrides), run=tmp_path / "run")
+    result = train.train(
+        config(tiny, kind, checkpoint_steps=0, overrides=overrides), run=tmp_path / "run"
+    )
     losses = curve(tmp_path / "run")
     assert np.mean(losses[-5:]) < 0.8 * np.mean(losses[:5]) and result.progress.auc == 1.0
 
@@ -360,7 +424,10 @@ def test_a_validation_manifest_of_other_pixels_is_refused(tiny, tmp_path):
     moved = [replace(entry, folder=entry.folder.replace("tiny-key", "other")) for entry in entries]
     write_manifest(tmp_path / "val.txt", moved)
     with pytest.raises(Exception, match=r"path_outside_cache|key is"):
-        train.train(config(tiny, val=str(tmp_path / "val.txt"), cache=str(tmp_path / "cache")), run=tmp_path / "run")
+        train.train(
+            config(tiny, val=str(tmp_path / "val.txt"), cache=str(tmp_path / "cache")),
+            run=tmp_path / "run",
+        )
     assert not (tmp_path / "run").exists()
 
 

@@ -30,14 +30,24 @@ TRAIN = [
     row(f"{FOLDER}/real.mp4", "real"),
     row(f"{FOLDER}/fake_video_real_audio.mp4", "visual_modified", visual=[[0.5, 1.0]]),
     row(f"{FOLDER}/real_video_fake_audio.mp4", "audio_modified", audio=[[2.0, 2.4]]),
-    row(f"{FOLDER}/fake_video_fake_audio.mp4", "both_modified", visual=[[0.5, 1.0]], audio=[[2.0, 2.4]]),
+    row(
+        f"{FOLDER}/fake_video_fake_audio.mp4",
+        "both_modified",
+        visual=[[0.5, 1.0]],
+        audio=[[2.0, 2.4]],
+    ),
 ]
 VAL = [row("val/id00099/abc/00007/real.mp4", "real")]
 
 
 @pytest.fixture
 def root(tmp_path):
-    plant(tmp_path, *(f"train/{r['file']}" for r in TRAIN), "val/id00099/abc/00007/real.mp4", "test/000001.mp4")
+    plant(
+        tmp_path,
+        *(f"train/{r['file']}" for r in TRAIN),
+        "val/id00099/abc/00007/real.mp4",
+        "test/000001.mp4",
+    )
     plant_json(tmp_path / "train_metadata.json", TRAIN)
     plant_json(tmp_path / "val_metadata.json", VAL)
     (tmp_path / "test_files.txt").write_text("000001.mp4\n")
@@ -69,12 +79,16 @@ def test_every_field(root):
     [("visual", 0, ()), ("audio", 1, ((2.0, 2.4),)), ("any", 1, ((2.0, 2.4),))],
 )
 def test_spans_follow_the_modality(root, mode, label, spans):
-    video = by_key(find("avdeepfake1m", root, label_mode=mode))[f"train/{FOLDER}/real_video_fake_audio"]
+    video = by_key(find("avdeepfake1m", root, label_mode=mode))[
+        f"train/{FOLDER}/real_video_fake_audio"
+    ]
     assert (video.label, video.fake_spans) == (label, spans)
 
 
 def test_any_mode_has_the_spans_of_both(root):
-    video = by_key(find("avdeepfake1m", root, label_mode="any"))[f"train/{FOLDER}/fake_video_fake_audio"]
+    video = by_key(find("avdeepfake1m", root, label_mode="any"))[
+        f"train/{FOLDER}/fake_video_fake_audio"
+    ]
     assert video.fake_spans == ((0.5, 1.0), (2.0, 2.4))
 
 

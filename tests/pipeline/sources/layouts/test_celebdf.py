@@ -20,11 +20,16 @@ LINES = (
 
 @pytest.fixture
 def root(tmp_path):
-    plant(tmp_path, "Celeb-real/id1_0007.mp4", "Celeb-real/id2_0001.mp4", "Celeb-real/id27_0005.mp4")
+    plant(
+        tmp_path, "Celeb-real/id1_0007.mp4", "Celeb-real/id2_0001.mp4", "Celeb-real/id27_0005.mp4"
+    )
     plant(tmp_path, "YouTube-real/00170.mp4", "YouTube-real/00171.mp4")
     plant(
         tmp_path,
-        *(f"Celeb-synthesis/{n}.mp4" for n in ("id1_id0_0007", "id2_id3_0001", "id1_id2_0007", "id27_id1_0005")),
+        *(
+            f"Celeb-synthesis/{n}.mp4"
+            for n in ("id1_id0_0007", "id2_id3_0001", "id1_id2_0007", "id27_id1_0005")
+        ),
     )
     (tmp_path / LIST).write_text(LINES)
     return tmp_path
@@ -77,7 +82,7 @@ def test_every_field(root):
 def test_the_first_line_is_no_header_and_the_digit_is_inverted(root):
     dataset = find("celebdf2", root)
     assert {key for key, split in splits(dataset).items() if split == "test"} == {
-        "YouTube-real/00170", "Celeb-real/id1_0007", "Celeb-synthesis/id1_id0_0007", "Celeb-synthesis/id2_id3_0001",
+        "YouTube-real/00170", "Celeb-real/id1_0007", "Celeb-synthesis/id1_id0_0007", "Celeb-synthesis/id2_id3_0001",  # noqa: E501
     }  # fmt: skip
     assert not dataset.problems
 
@@ -86,11 +91,16 @@ def test_a_list_with_our_polarity_contradicts_the_folders_which_win(root):
     (root / LIST).write_text(LINES.replace("1 ", "x ").replace("0 ", "1 ").replace("x ", "0 "))
     dataset = find("celebdf2", root)
     assert {v.key: v.label for v in dataset.videos if v.split == "test"}["YouTube-real/00170"] == 0
-    assert any("4 lines have a digit that contradicts the folder" in problem for problem in dataset.problems)
+    assert any(
+        "4 lines have a digit that contradicts the folder" in problem
+        for problem in dataset.problems
+    )
 
 
 def test_the_one_frame_video_stays_in_for_extraction_to_judge(root):
-    assert {"Celeb-real/id27_0005", "Celeb-synthesis/id27_id1_0005"} <= set(keys(find("celebdf2", root).videos))
+    assert {"Celeb-real/id27_0005", "Celeb-synthesis/id27_id1_0005"} <= set(
+        keys(find("celebdf2", root).videos)
+    )
 
 
 def test_recordings_shared_with_the_test_list_are_told_and_dropped_when_strict(root):
@@ -103,7 +113,10 @@ def test_recordings_shared_with_the_test_list_are_told_and_dropped_when_strict(r
 def test_own_split_is_disjoint_in_people(tmp_path):
     people = range(12)
     plant(tmp_path, *(f"Celeb-real/id{p}_0000.mp4" for p in people))
-    plant(tmp_path, *(f"Celeb-synthesis/id{p}_id{q}_0000.mp4" for p in people for q in people if p != q))
+    plant(
+        tmp_path,
+        *(f"Celeb-synthesis/id{p}_id{q}_0000.mp4" for p in people for q in people if p != q),
+    )
     dataset = find("celebdf2", tmp_path, split_ratio=(0.6, 0.2, 0.2))
     of = {v.target: v.split for v in dataset.videos if v.label == 0}
     fakes = [v for v in dataset.videos if v.label == 1]
@@ -141,7 +154,10 @@ def test_without_the_list_it_is_refused_with_the_way_out(root):
 def test_version_one_and_two_expect_their_own_numbers(root):
     assert "fakes: 795 published, 4 found" in audit(find("celebdf1", root)).faults
     faults = audit(find("celebdf2", root)).faults
-    assert "fakes: 5639 published, 4 found" in faults and "test reals: 178 published, 2 found" in faults
+    assert (
+        "fakes: 5639 published, 4 found" in faults
+        and "test reals: 178 published, 2 found" in faults
+    )
 
 
 def test_published_numbers_say_nothing_when_videos_are_left_out_on_purpose(root):
@@ -155,12 +171,17 @@ def test_version_three_keys_hold_the_method_and_talking_faces_have_no_donor(tmp_
         "Celeb-synthesis/TalkingFace/SadTalker/id1_0007_test_00012.mp4",
     ]
     plant(tmp_path, "Celeb-real/id1_0007.mp4", *fakes)
-    (tmp_path / LIST).write_text("1 Celeb-real/id1_0007.mp4\n" + "".join(f"0 {name}\n" for name in fakes))
+    (tmp_path / LIST).write_text(
+        "1 Celeb-real/id1_0007.mp4\n" + "".join(f"0 {name}\n" for name in fakes)
+    )
     found = by_key(find("celebdf++", tmp_path))
     assert len(found) == 4
     talking = found["Celeb-synthesis/TalkingFace/SadTalker/id1_0007_test_00012"]
     assert (talking.method, talking.target, talking.source, talking.pair) == (
         "SadTalker", "id1", None, "Celeb-real/id1_0007",
     )  # fmt: skip
-    swaps = {found[f"Celeb-synthesis/{m}/id1_id0_0007"].method for m in ("FaceSwap/BlendFace", "FaceReenact/LIA")}
+    swaps = {
+        found[f"Celeb-synthesis/{m}/id1_id0_0007"].method
+        for m in ("FaceSwap/BlendFace", "FaceReenact/LIA")
+    }
     assert swaps == {"BlendFace", "LIA"}

@@ -40,7 +40,12 @@ def test_every_field(tmp_path):
         audio_fake=False,
         fake_spans=((0.5, 1.25), (3.0, 4.0)),
     )
-    assert (found["k0"].label, found["k0"].method, found["k0"].group, found["k0"].mask) == (0, "real", "k0", None)
+    assert (found["k0"].label, found["k0"].method, found["k0"].group, found["k0"].mask) == (
+        0,
+        "real",
+        "k0",
+        None,
+    )
 
 
 @pytest.mark.parametrize("suffix", ["csv", "tsv", "jsonl"])
@@ -55,9 +60,14 @@ def test_three_forms_give_the_same_records(tmp_path, suffix):
     if suffix == "jsonl":
         path.write_text("\n".join(map(json.dumps, rows)) + "\n")
     else:
-        path.write_text(f"path{mark}label{mark}fake_spans\na.mp4{mark}real{mark}\nb.mp4{mark}1{mark}1-2.5\n")
+        path.write_text(
+            f"path{mark}label{mark}fake_spans\na.mp4{mark}real{mark}\nb.mp4{mark}1{mark}1-2.5\n"
+        )
     dataset = discover("csv", path, SourceOptions())
-    assert [(v.key, v.label, v.fake_spans) for v in dataset.videos] == [("a.mp4", 0, ()), ("b.mp4", 1, ((1.0, 2.5),))]
+    assert [(v.key, v.label, v.fake_spans) for v in dataset.videos] == [
+        ("a.mp4", 0, ()),
+        ("b.mp4", 1, ((1.0, 2.5),)),
+    ]
 
 
 def test_all_bad_rows_are_listed_with_their_lines(tmp_path):
@@ -69,7 +79,12 @@ def test_all_bad_rows_are_listed_with_their_lines(tmp_path):
         find("csv", tmp_path)
     text = str(caught.value)
     assert "5 bad rows" in text
-    for part in ("t.csv:2: label '2'", "t.csv:3: no path", "t.csv:5: 'a.mp4' stands in line 4", "t.csv:6: split 'x'"):
+    for part in (
+        "t.csv:2: label '2'",
+        "t.csv:3: no path",
+        "t.csv:5: 'a.mp4' stands in line 4",
+        "t.csv:6: split 'x'",
+    ):
         assert part in text
     assert "t.csv:7: audio_fake 'maybe'" in text
 
@@ -84,7 +99,9 @@ def test_all_bad_rows_are_listed_with_their_lines(tmp_path):
     ],
 )
 def test_wrong_headers(tmp_path, header, message):
-    (tmp_path / "t.csv").write_text(header + ("" if "rows" in message or not header else "a.mp4,1,x\n"))
+    (tmp_path / "t.csv").write_text(
+        header + ("" if "rows" in message or not header else "a.mp4,1,x\n")
+    )
     with pytest.raises(UsageError, match=message):
         find("csv", tmp_path)
 
@@ -115,4 +132,8 @@ def test_groups_decide_derived_splits(tmp_path):
     of = {}
     for video in videos:
         of.setdefault(video.group, set()).add(video.split)
-    assert all(len(found) == 1 for found in of.values()) and set.union(*of.values()) == {"train", "val", "test"}
+    assert all(len(found) == 1 for found in of.values()) and set.union(*of.values()) == {
+        "train",
+        "val",
+        "test",
+    }

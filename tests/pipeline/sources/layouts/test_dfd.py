@@ -15,14 +15,22 @@ SCENE = "walking_and_outside_surprised"
 
 @pytest.fixture
 def root(tmp_path):
-    plant(tmp_path / REALS, f"01__{SCENE}.mp4", "02__talking_against_wall.mp4", "27__hugging_happy.mp4")
+    plant(
+        tmp_path / REALS,
+        f"01__{SCENE}.mp4",
+        "02__talking_against_wall.mp4",
+        "27__hugging_happy.mp4",
+    )
     plant(
         tmp_path / FAKES,
         f"01_02__{SCENE}__YVGY8LOK.mp4",
         f"01_02__{SCENE}__A1OSUJE9.mp4",
         "02_27__talking_against_wall__ABCDEFGH.mp4",
     )
-    return plant(tmp_path, f"manipulated_sequences/DeepFakeDetection/masks/videos/01_02__{SCENE}__YVGY8LOK.mp4")
+    return plant(
+        tmp_path,
+        f"manipulated_sequences/DeepFakeDetection/masks/videos/01_02__{SCENE}__YVGY8LOK.mp4",
+    )
 
 
 def test_every_field(root):
@@ -41,7 +49,8 @@ def test_every_field(root):
         source="02",
         pair=f"actors/c23/01__{SCENE}",
         group="01",
-        mask=root / f"manipulated_sequences/DeepFakeDetection/masks/videos/01_02__{SCENE}__YVGY8LOK.mp4",
+        mask=root
+        / f"manipulated_sequences/DeepFakeDetection/masks/videos/01_02__{SCENE}__YVGY8LOK.mp4",
         video_fake=True,
     )
     assert found[f"actors/c23/01__{SCENE}"] == Video(
@@ -68,14 +77,22 @@ def test_two_swaps_of_one_pair_are_two_videos_with_one_original(root):
 def test_split_by_target_actor_tells_or_drops_crossing_donors(tmp_path):
     actors = [f"{n:02d}" for n in range(1, 9)]
     plant(tmp_path / REALS, *(f"{a}__scene.mp4" for a in actors))
-    plant(tmp_path / FAKES, *(f"{a}_{b}__scene__ABCDEFGH.mp4" for a in actors for b in actors if a != b))
+    plant(
+        tmp_path / FAKES,
+        *(f"{a}_{b}__scene__ABCDEFGH.mp4" for a in actors for b in actors if a != b),
+    )
     ratio = (0.5, 0.25, 0.25)
-    loose, strict = find("dfd", tmp_path, split_ratio=ratio), find("dfd", tmp_path, split_ratio=ratio, strict=True)
+    loose, strict = (
+        find("dfd", tmp_path, split_ratio=ratio),
+        find("dfd", tmp_path, split_ratio=ratio, strict=True),
+    )
     of = {v.target: v.split for v in loose.videos if v.label == 0}
     assert sorted(of.values()) == ["test"] * 2 + ["train"] * 4 + ["val"] * 2
     assert all(v.split == of[v.target] for v in loose.videos)
     inside = 4 * 3 + 2 * 1 + 2 * 1
-    assert any(f"{8 * 7 - inside} fakes show a donor of another split" in note for note in loose.notes)
+    assert any(
+        f"{8 * 7 - inside} fakes show a donor of another split" in note for note in loose.notes
+    )
     fakes = [v for v in strict.videos if v.label == 1]
     assert len(fakes) == inside and all(of[v.source] == of[v.target] for v in fakes)
 
@@ -83,9 +100,15 @@ def test_split_by_target_actor_tells_or_drops_crossing_donors(tmp_path):
 def test_names_without_the_grammar_are_unlisted_and_counts_are_checked(root):
     plant(root, f"{FAKES}/odd.mp4", f"{FAKES}/01_02__scene__SHORT.mp4")
     dataset = find("dfd", root)
-    assert [path.rpartition("/")[2] for path in dataset.unlisted] == ["01_02__scene__SHORT.mp4", "odd.mp4"]
+    assert [path.rpartition("/")[2] for path in dataset.unlisted] == [
+        "01_02__scene__SHORT.mp4",
+        "odd.mp4",
+    ]
     report = audit(dataset)
-    assert "reals: 363 published, 3 found" in report.faults and "fakes: 3068 published, 3 found" in report.faults
+    assert (
+        "reals: 363 published, 3 found" in report.faults
+        and "fakes: 3068 published, 3 found" in report.faults
+    )
 
 
 def test_the_ffpp_videos_of_a_shared_root_are_not_dfd(root):
@@ -94,4 +117,6 @@ def test_the_ffpp_videos_of_a_shared_root_are_not_dfd(root):
         "original_sequences/youtube/c23/videos/000.mp4",
         "manipulated_sequences/Deepfakes/c23/videos/000_003.mp4",
     )
-    assert all(key.startswith(("actors", "DeepFakeDetection")) for key in keys(find("dfd", root).videos))
+    assert all(
+        key.startswith(("actors", "DeepFakeDetection")) for key in keys(find("dfd", root).videos)
+    )

@@ -77,7 +77,11 @@ def test_the_labelled_test_folder_takes_over_and_its_part_goes_back_to_train(roo
     (root / "test/labels.csv").write_text("filename,label\nx1.mp4,1\nx2.mp4,0\nx3.mp4,1\n")
     dataset = find("dfdc", root)
     found = by_key(dataset)
-    assert (found["test/x1"].label, found["test/x1"].split, found["test/x1"].split_origin) == (1, "test", "official")
+    assert (found["test/x1"].label, found["test/x1"].split, found["test/x1"].split_origin) == (
+        1,
+        "test",
+        "official",
+    )
     assert found["test/x2"].label == 0 and found["dfdc_train_part_49/dddddddddd"].split == "train"
     assert keys(dataset.missing) == ["test/x3"] and dataset.unlisted == ("test/nolabel.mp4",)
 
@@ -89,16 +93,28 @@ def test_zero_padded_parts_of_the_kaggle_archives(tmp_path):
 
 
 def test_the_sample_is_used_alone_and_left_out_beside_the_parts(root):
-    sample = {"aaaaaaaaaa.mp4": REAL, "bbbbbbbbbb.mp4": fake("aaaaaaaaaa.mp4"), "eeeeeeeeee.mp4": fake("zzz.mp4")}
+    sample = {
+        "aaaaaaaaaa.mp4": REAL,
+        "bbbbbbbbbb.mp4": fake("aaaaaaaaaa.mp4"),
+        "eeeeeeeeee.mp4": fake("zzz.mp4"),
+    }
     plant(root / "train_sample_videos", *sample)
     plant_json(root / "train_sample_videos/metadata.json", sample)
     both = find("dfdc", root)
-    assert not any("sample" in key for key in keys(both.videos)) and any("repeats" in n for n in both.notes)
+    assert not any("sample" in key for key in keys(both.videos)) and any(
+        "repeats" in n for n in both.notes
+    )
     for part in root.glob("dfdc_train_part_*"):
         part.rename(root.parent / part.name)
     alone = by_key(find("dfdc", root))
-    assert alone["train_sample_videos/aaaaaaaaaa"].group == alone["train_sample_videos/bbbbbbbbbb"].group
-    assert alone["train_sample_videos/eeeeeeeeee"].group != alone["train_sample_videos/aaaaaaaaaa"].group
+    assert (
+        alone["train_sample_videos/aaaaaaaaaa"].group
+        == alone["train_sample_videos/bbbbbbbbbb"].group
+    )
+    assert (
+        alone["train_sample_videos/eeeeeeeeee"].group
+        != alone["train_sample_videos/aaaaaaaaaa"].group
+    )
 
 
 def test_a_folder_without_labels_is_not_used(root):

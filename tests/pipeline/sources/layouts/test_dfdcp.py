@@ -19,7 +19,13 @@ TRAINING = [f"original_videos/{n}/{n}_A_000.mp4" for n in range(10, 20)]
 def root(tmp_path):
     rows = {
         REAL: {"label": "real", "set": "train", "augmentations": []},
-        FAKE: {"label": "fake", "set": "train", "augmentations": [], "target_id": 1224068, "swapped_id": 2150072},
+        FAKE: {
+            "label": "fake",
+            "set": "train",
+            "augmentations": [],
+            "target_id": 1224068,
+            "swapped_id": 2150072,
+        },
         OTHER: {"label": "fake", "set": "train", "augmentations": []},
         TEST: {"label": "real", "set": "test", "augmentations": ["fps"]},
         **{name: {"label": "real", "set": "train", "augmentations": []} for name in TRAINING},
@@ -53,7 +59,9 @@ def test_every_field(root):
 def test_equal_basenames_of_two_methods_stay_two_videos(root):
     (root / "release" / OTHER).unlink()
     dataset = find("dfdcp", root)
-    assert keys(dataset.missing) == [OTHER.removesuffix(".mp4")] and FAKE.removesuffix(".mp4") in keys(dataset.videos)
+    assert keys(dataset.missing) == [OTHER.removesuffix(".mp4")] and FAKE.removesuffix(
+        ".mp4"
+    ) in keys(dataset.videos)
 
 
 def test_val_is_cut_from_train_by_actor_and_test_stays(root):
@@ -72,7 +80,10 @@ def test_a_row_that_contradicts_its_name_is_a_problem(root):
         '"target_id": 1224068, "swapped_id": 2150072', '"target_id": 2150072, "swapped_id": 1224068'
     )
     path.write_text(text)
-    assert any("names donor and target 2150072, 1224068" in problem for problem in find("dfdcp", root).problems)
+    assert any(
+        "names donor and target 2150072, 1224068" in problem
+        for problem in find("dfdcp", root).problems
+    )
 
 
 def test_without_its_list_it_is_refused(tmp_path):

@@ -1,4 +1,6 @@
-"""DeepfakeTIMIT: everything in the release is fake; reals are VidTIMIT's picture folders without extension."""
+"""DeepfakeTIMIT: everything in the release is fake; reals are VidTIMIT's picture folders without
+extension.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +30,12 @@ def root(tmp_path):
 def plant_vidtimit(root):
     plant(
         root / "VidTIMIT",
-        *(f"{s}/video/{v}/{n:03d}" for s in ("fadg0", "fram1", "mccs0") for v in ("sa1", "head") for n in (1, 2)),
+        *(
+            f"{s}/video/{v}/{n:03d}"
+            for s in ("fadg0", "fram1", "mccs0")
+            for v in ("sa1", "head")
+            for n in (1, 2)
+        ),
     )
 
 
@@ -77,7 +84,11 @@ def test_without_vidtimit_there_is_no_real_and_it_says_so(root):
 
 @pytest.mark.parametrize("how", ["beside", "inside", "named"])
 def test_reals_are_only_the_recordings_behind_the_fakes(root, tmp_path_factory, how):
-    place = {"beside": root, "inside": root / "DeepfakeTIMIT", "named": tmp_path_factory.mktemp("far")}[how]
+    place = {
+        "beside": root,
+        "inside": root / "DeepfakeTIMIT",
+        "named": tmp_path_factory.mktemp("far"),
+    }[how]
     plant_vidtimit(place)
     reals = place / "VidTIMIT" if how == "named" else None
     dataset = find("dftimit", root / "DeepfakeTIMIT", reals=reals)

@@ -1,4 +1,6 @@
-"""FakeAVCeleb: the odd unnamed column, spaces and parentheses in paths, and the switch of what counts as fake."""
+"""FakeAVCeleb: the odd unnamed column, spaces and parentheses in paths, and the switch of what
+counts as fake.
+"""
 
 from __future__ import annotations
 
@@ -11,12 +13,14 @@ from unmask.pipeline.records import Video
 HEADER = "source,target1,target2,method,category,type,race,gender,path,\n"
 FOLDER = "Asian (East)/women/id00076"
 ROWS = (
-    f"id00076,-,-,real,A,RealVideo-RealAudio,Asian (East),women,00109.mp4,FakeAVCeleb/RealVideo-RealAudio/{FOLDER}\n"
+    "id00076,-,-,real,A,RealVideo-RealAudio,Asian "
+    f"(East),women,00109.mp4,FakeAVCeleb/RealVideo-RealAudio/{FOLDER}\n"
     f"id00076,-,-,rtvc,B,RealVideo-FakeAudio,Asian (East),women,00109_fake.mp4,"
     f"FakeAVCeleb/RealVideo-FakeAudio/{FOLDER}\n"
     f"id00076,id10001,-,faceswap,C,FakeVideo-RealAudio,Asian (East),women,00109_4_id10001_x.mp4,"
     f"FakeAVCeleb/FakeVideo-RealAudio/{FOLDER}\n"
-    f"id00076,id10001,-,wav2lip,D,FakeVideo-FakeAudio,Asian (East),women,00109_4_id10001_wavtolip.mp4,"
+    "id00076,id10001,-,wav2lip,D,FakeVideo-FakeAudio,Asian "
+    "(East),women,00109_4_id10001_wavtolip.mp4,"
     f"FakeAVCeleb/FakeVideo-FakeAudio/{FOLDER}\n"
 )
 REAL = f"RealVideo-RealAudio/{FOLDER}/00109"
@@ -85,7 +89,9 @@ def test_all_videos_of_a_person_are_in_one_split(root):
 def test_both_sides_of_the_join_are_reported(root):
     (root / f"{BOTH}.mp4").unlink()
     plant(root, f"FakeVideo-FakeAudio/{FOLDER}/extra.mp4")
-    (root / "meta_data.csv").write_text(HEADER + ROWS + "id1,-,-,real,A,RealVideo-RealAudio,x,y,a.mp4,Elsewhere\n")
+    (root / "meta_data.csv").write_text(
+        HEADER + ROWS + "id1,-,-,real,A,RealVideo-RealAudio,x,y,a.mp4,Elsewhere\n"
+    )
     dataset = find("fakeavceleb", root)
     assert keys(dataset.missing) == [BOTH]
     assert dataset.unlisted == (f"FakeVideo-FakeAudio/{FOLDER}/extra.mp4",)

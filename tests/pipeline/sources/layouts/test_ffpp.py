@@ -77,7 +77,9 @@ def test_one_stem_in_four_methods_gives_four_videos(small):
     assert len({video.key for video in same}) == len({video.video_id for video in same}) == 4
 
 
-@pytest.mark.parametrize(("asked", "folder"), [("raw", "c0"), ("raw", "raw"), ("c0", "raw"), ("c40", "c40")])
+@pytest.mark.parametrize(
+    ("asked", "folder"), [("raw", "c0"), ("raw", "raw"), ("c0", "raw"), ("c40", "c40")]
+)
 def test_compressions_and_their_old_name(tmp_path, asked, folder):
     root = plant_ffpp(tmp_path, SMALL, compression=folder)
     dataset = find("ffpp", root, compression=asked)
@@ -118,7 +120,9 @@ def test_split_lists_are_found_where_people_put_them(small, tmp_path, place):
 def test_pre_extracted_frames_are_read_as_videos(small):
     leaf = small / "manipulated_sequences/FaceSwap/c23"
     shutil.rmtree(leaf / "videos")
-    plant(leaf, *(f"frames/{stem}/{n:03d}.png" for stem in ("000_003", "003_000") for n in range(3)))
+    plant(
+        leaf, *(f"frames/{stem}/{n:03d}.png" for stem in ("000_003", "003_000") for n in range(3))
+    )
     found = by_key(find("ffpp", small))
     assert found["FaceSwap/c23/000_003"].path == leaf / "frames" / "000_003"
     lost = keys(find("ffpp", small).missing)
@@ -128,7 +132,10 @@ def test_pre_extracted_frames_are_read_as_videos(small):
 def test_moved_masks_are_found_and_face_shifter_has_none(small):
     plant(small, "manipulated_sequences/FaceSwap/c23/masks/000_003.mp4")
     found = by_key(find("ffpp", small))
-    assert found["FaceSwap/c23/000_003"].mask == small / "manipulated_sequences/FaceSwap/c23/masks/000_003.mp4"
+    assert (
+        found["FaceSwap/c23/000_003"].mask
+        == small / "manipulated_sequences/FaceSwap/c23/masks/000_003.mp4"
+    )
     assert found["Face2Face/c23/000_003"].mask is None
 
 
@@ -150,12 +157,15 @@ def test_short_method_names_and_a_typo(small):
 def test_without_lists_it_says_where_it_looked(small):
     (small / "val.json").unlink()
     with pytest.raises(
-        UsageError, match=r"train\.json, val\.json and test\.json.*dataset/splits.*--splits.*--split-ratio"
+        UsageError,
+        match=r"train\.json, val\.json and test\.json.*dataset/splits.*--splits.*--split-ratio",
     ):
         find("ffpp", small)
 
 
-@pytest.mark.parametrize("content", [[], {}, [["1", "2"]], [["000"]], [["000", 1]], "x", [["000", "001", "002"]]])
+@pytest.mark.parametrize(
+    "content", [[], {}, [["1", "2"]], [["000"]], [["000", 1]], "x", [["000", "001", "002"]]]
+)
 def test_a_list_that_is_no_list_of_pairs_is_refused_by_name(small, content):
     plant_json(small / "val.json", content)
     with pytest.raises(UsageError, match=r"val\.json.*pairs"):
@@ -174,7 +184,12 @@ def test_own_split_keeps_connected_ids_together(small):
 
 def test_files_no_list_names_and_rubbish_are_told_apart(small):
     plant(
-        small / "original_sequences/youtube/c23/videos", "999.mp4", ".DS_Store", "._000.mp4", "001.mp4.part", "tmpx1"
+        small / "original_sequences/youtube/c23/videos",
+        "999.mp4",
+        ".DS_Store",
+        "._000.mp4",
+        "001.mp4.part",
+        "tmpx1",
     )
     dataset = find("ffpp", small)
     assert dataset.unlisted == ("original_sequences/youtube/c23/videos/999.mp4",)
@@ -187,7 +202,9 @@ def test_files_no_list_names_and_rubbish_are_told_apart(small):
 
 
 def official(media: Path) -> dict[str, list[list[str]]]:
-    return {split: json.loads((media / "ffpp_splits" / f"{split}.json").read_text()) for split in SMALL}
+    return {
+        split: json.loads((media / "ffpp_splits" / f"{split}.json").read_text()) for split in SMALL
+    }
 
 
 @pytest.fixture(scope="module")
@@ -211,9 +228,13 @@ def test_official_lists_give_720_140_140_reals_and_as_many_fakes_per_method(whol
 def test_no_identity_is_in_two_splits_but_the_seven_known_source_videos_are(whole, media):
     dataset = find("ffpp", whole)
     split_of = {v.target: v.split for v in dataset.videos if v.label == 0}
-    assert all(split_of[v.target] == split_of[v.source] == v.split for v in dataset.videos if v.label == 1)
+    assert all(
+        split_of[v.target] == split_of[v.source] == v.split for v in dataset.videos if v.label == 1
+    )
     straddling = {
-        frozenset(p) for p in shared_sources(whole, media / "ffpp_splits") if len({split_of[i] for i in p}) == 2
+        frozenset(p)
+        for p in shared_sources(whole, media / "ffpp_splits")
+        if len({split_of[i] for i in p}) == 2
     }
     assert straddling == {frozenset(pair) for pair in STRADDLING}
     assert any("7 source videos" in note and "605|606" in note for note in dataset.notes)
@@ -223,12 +244,19 @@ def test_strict_drops_the_training_pairs_of_the_seven(whole):
     dataset = find("ffpp", whole, strict=True)
     split_of = {v.target: v.split for v in dataset.videos if v.label == 0}
     assert all(len({split_of.get(a), split_of.get(b)} - {None}) < 2 for a, b in STRADDLING)
-    assert Counter(v.split for v in dataset.videos if v.label == 0) == {"train": 706, "val": 140, "test": 140}
+    assert Counter(v.split for v in dataset.videos if v.label == 0) == {
+        "train": 706,
+        "val": 140,
+        "test": 140,
+    }
     assert not dataset.missing and not dataset.unlisted
 
 
 def test_verify_reports_exactly_what_a_damaged_tree_lacks(whole):
-    gone = ["original_sequences/youtube/c23/videos/000.mp4", "manipulated_sequences/FaceSwap/c23/videos/071_054.mp4"]
+    gone = [
+        "original_sequences/youtube/c23/videos/000.mp4",
+        "manipulated_sequences/FaceSwap/c23/videos/071_054.mp4",
+    ]
     empty = whole / "manipulated_sequences/Deepfakes/c23/videos/054_071.mp4"
     try:
         for name in gone:

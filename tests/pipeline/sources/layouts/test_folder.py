@@ -41,7 +41,12 @@ def test_every_field(tmp_path):
 
 
 def test_labels_never_come_from_the_root_or_from_names(tmp_path):
-    root = plant(tmp_path / "fake" / "realfakes", "x/REAL/fake_news.mp4", "y/Fake/real.mp4", "real/fake/z.mp4")
+    root = plant(
+        tmp_path / "fake" / "realfakes",
+        "x/REAL/fake_news.mp4",
+        "y/Fake/real.mp4",
+        "real/fake/z.mp4",
+    )
     labels = {key: video.label for key, video in by_key(find("folder", root)).items()}
     assert labels == {"x/REAL/fake_news.mp4": 0, "y/Fake/real.mp4": 1, "real/fake/z.mp4": 1}
 
@@ -49,7 +54,8 @@ def test_labels_never_come_from_the_root_or_from_names(tmp_path):
 def test_files_outside_are_refused_with_a_few_names(tmp_path):
     plant(tmp_path, "real/a.mp4", *(f"loose/really_{n}.mp4" for n in range(8)))
     with pytest.raises(
-        UsageError, match=r"8 of 9 videos.*'loose/really_0\.mp4'.*really_4\.mp4', \.\.\..*--dataset csv"
+        UsageError,
+        match=r"8 of 9 videos.*'loose/really_0\.mp4'.*really_4\.mp4', \.\.\..*--dataset csv",
     ):
         find("folder", tmp_path)
 
@@ -75,17 +81,31 @@ def test_a_video_outside_the_split_folders_is_a_problem_and_gets_no_split(tmp_pa
 
 
 def test_a_split_ratio_overrides_split_folders_and_says_so(tmp_path):
-    plant(tmp_path, *(f"train/{label}/{label}{n}.mp4" for label in ("real", "fake") for n in range(10)))
+    plant(
+        tmp_path,
+        *(f"train/{label}/{label}{n}.mp4" for label in ("real", "fake") for n in range(10)),
+    )
     dataset = find("folder", tmp_path, split_ratio=(0.6, 0.2, 0.2))
     assert sorted(splits(dataset).values()).count("test") == 4
     assert any("not used because" in note for note in dataset.notes)
 
 
 def test_equal_names_and_swaps_of_one_video_share_a_group(tmp_path):
-    plant(tmp_path, "real/000.mp4", "real/003.mp4", "real/Lena.avi", "fake/m1/lena.mp4", "fake/m2/000_003.mp4")
+    plant(
+        tmp_path,
+        "real/000.mp4",
+        "real/003.mp4",
+        "real/Lena.avi",
+        "fake/m1/lena.mp4",
+        "fake/m2/000_003.mp4",
+    )
     found = by_key(find("folder", tmp_path))
     assert found["real/Lena.avi"].group == found["fake/m1/lena.mp4"].group
-    assert found["real/000.mp4"].group == found["fake/m2/000_003.mp4"].group == found["real/003.mp4"].group
+    assert (
+        found["real/000.mp4"].group
+        == found["fake/m2/000_003.mp4"].group
+        == found["real/003.mp4"].group
+    )
     assert found["real/Lena.avi"].group != found["real/000.mp4"].group
 
 

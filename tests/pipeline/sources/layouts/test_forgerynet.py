@@ -20,7 +20,11 @@ TRAIN = (
 @pytest.fixture
 def root(tmp_path):
     names = ["19/a.mp4", "0/real.mp4", "0/odd.mp4", "0/extra.mp4"]
-    plant(tmp_path, *(f"Training/video/train_video_release/{name}" for name in names), "Test/video/x.mp4")
+    plant(
+        tmp_path,
+        *(f"Training/video/train_video_release/{name}" for name in names),
+        "Test/video/x.mp4",
+    )
     (tmp_path / "Training/video_list.txt").write_text(TRAIN)
     return tmp_path
 
@@ -49,7 +53,9 @@ def test_every_field(root):
 def test_bad_and_contradicting_lines_unlisted_files_and_absent_labels_are_told(root):
     dataset = find("forgerynet", root)
     assert any("1 lines are not" in p and "line 3" in p for p in dataset.problems)
-    assert any("1 lines have a label that contradicts" in p and "line 4" in p for p in dataset.problems)
+    assert any(
+        "1 lines have a label that contradicts" in p and "line 4" in p for p in dataset.problems
+    )
     assert dataset.unlisted == ("Training/video/train_video_release/0/extra.mp4",)
     assert any(note.startswith("Test: no video_list.txt") for note in dataset.notes)
     (root / "Training/video/train_video_release/19/a.mp4").unlink()
@@ -57,7 +63,8 @@ def test_bad_and_contradicting_lines_unlisted_files_and_absent_labels_are_told(r
 
 
 @pytest.mark.parametrize(
-    "line", ["", "x", "1", "0 a 0 0 0", "1 a 0 5 2 1 1 1", "1 a 0 5 1 2 1 1", "1 a 0 -5 1 1 1 1", "-1 a"]
+    "line",
+    ["", "x", "1", "0 a 0 0 0", "1 a 0 5 2 1 1 1", "1 a 0 5 1 2 1 1", "1 a 0 -5 1 1 1 1", "-1 a"],
 )
 def test_lines_that_do_not_fit(line):
     assert parse_line(line) is None

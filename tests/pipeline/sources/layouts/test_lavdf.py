@@ -26,7 +26,13 @@ def row(file, video=False, audio=False, periods=(), original=None, duration=4.0,
 
 ROWS = [
     row("train/000001.mp4"),
-    row("train/000002.mp4", video=True, audio=True, periods=[(1.0, 1.5), (0.2, 0.4)], original="000001.mp4"),
+    row(
+        "train/000002.mp4",
+        video=True,
+        audio=True,
+        periods=[(1.0, 1.5), (0.2, 0.4)],
+        original="000001.mp4",
+    ),
     row("dev/000003.mp4", audio=True, periods=[(2.0, 2.5)], original="dev/000004.mp4"),
     row("dev/000004.mp4"),
     row("test/000005.mp4", video=True, periods=[(3.5, 4.75)], original=None),

@@ -12,12 +12,14 @@ def test_every_field_splits_and_unlisted_files(tmp_path):
             "file": "5ef6573a99_result.mp4", "split": "Train", "duration": 1.6, "video_frames": 48,
             "fake_periods": [[0.4, 2.0]],
         },
-        "real1": {"file": "real1.mp4", "split": "VALID", "duration": 1.0, "video_frames": 30, "fake_periods": []},
-        "gone": {"file": "gone.mp4", "split": "test", "duration": 1.0, "video_frames": 30, "fake_periods": [[0, 1]]},
+        "real1": {"file": "real1.mp4", "split": "VALID", "duration": 1.0, "video_frames": 30, "fake_periods": []},  # noqa: E501
+        "gone": {"file": "gone.mp4", "split": "test", "duration": 1.0, "video_frames": 30, "fake_periods": [[0, 1]]},  # noqa: E501
         "odd": {"file": "odd.mp4", "split": "other"},
     }  # fmt: skip
     plant_json(tmp_path / "annotations/metadata.json", rows)
-    plant(tmp_path, "videos/E2FGVI/5ef6573a99_result.mp4", "videos/real/real1.mp4", "videos/extra.mp4")
+    plant(
+        tmp_path, "videos/E2FGVI/5ef6573a99_result.mp4", "videos/real/real1.mp4", "videos/extra.mp4"
+    )
     dataset = find("tvil", tmp_path)
     found = by_key(dataset)
     assert found["5ef6573a99_result"] == Video(
@@ -34,6 +36,8 @@ def test_every_field_splits_and_unlisted_files(tmp_path):
         fake_spans=((0.4, 1.6),),
     )
     assert (found["real1"].label, found["real1"].split, found["real1"].method) == (0, "val", "real")
-    assert [v.key for v in dataset.missing] == ["gone"] and dataset.unlisted == ("videos/extra.mp4",)
+    assert [v.key for v in dataset.missing] == ["gone"] and dataset.unlisted == (
+        "videos/extra.mp4",
+    )
     assert any("'odd'" in problem for problem in dataset.problems)
     assert any("no_face" in note for note in dataset.notes)

@@ -8,7 +8,11 @@ from unmask.pipeline.sources.audit import audit
 
 
 def test_every_field_and_the_published_counts(tmp_path):
-    plant(tmp_path, *(f"real/{n:04d}.mp4" for n in range(49)), *(f"fake/{n:04d}_fake.mp4" for n in range(49)))
+    plant(
+        tmp_path,
+        *(f"real/{n:04d}.mp4" for n in range(49)),
+        *(f"fake/{n:04d}_fake.mp4" for n in range(49)),
+    )
     dataset = find("uadfv", tmp_path)
     assert by_key(dataset)["fake/0007_fake"] == Video(
         dataset="uadfv",
@@ -31,14 +35,20 @@ def test_every_field_and_the_published_counts(tmp_path):
 
 
 def test_frames_are_used_only_without_videos(tmp_path):
-    plant(tmp_path, "real/frames/0000/000.png", "fake/0000_fake.mp4", "fake/frames/0000_fake/000.png")
+    plant(
+        tmp_path, "real/frames/0000/000.png", "fake/0000_fake.mp4", "fake/frames/0000_fake/000.png"
+    )
     found = by_key(find("uadfv", tmp_path))
     assert found["real/0000"].path == tmp_path / "real/frames/0000"
     assert found["fake/0000_fake"].path == tmp_path / "fake/0000_fake.mp4"
 
 
 def test_own_split_keeps_pairs_together(tmp_path):
-    plant(tmp_path, *(f"real/{n:04d}.mp4" for n in range(20)), *(f"fake/{n:04d}_fake.mp4" for n in range(20)))
+    plant(
+        tmp_path,
+        *(f"real/{n:04d}.mp4" for n in range(20)),
+        *(f"fake/{n:04d}_fake.mp4" for n in range(20)),
+    )
     dataset = find("uadfv", tmp_path, split_ratio=(0.5, 0.25, 0.25))
     found = by_key(dataset)
     assert all(v.split == found[v.pair].split for v in dataset.videos if v.pair)

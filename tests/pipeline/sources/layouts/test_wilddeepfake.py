@@ -16,7 +16,12 @@ def root(tmp_path):
         word = category.split("_")[0]
         plant(
             root,
-            *(f"{category}/{shard}/{word}/{seq}/{n}.png" for shard in range(7) for seq in (0, 1) for n in (4, 17)),
+            *(
+                f"{category}/{shard}/{word}/{seq}/{n}.png"
+                for shard in range(7)
+                for seq in (0, 1)
+                for n in (4, 17)
+            ),
         )
     plant(root, "real_test/0/real/0/1.png", "fake_test/0/fake/0/1.png", "fake_test/0/.DS_Store")
     return root
