@@ -217,7 +217,7 @@ def _task(
     with refusals(own[0]):
         for note in own:
             note.touch()
-        told = open(own[0] if len(own) == 1 else os.devnull, "w")
+        told = open(own[0] if len(own) == 1 else os.devnull, "w")  # noqa: SIM115 closed below
     with told:
         faulthandler.enable(file=told, all_threads=False)
         faulthandler.dump_traceback_later(config.limits.seconds * len(videos), exit=True, file=told)

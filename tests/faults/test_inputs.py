@@ -137,7 +137,10 @@ def fill_formats(museum: Museum) -> None:
     for turns in (1, 2, 3):
         turned = [np.rot90(p, -turns) for p in museum.face]
         media = {"width": WIDTH, "height": HEIGHT, "rotation": 90 * turns}
-        upright = lambda said, media=media: media.items() <= said["media"].items()
+
+        def upright(said, media=media):
+            return media.items() <= said["media"].items()
+
         museum.write(
             ok(f"turned{turns}.mp4", "ok", "", upright), turned, rotation=(90 * turns, False, False)
         )
@@ -153,7 +156,10 @@ def fill_formats(museum: Museum) -> None:
         ticks=ticks,
     )
     for name in ("yuv420p10le", "yuv422p", "yuv444p", "gray"):
-        kept = lambda said, name=name: said["media"]["pixel_format"] == name
+
+        def kept(said, name=name):
+            return said["media"]["pixel_format"] == name
+
         # Without its colours hardly any drawn face is found; this one is.
         codec, pictures = ("ffv1", face(7020)) if name == "gray" else ("libx264", museum.face)
         museum.write(ok(f"{name}.mkv", "ok", "", kept), pictures, pixels=name, codec=codec)
@@ -184,7 +190,10 @@ def fill_people(museum: Museum) -> None:
         crowd,
     )
     leaving = [p if k < FRAMES // 2 else np.full_like(p, 120) for k, p in enumerate(museum.face)]
-    gone = lambda said: flagged("fewer_clips")(said) and said["dropped"] == [[1, "no_face"]]
+
+    def gone(said):
+        return flagged("fewer_clips")(said) and said["dropped"] == [[1, "no_face"]]
+
     museum.write(museum.path("leaving.mp4", "ok", "", gone), leaving, options={"g": "6"})
 
 

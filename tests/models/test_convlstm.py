@@ -69,7 +69,10 @@ def test_one_step_by_hand():
         layer.recurrent_kernel.copy_(torch.tensor([1.0, -1.0, 0.5, 3.0]).view(4, 1, 1, 1))
     x = torch.tensor([1.0, 2.0], dtype=torch.float64)
     out = layer(x.view(2, 1, 1, 1), 2).flatten()
-    act = lambda v: torch.clamp(0.2 * torch.as_tensor(v, dtype=torch.float64) + 0.5, 0, 1)
+
+    def act(v):
+        return torch.clamp(0.2 * torch.as_tensor(v, dtype=torch.float64) + 0.5, 0, 1)
+
     c1 = act(0.5) * torch.tanh(x[0])
     h1 = act(2.0) * torch.tanh(c1)
     c2 = (

@@ -154,9 +154,10 @@ def test_pad_chooses_keras_or_timms_xception():
         keras = create_model("xception_lstm", filters=32).backbone
         torch_like = create_model("xception_lstm", filters=32, pad="torch").backbone
         plain = timm.create_model("legacy_xception", num_classes=0)
-    norms = lambda net: {
-        (m.eps, m.momentum) for m in net.modules() if isinstance(m, nn.BatchNorm2d)
-    }
+
+    def norms(net):
+        return {(m.eps, m.momentum) for m in net.modules() if isinstance(m, nn.BatchNorm2d)}
+
     assert norms(keras) == {(1e-3, 0.01)}
     assert norms(torch_like) == norms(plain) == {(1e-5, 0.1)}
     assert sum(isinstance(m, SamePool) for m in keras.modules()) == 4

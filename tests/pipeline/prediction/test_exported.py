@@ -118,7 +118,9 @@ def test_another_suffix_is_refused(run: Path, tmp_path: Path) -> None:
 def test_scores_that_differ_write_nothing(
     run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    wrong = lambda clip, bands: torch.tensor([[0.0, 9.0]]).expand(len(clip), 2)
+    def wrong(clip, bands):
+        return torch.tensor([[0.0, 9.0]]).expand(len(clip), 2)
+
     monkeypatch.setattr(export, "encode", lambda *a: b"data")
     monkeypatch.setattr(module, "decoded_program", lambda *a: wrong)
     with pytest.raises(CheckpointError, match="differ"):
