@@ -33,28 +33,26 @@ def read_crops(
     Raises: VideoError.
     """
     from unmask.pipeline.decode.clips import decode_clips
-    from unmask.pipeline.decode.planned import PlanBroken
-    from unmask.pipeline.decode.scan import scan
+    from unmask.pipeline.decode.retry import with_fallback
     from unmask.pipeline.decode.windows import count_from, frame_numbers, plan_clips
     from unmask.pipeline.faces.find import find_crops
 
     crop = config.crop
-    info = count_from(scan(path, config.limits), first)
-    for _ in range(2):
+
+    def read(scanned: VideoInfo) -> tuple[VideoInfo, list[Crops]]:
+        info = count_from(scanned, first)
         if places is None:
             windows, there, boxes = plan_clips(info, crop.clips, crop.frames), None, None
         else:
             windows, there = places.find(info)
             boxes = places.boxes(there)
-        try:
-            people = find_crops(decode_clips(path, info, windows), detector_for(crop), crop, boxes)
-            people = [replace(crops, index=frame_numbers(info, crops.index)) for crops in people]
-            return info, people if places is None else [
-                places.named(crops, there) for crops in people
-            ]
-        except PlanBroken as broken:
-            info = count_from(scan(path, config.limits, planned=False, guard=str(broken)), first)
-    raise AssertionError("a sequential scan has no plan to break")
+        people = find_crops(decode_clips(path, info, windows), detector_for(crop), crop, boxes)
+        people = [replace(crops, index=frame_numbers(info, crops.index)) for crops in people]
+        if places is not None:
+            people = [places.named(crops, there) for crops in people]
+        return info, people
+
+    return with_fallback(path, config.limits, read)
 
 
 @functools.lru_cache(maxsize=2)

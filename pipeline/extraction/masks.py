@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 from numpy.typing import NDArray
 
 from unmask.pipeline.config import ExtractConfig
-from unmask.pipeline.records import REAL, Crops, Video
-
-if TYPE_CHECKING:
-    pass
+from unmask.pipeline.records import REAL, Crops, Video, VideoInfo
 
 
 def cut_masks(
@@ -24,8 +19,7 @@ def cut_masks(
     (datasets sheet 1.4).
     """
     from unmask.pipeline.decode.clips import decode_clips
-    from unmask.pipeline.decode.planned import PlanBroken
-    from unmask.pipeline.decode.scan import scan
+    from unmask.pipeline.decode.retry import with_fallback
     from unmask.pipeline.decode.windows import find_windows
     from unmask.pipeline.faces.crop import crop_clip
 
@@ -34,18 +28,17 @@ def cut_masks(
         return np.zeros(shape, np.uint8), ""
     if video.mask is None or not video.mask.exists():
         return None, "no_mask"
-    info = scan(video.mask, config.limits)
-    for _ in range(2):
+    path = video.mask
+
+    def read(info: VideoInfo) -> tuple[NDArray[np.uint8] | None, str]:
         windows, there = find_windows(info, crops.index)
         if not there.all():
             return None, "mask_incomplete"
-        try:
-            clips = zip(decode_clips(video.mask, info, windows), crops.transform, strict=True)
-            grey = [
-                crop_clip(frames.pixels, transform, config.crop.size)[..., 1]
-                for frames, transform in clips
-            ]
-            return np.where(np.stack(grey) >= 128, 255, 0).astype(np.uint8), ""
-        except PlanBroken as broken:
-            info = scan(video.mask, config.limits, planned=False, guard=str(broken))
-    raise AssertionError("a sequential scan has no plan to break")
+        clips = zip(decode_clips(path, info, windows), crops.transform, strict=True)
+        grey = [
+            crop_clip(frames.pixels, transform, config.crop.size)[..., 1]
+            for frames, transform in clips
+        ]
+        return np.where(np.stack(grey) >= 128, 255, 0).astype(np.uint8), ""
+
+    return with_fallback(path, config.limits, read)

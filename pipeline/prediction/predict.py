@@ -21,8 +21,7 @@ import numpy as np
 
 from unmask.pipeline.config import CropConfig, ExtractConfig, PredictConfig
 from unmask.pipeline.decode.clips import decode_clips
-from unmask.pipeline.decode.planned import PlanBroken
-from unmask.pipeline.decode.scan import scan
+from unmask.pipeline.decode.retry import with_fallback
 from unmask.pipeline.decode.windows import spread_clips
 from unmask.pipeline.errors import CheckpointError, UsageError, VideoError
 from unmask.pipeline.extraction.crops import detector_for, read_crops
@@ -215,22 +214,20 @@ def _look_densely(
     sequentially.
     """
     crop = scorers[0].crop
-    info = scan(path, config.limits)
-    for _ in range(2):
+
+    def read(info: VideoInfo) -> tuple[VideoInfo, Timeline]:
         watch = _watch(scorers, config, info, moments)
         count = max(1, round(float(info.pts[-1] - info.pts[0]) / config.every))
         windows = spread_clips(info.frames, count, crop.frames, info.flags)
-        try:
-            done = 0
-            for people, clips in stretches(decode_clips(path, info, windows), crop, config.segment):
-                watch.add(people)
-                done += clips
-                progress(done / len(windows))
-            watch.finish()
-            return info, watch
-        except PlanBroken as broken:
-            info = scan(path, config.limits, planned=False, guard=str(broken))
-    raise AssertionError("a sequential scan has no plan to break")
+        done = 0
+        for people, clips in stretches(decode_clips(path, info, windows), crop, config.segment):
+            watch.add(people)
+            done += clips
+            progress(done / len(windows))
+        watch.finish()
+        return info, watch
+
+    return with_fallback(path, config.limits, read)
 
 
 def stretches(
