@@ -4,6 +4,7 @@ The only package that writes or trusts what lies in a cache.
 
 Interface, by file:
     bands: coefficients
+    clip_reader: ClipReader
     check: cache_folders, check, video_folders
     digest: canonical
     index: crop_config, read_index, write_index

@@ -16,21 +16,20 @@ Equal input gives equal bytes.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
+from unmask.pipeline.cache.clip_reader import ClipReader
 from unmask.pipeline.cache.digest import Facts, check_size, problems_of, read_checked, read_digest
 from unmask.pipeline.cache.shard_reader import Shard
 from unmask.pipeline.cache.zarr_layout import ARRAYS, GROUP, checked_metadata, shard_name
 from unmask.pipeline.errors import CacheError, ManifestError
 
 
-class CachedVideo:
+class CachedVideo(ClipReader):
     """One committed video, its metadata checked; clips are checked as they are read.
 
     folder: where it lies.
@@ -48,66 +47,24 @@ class CachedVideo:
             tuple(shards),
         )
 
-    @property
-    def clips(self) -> int:
-        return self.shape[0]
-
     @cached_property
     def attributes(self) -> dict[str, Any]:
         """What write_video was given, read again from the checked zarr.json."""
         return read_checked(self.folder, GROUP, self._group)["attributes"]
-
-    def array_shape(self, name: str) -> tuple[int, ...]:
-        """Shape of one of `arrays`."""
-        return self._shards[name].shape
 
     def check_indices(self) -> None:
         """Read the index of every shard now. Raises CacheError."""
         for shard in self._shards.values():
             shard.check_index()
 
-    def empty(self, count: int) -> NDArray[np.uint8]:
-        """Room for `count` clips, (count, T, S, S, 3), in the memory order that reading fills
-        without a copy.
-        """
-        return self._shards["crops"].empty(count)
+    def empty(self, count: int, array: str = "crops") -> NDArray:
+        return self._shards[array].empty(count)
 
-    def read_clip(self, clip: int, out: NDArray[np.uint8]) -> None:
-        """Fill `out` (T, S, S, 3) with one clip. Raises CacheError when it is damaged."""
-        self._shards["crops"].read(clip, out)
+    def read(self, array: str, clip: int, out: NDArray) -> None:
+        self._shards[array].read(clip, out)
 
-    def read_crops(
-        self, clips: Sequence[int], out: NDArray[np.uint8] | None = None
-    ) -> NDArray[np.uint8]:
-        """(n, T, S, S, 3) uint8 of the chosen clips, in their order. Raises CacheError when one is
-        damaged.
-        """
-        return self._read("crops", clips, out)
-
-    def read_bands(
-        self, clips: Sequence[int], out: NDArray[np.float16] | None = None
-    ) -> NDArray[np.float16]:
-        """(n, T, 3, K) float16 coefficients (cache/bands.py). Raises CacheError when damaged or
-        extracted without bands.
-        """
-        return self._read("bands", clips, out)
-
-    def read_masks(
-        self, clips: Sequence[int], out: NDArray[np.uint8] | None = None
-    ) -> NDArray[np.uint8]:
-        """(n, T, S, S) uint8. Raises CacheError when damaged or extracted without masks."""
-        return self._read("masks", clips, out)
-
-    def _read(self, name: str, clips: Sequence[int], out: NDArray | None) -> NDArray:
-        shard = self._shards.get(name)
-        if shard is None:
-            raise CacheError(f"{self.folder}: holds no {name}; extract with --{name}")
-        out = shard.empty(len(clips)) if out is None else out
-        if len(out) != len(clips):
-            raise ValueError(f"{len(clips)} clips do not fit {len(out)} places")
-        for row, clip in enumerate(clips):
-            shard.read(int(clip), out[row])
-        return out
+    def lacks(self, array: str) -> CacheError:
+        return CacheError(f"{self.folder}: holds no {array}; extract with --{array}")
 
 
 def open_video(folder: Path) -> CachedVideo:

@@ -9,7 +9,7 @@ Interface, by file:
     hdf5: is_export, write_export
     plans: share, training_plan
     prepare: Augment, Batch, prepare, random_of
-    readers: ClipReader, find_videos
+    readers: find_videos
     samples: Sample, evaluation_picks
     source: ClipSource
 """

@@ -23,7 +23,7 @@ import json
 import os
 import secrets
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -33,6 +33,7 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
+from unmask.pipeline.cache.clip_reader import ClipReader
 from unmask.pipeline.cache.digest import canonical
 from unmask.pipeline.cache.video import CachedVideo, open_video
 from unmask.pipeline.cache.zarr_layout import ARRAYS
@@ -104,8 +105,8 @@ def is_export(path: Path) -> bool:
         return False
 
 
-class ExportedVideo:
-    """One video of an export, with the reading interface of CachedVideo.
+class ExportedVideo(ClipReader):
+    """One video of an export.
 
     folder: as in the manifest.
     shape: (N, T, S, S, 3).
@@ -120,58 +121,28 @@ class ExportedVideo:
         self.shape = (clips, *stored["crops"].shape)
 
     @property
-    def clips(self) -> int:
-        return self.shape[0]
-
-    @property
     def attributes(self) -> dict[str, Any]:
         return json.loads(self._text)
 
-    def empty(self, count: int) -> NDArray[np.uint8]:
-        """Room for `count` clips: (count, T, S, S, 3) uint8."""
-        return np.empty((count, *self.shape[1:]), np.uint8)
+    def empty(self, count: int, array: str = "crops") -> NDArray:
+        rows = self._stored[array]
+        return np.empty((count, *rows.shape), rows.dtype)
 
-    def read_clip(self, clip: int, out: NDArray[np.uint8]) -> None:
-        """Fill `out` (T, S, S, 3) with one clip. Raises CacheError when it is damaged."""
-        self._read("crops", [clip], out[None])
-
-    def read_crops(
-        self, clips: Sequence[int], out: NDArray[np.uint8] | None = None
-    ) -> NDArray[np.uint8]:
-        """(n, T, S, S, 3) uint8 of the chosen clips, in their order. Raises CacheError when one is
-        damaged.
-        """
-        return self._read("crops", clips, out)
-
-    def read_bands(
-        self, clips: Sequence[int], out: NDArray[np.float16] | None = None
-    ) -> NDArray[np.float16]:
-        """(n, T, 3, K) float16 coefficients. Raises CacheError when damaged or exported without
-        bands.
-        """
-        return self._read("bands", clips, out)
-
-    def read_masks(
-        self, clips: Sequence[int], out: NDArray[np.uint8] | None = None
-    ) -> NDArray[np.uint8]:
-        """(n, T, S, S) uint8. Raises CacheError when damaged or extracted without masks."""
-        return self._read("masks", clips, out)
-
-    def _read(self, name: str, clips: Sequence[int], out: NDArray | None) -> NDArray:
-        if name not in self._first:
-            raise CacheError(f"{self._stored['crops'].path}: {self.folder} has no {name}")
-        rows = self._stored[name]
-        out = np.empty((len(clips), *rows.shape), rows.dtype) if out is None else out
-        if out.shape != (len(clips), *rows.shape) or out.dtype != rows.dtype:
+    def read(self, array: str, clip: int, out: NDArray) -> None:
+        rows = self._stored[array]
+        if out.shape != rows.shape or out.dtype != rows.dtype:
             raise ValueError(
-                f"expected room for {(len(clips), *rows.shape)} {rows.dtype}, got {out.shape} "
-                f"{out.dtype}"
+                f"expected room for {rows.shape} {rows.dtype}, got {out.shape} {out.dtype}"
             )
-        for place, clip in enumerate(clips):
-            if not 0 <= clip < self.clips:
-                raise IndexError(f"{self.folder}: clip {clip} of {self.clips}")
-            rows.read(self._first[name] + int(clip), out[place])
-        return out
+        if not 0 <= clip < self.clips:
+            raise IndexError(f"{self.folder}: clip {clip} of {self.clips}")
+        rows.read(self._first[array] + clip, out)
+
+    def lacks(self, array: str) -> CacheError:
+        return CacheError(
+            f"{self._stored['crops'].path}: {self.folder} has no {array}; extract with --{array} "
+            "and export it again"
+        )
 
 
 @dataclass(frozen=True)
@@ -371,9 +342,8 @@ def _dataset(
 def _copy_clips(
     video: CachedVideo, name: str, dataset: h5py.Dataset, first: int, crc: NDArray[np.uint32]
 ) -> None:
-    read = {"crops": video.read_crops, "bands": video.read_bands, "masks": video.read_masks}[name]
     for clip in range(video.clips):
-        pixels = np.ascontiguousarray(read([clip])[0])
+        pixels = np.ascontiguousarray(video.read_clips(name, [clip])[0])
         dataset[first + clip] = pixels
         crc[first + clip] = google_crc32c.value(pixels.tobytes())
 

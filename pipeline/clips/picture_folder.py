@@ -8,7 +8,7 @@ Sides other than 240 px are resized.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -17,13 +17,14 @@ from numpy.typing import NDArray
 from torchvision.io import ImageReadMode, decode_image
 from torchvision.transforms.v2 import functional
 
+from unmask.pipeline.cache.clip_reader import ClipReader
 from unmask.pipeline.config import CropConfig
 from unmask.pipeline.decode.picture_folder import list_pictures
 from unmask.pipeline.errors import CacheError
 
 
-class PictureClips:
-    """One folder of pictures with the reading interface of a cached video.
+class PictureClips(ClipReader):
+    """One folder of pictures.
 
     shape: (N, T, S, S, 3) of the clips it gives.
     attributes: only what a folder can say of itself.
@@ -42,26 +43,25 @@ class PictureClips:
         last = len(self.files) - config.frames
         self.starts = np.rint(np.linspace(0, last, clips)).astype(int)
         self.shape = (clips, config.frames, config.size, config.size, 3)
-        self.attributes: dict[str, object] = {"key": folder.name, "dataset": folder.parent.name}
 
-    @property
-    def clips(self) -> int:
-        return self.shape[0]
+    @cached_property
+    def attributes(self) -> dict[str, object]:
+        return {"key": self.folder.name, "dataset": self.folder.parent.name}
 
-    def read_crops(
-        self, clips: Sequence[int], out: NDArray[np.uint8] | None = None
-    ) -> NDArray[np.uint8]:
-        """(n,T,S,S,3) uint8 of the chosen clips. Raises CacheError naming a picture that cannot be
-        read.
-        """
-        out = np.empty((len(clips), *self.shape[1:]), np.uint8) if out is None else out
-        for row, clip in enumerate(clips):
-            for t in range(self.shape[1]):
-                out[row, t] = self._picture(self.files[self.starts[clip] + t])
-        return out
+    def empty(self, count: int, array: str = "crops") -> NDArray[np.uint8]:
+        return np.empty((count, *self.shape[1:]), np.uint8)
 
-    def read_masks(self, clips: Sequence[int]) -> NDArray[np.uint8]:
-        raise CacheError(f"{self.folder}: a folder of pictures has no masks")
+    def read(self, array: str, clip: int, out: NDArray) -> None:
+        """Raises CacheError naming a picture that cannot be read, else as ClipReader."""
+        if not 0 <= clip < self.clips:
+            raise IndexError(f"{self.folder}: clip {clip} of {self.clips}")
+        if out.shape != self.shape[1:] or out.dtype != np.uint8:
+            raise ValueError(f"expected room for {self.shape[1:]} uint8, got {out.shape}")
+        for t, place in enumerate(out):
+            place[:] = self._picture(self.files[self.starts[clip] + t])
+
+    def lacks(self, array: str) -> CacheError:
+        return CacheError(f"{self.folder}: a folder of pictures has no {array}")
 
     def _picture(self, path: Path) -> NDArray[np.uint8]:
         side = self.shape[2]

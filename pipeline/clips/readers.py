@@ -4,30 +4,13 @@ pictures; one way to read.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Protocol
 
-import numpy as np
-from numpy.typing import NDArray
-
+from unmask.pipeline.cache.clip_reader import ClipReader
 from unmask.pipeline.cache.video import GROUP_FILE, open_video
 from unmask.pipeline.clips.hdf5 import Export, is_export, open_export
 from unmask.pipeline.clips.picture_folder import PictureClips
 from unmask.pipeline.manifests.checked import Manifest, read_manifest
-
-
-class ClipReader(Protocol):
-    """One video's clips, wherever they lie: cache folder, picture folder or exported file."""
-
-    attributes: dict[str, object]
-    arrays: tuple[str, ...]
-    shape: tuple[int, ...]
-
-    def read_crops(
-        self, clips: Sequence[int], out: NDArray[np.uint8] | None = None
-    ) -> NDArray[np.uint8]: ...
-    def read_masks(self, clips: Sequence[int]) -> NDArray[np.uint8]: ...
 
 
 def find_videos(path: Path, cache_root: Path, allow_missing: bool = False) -> Manifest | Export:

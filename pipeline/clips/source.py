@@ -24,11 +24,12 @@ import torch
 from numpy.typing import NDArray
 
 from unmask.models.spec import ClipSpec
+from unmask.pipeline.cache.clip_reader import ClipReader
 from unmask.pipeline.clips.batches import RawBatch, empty_batch
 from unmask.pipeline.clips.frame_labels import clip_label, frame_labels
 from unmask.pipeline.clips.hdf5 import Export
 from unmask.pipeline.clips.read_ahead import ReadAhead
-from unmask.pipeline.clips.readers import ClipReader, find_videos, open_reader
+from unmask.pipeline.clips.readers import find_videos, open_reader
 from unmask.pipeline.clips.samples import Sample, evaluation_picks
 from unmask.pipeline.errors import CacheError
 from unmask.pipeline.manifests.checked import Manifest

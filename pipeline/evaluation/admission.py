@@ -11,8 +11,8 @@ from pathlib import Path
 from torch import nn
 
 from unmask.models.spec import ClipSpec
+from unmask.pipeline.cache.clip_reader import ClipReader
 from unmask.pipeline.cache.video import attributes_of, settings_of
-from unmask.pipeline.clips.readers import ClipReader
 from unmask.pipeline.clips.source import ClipSource
 from unmask.pipeline.errors import CacheError, ManifestError
 from unmask.pipeline.manifests.checked import PICTURES_KEY
