@@ -181,7 +181,7 @@ def command(runs: Path, video_level: bool, protocol: str | None, **options: Any)
     from unmask.commands.evaluate import defaults
     from unmask.pipeline.evaluation import protocols
     from unmask.pipeline.evaluation.evaluate import across, evaluate
-    from unmask.pipeline.evaluation.page import PARTS
+    from unmask.pipeline.scores.metrics import brief_keys
 
     options["manifests"] = tuple(options["manifests"])
     config, taken = defaults(EvaluateConfig(protocol=protocol or "", **options), runs)
@@ -193,7 +193,7 @@ def command(runs: Path, video_level: bool, protocol: str | None, **options: Any)
         _show(result, video_level)
     if len(results) > 1 or config.protocol:
         published = protocols.find_protocol(config.protocol) if config.protocol else None
-        _tables(across(results, published, PARTS), len(results) > 1)
+        _tables(across(results, published, brief_keys()), len(results) > 1)
     for result in results:
         click.echo(f"report: {result.folder / 'report.html'}")
     return EXIT_OK

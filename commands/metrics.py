@@ -85,8 +85,8 @@ def command(scores: Path, **options: Any) -> int:
 
 def show(result: dict[str, Any], video_only: bool = False) -> None:
     """The tables of one evaluation on the terminal."""
-    from unmask.pipeline.evaluation.page import PARTS
     from unmask.pipeline.reports.tables import levels_table, metrics_table, number, terminal
+    from unmask.pipeline.scores.metrics import brief_keys
 
     if video_only:
         result = {**result, "levels": {"video": result["levels"]["video"]}}
@@ -100,7 +100,7 @@ def show(result: dict[str, Any], video_only: bool = False) -> None:
         click.echo(f"note: {reason}")
     for name, blocks in result["by"].items():
         if len(blocks) > 1 or (name == "method" and set(blocks) - {"", "fake"}):
-            table = metrics_table(name, blocks, name, PARTS)
+            table = metrics_table(name, blocks, name, brief_keys())
             click.echo(
                 f"\nby {name}{' (against all reals)' if name == 'method' else ''}, video level"
             )

@@ -5,6 +5,6 @@ Independent of `prediction`: neither imports the other.
 Interface, by file:
     comparison: compare
     evaluate: FOLDER, SCORES, across, evaluate
-    page: Extras, PARTS, evaluation_page
+    page: Extras, evaluation_page
     protocols: find_protocol
 """

@@ -6,9 +6,8 @@ from dataclasses import dataclass
 
 from unmask.pipeline.errors import UsageError
 from unmask.pipeline.reports.tables import Table
-from unmask.pipeline.scores.bootstrap import bootstrap_difference
 from unmask.pipeline.scores.delong import DeLong, delong
-from unmask.pipeline.scores.metrics import COSTS, METRICS, Measure, measure
+from unmask.pipeline.scores.metrics import METRICS, measure, measure_difference
 from unmask.pipeline.scores.results import same_videos, sizes
 from unmask.pipeline.scores.table import Scores
 from unmask.pipeline.scores.video_scores import video_scores
@@ -76,19 +75,15 @@ def compare(
         )
     options = {"threshold": threshold, "resamples": resamples, "seed": seed}
     one, two = measure(a.label, a.score, **options), measure(b.label, b.score, **options)
-    gaps = bootstrap_difference(a.label, a.score, b.score, (threshold, threshold), resamples, seed)
+    gaps = measure_difference(a.label, a.score, b.score, **options)
     rows = tuple(
         (
-            f"{METRICS[key][0]}{' (less is better)' if key in COSTS else ''}",
+            f"{metric.name}{' (less is better)' if metric.lower_is_better else ''}",
             one[key],
             two[key],
-            _gap(one[key], two[key], gaps[key]),
+            gaps[key],
         )
-        for key in METRICS
+        for key, metric in METRICS.items()
     )
     table = Table(f"{names[0]} and {names[1]}", ("metric", *names, "difference"), rows)
     return Comparison(table, delong(a.label, a.score, b.score), left_out, counts)
-
-
-def _gap(first: Measure, second: Measure, interval: tuple[float, float]) -> Measure:
-    return Measure(second.value - first.value, *interval)

@@ -34,7 +34,7 @@ from unmask.pipeline.machine.devices import choose_device
 from unmask.pipeline.machine.memory import keep_freed_memory
 from unmask.pipeline.reports import plots
 from unmask.pipeline.reports.plots import Picture
-from unmask.pipeline.reports.tables import REPORTED, WRITERS, Table, metrics_table
+from unmask.pipeline.reports.tables import WRITERS, Table, metrics_table
 from unmask.pipeline.runs.run_folder import Run, load_model, open_run
 from unmask.pipeline.scores import calibration as cal
 from unmask.pipeline.scores import metrics
@@ -255,7 +255,7 @@ def _across(
 def across(
     results: Sequence[Evaluation],
     published: protocols.Protocol | None = None,
-    keys: Sequence[str] = REPORTED,
+    keys: Sequence[str] | None = None,
 ) -> Iterator[tuple[Table, str]]:
     """The cross-dataset table at video level, and the protocol's over all evaluations, with their
     file names.

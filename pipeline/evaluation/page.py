@@ -14,10 +14,7 @@ from dataclasses import dataclass, field
 from unmask.pipeline.reports.html import page
 from unmask.pipeline.reports.plots import Picture, image_uri
 from unmask.pipeline.reports.tables import NONE, Cell, Table, levels_table, metrics_table, number
-from unmask.pipeline.scores.metrics import METRICS, Measure
-
-# Columns of the per-method tables: few enough for a phone held sideways.
-PARTS = ("auc", "acc", "balanced_acc", "eer", "ap", "tpr_at_fpr_10")
+from unmask.pipeline.scores.metrics import METRICS, Measure, brief_keys, calibration_keys
 
 CAUTIONS = (
     "They are not evidence about any single video, and no score is a probability of guilt.",
@@ -89,12 +86,12 @@ def evaluation_page(title: str, subtitle: str, result: dict[str, object], extras
         threshold=float(options["threshold"]),
         rule=options["rule"],
         notes=_notes(result),
-        meanings=[(name, text) for name, text, _ in METRICS.values()],
+        meanings=[(metric.name, metric.meaning) for metric in METRICS.values()],
         pictures=extras.pictures,
         coverage=_coverage(result["coverage"]),
         coverage_line=_coverage_line(result["coverage"]),
         failed_as_half=half
-        and metrics_table("Unscored at 0.5", {"all videos": half}, "videos", PARTS),
+        and metrics_table("Unscored at 0.5", {"all videos": half}, "videos", brief_keys()),
         breakdowns=breakdowns,
         calibration=calibration,
         robustness=extras.robustness
@@ -116,7 +113,7 @@ def _tiles(result: dict[str, object]) -> list[tuple[str, str, str]]:
         value = Measure(**video["metrics"][key])
         known = value.low is not None and value.high is not None
         below = f"{number(value.low)} to {number(value.high)}" if known else value.note
-        tiles.append((number(value.value), f"video {METRICS[key][0]}", below))
+        tiles.append((number(value.value), f"video {METRICS[key].name}", below))
     share = result["coverage"]["share"]
     scored = (
         NONE
@@ -131,7 +128,7 @@ def _tiles(result: dict[str, object]) -> list[tuple[str, str, str]]:
 def _notes(result: dict[str, object]) -> list[str]:
     """What weakens a value, once per metric and level."""
     lines = [
-        f"{level} {METRICS[key][0]}: {value['note']}."
+        f"{level} {METRICS[key].name}: {value['note']}."
         for level, block in result["levels"].items()
         for key, value in block["metrics"].items()
         if value["note"] and value["value"] is not None
@@ -177,7 +174,7 @@ def _breakdowns(by: dict[str, dict[str, object]]) -> list[tuple[str, str, Table]
         "dataset": ("By dataset", "Both classes of each dataset."),
     }
     return [
-        (title, line, metrics_table(title, by[key], key, PARTS))
+        (title, line, metrics_table(title, by[key], key, brief_keys()))
         for key, (title, line) in lines.items()
         if set(by[key]) - {"", "none", "unknown"} and (key == "method" or len(by[key]) > 1)
     ]
@@ -203,7 +200,7 @@ def _calibration(block: dict[str, object] | None) -> dict[str, object] | None:
             "After calibration",
             {"video": block},
             "level",
-            ("acc", "balanced_acc", "f1", "log_loss", "ece"),
+            calibration_keys(),
         ),
         "facts": facts,
     }

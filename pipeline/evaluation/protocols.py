@@ -36,7 +36,7 @@ class Published:
     @property
     def name(self) -> str:
         where = " ".join(part for part in (self.dataset, self.compression, self.method) if part)
-        return f"{where}: {self.level} {METRICS[self.metric][0]}"
+        return f"{where}: {self.level} {METRICS[self.metric].name}"
 
 
 @dataclass(frozen=True)

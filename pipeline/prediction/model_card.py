@@ -49,7 +49,7 @@ def _evaluation(folder: Path) -> dict[str, object]:
         joined = video_scores(rows, options["rule"], options["tracks"])
         auc = Measure(**video["metrics"]["auc"])
         keys = ("auc", "eer", "balanced_acc", "tpr_at_fpr_10")
-        table = [(METRICS[key][0], Measure(**video["metrics"][key])) for key in keys]
+        table = [(METRICS[key].name, Measure(**video["metrics"][key])) for key in keys]
         picture: Picture | None = None
         if auc.value is not None:
             picture = roc_plot(joined.label, joined.score, auc.value, (auc.low, auc.high))

@@ -7,6 +7,6 @@ Interface, by file:
     html: own_version, page, write_page
     plots: DARK, Picture, image_uri, lines, pictures_of, roc_plot, scatter
     printable: printable
-    tables: Cell, NONE, REPORTED, Table, WRITERS, comma_separated, levels_table, metrics_table,
+    tables: Cell, NONE, Table, WRITERS, comma_separated, levels_table, metrics_table,
         number, terminal
 """

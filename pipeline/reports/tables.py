@@ -19,20 +19,6 @@ Cell = str | int | float | Measure | None
 NONE = "–"
 DIGITS = 3
 
-# Metrics of a row in the cross-dataset table.
-REPORTED = (
-    "auc",
-    "ap",
-    "eer",
-    "acc",
-    "balanced_acc",
-    "f1",
-    "tpr_at_fpr_1",
-    "tpr_at_fpr_10",
-    "log_loss",
-    "ece",
-)
-
 
 @dataclass(frozen=True)
 class Table:
@@ -179,18 +165,23 @@ WRITERS = {"md": markdown, "csv": comma_separated, "json": as_json, "tex": latex
 
 
 def metrics_row(
-    name: str, block: dict[str, object], keys: Sequence[str] = REPORTED
+    name: str, block: dict[str, object], keys: Sequence[str] | None = None
 ) -> tuple[Cell, ...]:
-    """name, n per class and the metrics of one block of an evaluation."""
+    """name, n per class and the metrics of one block of an evaluation.
+
+    keys: of METRICS, None for all.
+    """
     values = block["metrics"]
-    return name, block["real"], block["fake"], *(Measure(**values[key]) for key in keys)
+    chosen = METRICS if keys is None else keys
+    return name, block["real"], block["fake"], *(Measure(**values[key]) for key in chosen)
 
 
 def metrics_table(
-    title: str, blocks: dict[str, dict[str, object]], first: str, keys: Sequence[str] = REPORTED
+    title: str, blocks: dict[str, dict[str, object]], first: str, keys: Sequence[str] | None = None
 ) -> Table:
-    """One row per block; `first` names what a row is."""
-    header = (first, "real", "fake", *(METRICS[key][0] for key in keys))
+    """One row per block; `first` names what a row is, `keys` the metrics, None for all."""
+    chosen = METRICS if keys is None else keys
+    header = (first, "real", "fake", *(METRICS[key].name for key in chosen))
     return Table(
         title, header, tuple(metrics_row(name, block, keys) for name, block in blocks.items())
     )
@@ -200,7 +191,7 @@ def levels_table(result: dict[str, object]) -> Table:
     """One row per metric, one column per level of an evaluation: the table that is read first."""
     levels = result["levels"]
     rows = [
-        (METRICS[key][0], *(Measure(**block["metrics"][key]) for block in levels.values()))
+        (METRICS[key].name, *(Measure(**block["metrics"][key]) for block in levels.values()))
         for key in METRICS
     ]
     return Table("Metrics", ("metric", *levels), tuple(rows))

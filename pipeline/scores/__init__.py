@@ -3,12 +3,12 @@
 A CSV of scores comes in, whoever made it; metrics with intervals go out.
 
 Interface, by file:
-    bootstrap: bootstrap_difference
     calibration: Calibration, FILE, Reliability, as_json, calibrate, fit_calibration,
         read_calibration, reliability, sigmoid
     csv_file: protect, read_scores, write_scores
     delong: DeLong, delong
-    metrics: COSTS, METRICS, Measure, embed, measure, roc
+    metrics: METRICS, Measure, Metric, add_metric, brief_keys, calibration_keys, embed, measure,
+        measure_difference, roc
     results: Coverage, Options, evaluate_scores, measures, most_wrong, same_videos, sizes
     table: ABSENT, Scores, scores_table
     video_scores: RULES, video_scores

@@ -2,13 +2,15 @@
 videos.
 
 All resamples of a block are computed together as weights on the sorted rows: a resample is a row of
-counts, and every metric is a function of cumulative counts at the distinct scores. No loop over
-resamples, no sorting again.
+counts, and a metric is a function of cumulative counts at the distinct scores. No loop over
+resamples, no sorting again. Which metrics there are is the business of metrics.py.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -44,63 +46,72 @@ class Sorted:
         return cls(ordered, label[order] == 1, unit[order], last)
 
 
-def _divide(a: Floats, b: Floats) -> Floats:
-    return np.divide(a, b, out=np.zeros(np.broadcast(a, b).shape), where=b != 0)
+@dataclass(frozen=True)
+class Resamples:
+    """B resamples of R rows, and the cumulative counts that most metrics are made of.
 
+    K is the number of distinct scores. Every count is computed once, when the first metric asks.
 
-def weighted_metrics(
-    rows: Sorted, weight: Floats, threshold: float, bins: int = 15
-) -> dict[str, Floats]:
-    """Every metric of every resample.
-
-    weight: (B, R), how often each row is drawn. Returns (B,) per metric; the formulas are those of
-    metrics.py.
+    rows: by falling score.
+    weight: (B, R), how often each row is drawn.
+    threshold: of decisions.
     """
-    zero = np.zeros((len(weight), 1))
-    true = np.hstack(
-        [zero, np.cumsum(weight * rows.fake, axis=1)[:, rows.last]]
-    )  # (B, K+1) fakes at or above
-    false = np.hstack([zero, np.cumsum(weight * ~rows.fake, axis=1)[:, rows.last]])
-    fakes, reals = true[:, -1:], false[:, -1:]
-    tpr, fpr = _divide(true, fakes), _divide(false, reals)
-    # Operating point of the fixed threshold: how many distinct scores reach it.
-    at = int(np.searchsorted(-rows.score[rows.last], -threshold, side="right"))
-    hit, alarm = true[:, at], false[:, at]
-    fakes, reals = fakes[:, 0], reals[:, 0]
-    total = fakes + reals
-    chance = np.clip(np.where(rows.fake, rows.score, 1 - rows.score), np.finfo(np.float64).eps, 1)
-    return {
-        "auc": (np.diff(fpr) * (tpr[:, 1:] + tpr[:, :-1]) / 2).sum(axis=1),
-        "ap": (np.diff(tpr) * _divide(true, true + false)[:, 1:]).sum(axis=1),
-        "eer": _equal_error(fpr, tpr),
-        "acc": (hit + reals - alarm) / total,
-        "balanced_acc": (tpr[:, at] + 1 - fpr[:, at]) / 2,
-        "f1": _divide(2 * hit, hit + alarm + fakes),
-        "tpr_at_fpr_1": _tpr_at(fpr, tpr, 0.01),
-        "tpr_at_fpr_10": _tpr_at(fpr, tpr, 0.10),
-        "log_loss": weight @ -np.log(chance) / total,
-        "ece": _calibration(rows, weight, bins) / total,
-    }
+
+    rows: Sorted
+    weight: Floats
+    threshold: float
+
+    def __len__(self) -> int:
+        return len(self.weight)
+
+    @cached_property
+    def true(self) -> Floats:
+        """(B, K+1) fakes that score at or above each distinct score; the first column is zero."""
+        return self._at_or_above(self.rows.fake)
+
+    @cached_property
+    def false(self) -> Floats:
+        """(B, K+1) reals at or above each distinct score."""
+        return self._at_or_above(~self.rows.fake)
+
+    def _at_or_above(self, member: NDArray[np.bool_]) -> Floats:
+        zero = np.zeros((len(self), 1))
+        return np.hstack([zero, np.cumsum(self.weight * member, axis=1)[:, self.rows.last]])
+
+    @property
+    def fakes(self) -> Floats:
+        """(B,) fakes in all."""
+        return self.true[:, -1]
+
+    @property
+    def reals(self) -> Floats:
+        """(B,) reals in all."""
+        return self.false[:, -1]
+
+    @cached_property
+    def tpr(self) -> Floats:
+        """(B, K+1) share of the fakes found, by falling threshold."""
+        return divide(self.true, self.fakes[:, None])
+
+    @cached_property
+    def fpr(self) -> Floats:
+        """(B, K+1) share of the reals accused, by falling threshold."""
+        return divide(self.false, self.reals[:, None])
+
+    @cached_property
+    def at_threshold(self) -> int:
+        """Column of the fixed threshold: how many distinct scores reach it."""
+        distinct = self.rows.score[self.rows.last]
+        return int(np.searchsorted(-distinct, -self.threshold, side="right"))
 
 
-def _equal_error(fpr: Floats, tpr: Floats) -> Floats:
-    excess = fpr - (1 - tpr)
-    after = np.argmax(excess >= 0, axis=1)[:, None]
-    before = np.maximum(after - 1, 0)
-    low, high = np.take_along_axis(excess, before, 1), np.take_along_axis(excess, after, 1)
-    start, end = np.take_along_axis(fpr, before, 1), np.take_along_axis(fpr, after, 1)
-    return (start + _divide(-low, high - low) * (end - start))[:, 0]
+# The value of one metric in every resample: (B,).
+Statistic = Callable[[Resamples], Floats]
 
 
-def _tpr_at(fpr: Floats, tpr: Floats, limit: float) -> Floats:
-    reached = (fpr <= limit).sum(axis=1, keepdims=True) - 1  # fpr rises along the axis
-    return np.take_along_axis(tpr, reached, 1)[:, 0]
-
-
-def _calibration(rows: Sorted, weight: Floats, bins: int) -> Floats:
-    member = np.zeros((len(rows.score), bins))
-    member[np.arange(len(rows.score)), bin_of(rows.score, bins)] = rows.fake - rows.score
-    return np.abs(weight @ member).sum(axis=1)
+def divide(a: Floats, b: Floats) -> Floats:
+    """a / b, and 0 where b is 0."""
+    return np.divide(a, b, out=np.zeros(np.broadcast(a, b).shape), where=b != 0)
 
 
 def draw(label_of_unit: NDArray, resamples: int, rng: np.random.Generator) -> Floats:
@@ -134,10 +145,11 @@ def bootstrap(
     score: Floats,
     unit: NDArray | None,
     threshold: float,
+    statistics: Mapping[str, Statistic],
     resamples: int = 1000,
     seed: int = 0,
 ) -> dict[str, tuple[float, float]]:
-    """95 % percentile interval of every metric, resampling whole videos within each class.
+    """95 % percentile interval of every statistic, resampling whole videos within each class.
 
     label, score: (R,).
     unit: (R,) video of each row, None when a row is a video. Clips of one video are never
@@ -149,9 +161,9 @@ def bootstrap(
     rng = np.random.default_rng(seed)
     parts: dict[str, list[Floats]] = {}
     for size in _blocks(resamples, len(label)):
-        weight = draw(label_of_unit, size, rng)[:, rows.unit]
-        for key, values in weighted_metrics(rows, weight, threshold).items():
-            parts.setdefault(key, []).append(values)
+        drawn = Resamples(rows, draw(label_of_unit, size, rng)[:, rows.unit], threshold)
+        for key, statistic in statistics.items():
+            parts.setdefault(key, []).append(_checked(statistic(drawn), size))
     return {key: _range(np.concatenate(values)) for key, values in parts.items()}
 
 
@@ -160,11 +172,12 @@ def bootstrap_difference(
     first: Floats,
     second: Floats,
     thresholds: tuple[float, float],
+    statistics: Mapping[str, Statistic],
     resamples: int = 1000,
     seed: int = 0,
 ) -> dict[str, tuple[float, float]]:
-    """95 % interval of metric(second) - metric(first) on the same videos (R,), both resampled
-    together.
+    """95 % interval of statistic(second) - statistic(first) on the same videos (R,), both
+    resampled together.
     """
     unit = np.arange(len(label))
     rows = [Sorted.of(label, score, unit) for score in (first, second)]
@@ -172,11 +185,9 @@ def bootstrap_difference(
     parts: dict[str, list[Floats]] = {}
     for size in _blocks(resamples, len(label)):
         count = draw(label, size, rng)
-        a, b = (
-            weighted_metrics(r, count[:, r.unit], t) for r, t in zip(rows, thresholds, strict=True)
-        )
-        for key in a:
-            parts.setdefault(key, []).append(b[key] - a[key])
+        a, b = (Resamples(r, count[:, r.unit], t) for r, t in zip(rows, thresholds, strict=True))
+        for key, statistic in statistics.items():
+            parts.setdefault(key, []).append(_checked(statistic(b) - statistic(a), size))
     return {key: _range(np.concatenate(values)) for key, values in parts.items()}
 
 
@@ -187,4 +198,12 @@ def _blocks(resamples: int, rows: int) -> list[int]:
 
 def _range(values: Floats) -> tuple[float, float]:
     low, high = np.quantile(values, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    if not (np.isfinite(low) and np.isfinite(high)):
+        raise ValueError("a resample has no finite value")
     return float(low), float(high)
+
+
+def _checked(values: Floats, size: int) -> Floats:
+    if np.shape(values) != (size,):
+        raise ValueError(f"a statistic gives {np.shape(values)} values for {size} resamples")
+    return values

@@ -1,67 +1,78 @@
 """Scores and labels in, the field's metrics out, each with an interval or with the reason why it
 does not exist.
 
-Point values come from scikit-learn, so that anybody recomputes them from the scores file;
-bootstrap.py resamples the videos. Positive class is fake (label 1), a score is the probability of
-fake, a decision is `score >= threshold`.
+A metric is one record of METRICS: its point value, its value in every resample, and what tables and
+pages need to know of it. Whoever adds a record adds the metric everywhere. Point values come from
+scikit-learn, so that anybody recomputes them from the scores file; bootstrap.py resamples the
+videos. Positive class is fake (label 1), a score is the probability of fake, a decision is
+`score >= threshold`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+import re
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import partial
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from sklearn import metrics as sk
 from sklearn.manifold import TSNE
 
+from unmask.pipeline.errors import UsageError
 from unmask.pipeline.records import FAKE, REAL
 from unmask.pipeline.scores import bootstrap
+from unmask.pipeline.scores.bootstrap import Resamples, Statistic, divide
 
 Floats = NDArray[np.float64]
 Labels = NDArray[np.int64]
+# label (R,), score (R,) and the threshold of decisions -> the metric.
+Value = Callable[[Labels, Floats, float], float]
+# Distribution that metrics of this package come from.
+OURS = "unmask"
 
 ECE_BINS = 15
 
-# key -> (name in tables, what a reader should know, needs: both classes, a fake, or any video)
-METRICS: dict[str, tuple[str, str, str]] = {
-    "auc": ("AUC", "chance that a random fake scores above a random real", "both"),
-    "ap": ("AP", "area under precision over recall, fake is positive", "both"),
-    "eer": (
-        "EER",
-        "rate where false alarms and misses are equal, between two points of the ROC by a line",
-        "both",
-    ),
-    "acc": ("ACC", "share of right decisions at the threshold", "any"),
-    "balanced_acc": (
-        "balanced ACC",
-        "mean of the right decisions among reals and among fakes",
-        "both",
-    ),
-    "f1": ("F1", "harmonic mean of precision and recall at the threshold", "fake"),
-    "tpr_at_fpr_1": (
-        "TPR at 1 % FPR",
-        "fakes found while at most 1 % of the reals are accused",
-        "both",
-    ),
-    "tpr_at_fpr_10": (
-        "TPR at 10 % FPR",
-        "fakes found while at most 10 % of the reals are accused",
-        "both",
-    ),
-    "log_loss": ("log-loss", "mean negative log of the probability given to the true label", "any"),
-    "ece": ("ECE", f"calibration error over {ECE_BINS} equal bins of the score", "any"),
-}
 
-# Smaller is better for these; a table may mark the best of a column.
-COSTS = frozenset({"eer", "log_loss", "ece"})
+@dataclass(frozen=True)
+class Metric:
+    """All that there is to know of one metric.
+
+    key: its name in metrics.json: lower-case letters, digits and _.
+    name: its name in tables.
+    meaning: what a reader should know, in half a sentence.
+    needs: "both" classes, a "fake", or "any" video; without them the metric is null.
+    value: (label (R,) int64, score (R,) float64, threshold) -> float.
+    resampled: the same formula for every resample at once, Resamples -> (B,); `one_by_one(value)`
+        is always right and slow.
+    lower_is_better: a cost.
+    ranks_only: depends on the order of the scores only, so that calibration cannot change it.
+    brief: also a column of tables with little room.
+    weakness: number of reals -> what weakens the value, or "".
+    origin: the distribution that brings it.
+    """
+
+    key: str
+    name: str
+    meaning: str
+    needs: Literal["both", "fake", "any"]
+    value: Value
+    resampled: Statistic
+    lower_is_better: bool = False
+    ranks_only: bool = False
+    brief: bool = False
+    weakness: Callable[[int], str] = lambda reals: ""
+    origin: str = OURS
 
 
 @dataclass(frozen=True)
 class Measure:
-    """One metric: its value and 95 % interval, or null; `note` is the reason for null, or what
-    weakens the value.
+    """One metric's result: value and 95 % interval, or null.
+
+    note: the reason for null, or what weakens the value.
     """
 
     value: float | None
@@ -102,20 +113,221 @@ def calibration_error(label: Labels, score: Floats, bins: int = ECE_BINS) -> flo
     return float(np.abs(fakes - sums).sum() / len(label))
 
 
-def _computed(label: Labels, score: Floats, threshold: float) -> dict[str, Callable[[], float]]:
-    decision = (score >= threshold).astype(np.int64)
-    return {
-        "auc": lambda: sk.roc_auc_score(label, score),
-        "ap": lambda: sk.average_precision_score(label, score),
-        "eer": lambda: equal_error_rate(label, score),
-        "acc": lambda: sk.accuracy_score(label, decision),
-        "balanced_acc": lambda: sk.balanced_accuracy_score(label, decision),
-        "f1": lambda: sk.f1_score(label, decision, zero_division=0.0),
-        "tpr_at_fpr_1": lambda: tpr_at_fpr(label, score, 0.01),
-        "tpr_at_fpr_10": lambda: tpr_at_fpr(label, score, 0.10),
-        "log_loss": lambda: sk.log_loss(label, score, labels=[REAL, FAKE]),
-        "ece": lambda: calibration_error(label, score),
-    }
+def _tpr_at(limit: float, drawn: Resamples) -> Floats:
+    reached = (drawn.fpr <= limit).sum(axis=1, keepdims=True) - 1  # fpr rises along the axis
+    return np.take_along_axis(drawn.tpr, reached, 1)[:, 0]
+
+
+def _few_reals(limit: float, reals: int) -> str:
+    """An operating point at 1 % needs at least 100 reals; with fewer it is the point without any
+    false alarm.
+    """
+    if reals * limit >= 1:
+        return ""
+    return (
+        f"{reals} reals: the smallest FPR above zero is {100 / reals:.1f} %, so this is "
+        "the TPR at FPR 0"
+    )
+
+
+def _auc(drawn: Resamples) -> Floats:
+    return (np.diff(drawn.fpr) * (drawn.tpr[:, 1:] + drawn.tpr[:, :-1]) / 2).sum(axis=1)
+
+
+def _average_precision(drawn: Resamples) -> Floats:
+    precision = divide(drawn.true, drawn.true + drawn.false)[:, 1:]
+    return (np.diff(drawn.tpr) * precision).sum(axis=1)
+
+
+def _equal_error(drawn: Resamples) -> Floats:
+    excess = drawn.fpr - (1 - drawn.tpr)
+    after = np.argmax(excess >= 0, axis=1)[:, None]
+    before = np.maximum(after - 1, 0)
+    low, high = np.take_along_axis(excess, before, 1), np.take_along_axis(excess, after, 1)
+    start, end = np.take_along_axis(drawn.fpr, before, 1), np.take_along_axis(drawn.fpr, after, 1)
+    return (start + divide(-low, high - low) * (end - start))[:, 0]
+
+
+def _accuracy(drawn: Resamples) -> Floats:
+    hits, alarms = drawn.true[:, drawn.at_threshold], drawn.false[:, drawn.at_threshold]
+    return (hits + drawn.reals - alarms) / (drawn.fakes + drawn.reals)
+
+
+def _balanced_accuracy(drawn: Resamples) -> Floats:
+    return (drawn.tpr[:, drawn.at_threshold] + 1 - drawn.fpr[:, drawn.at_threshold]) / 2
+
+
+def _f1(drawn: Resamples) -> Floats:
+    hits, alarms = drawn.true[:, drawn.at_threshold], drawn.false[:, drawn.at_threshold]
+    return divide(2 * hits, hits + alarms + drawn.fakes)
+
+
+def _log_loss(drawn: Resamples) -> Floats:
+    score, tiny = drawn.rows.score, np.finfo(np.float64).eps
+    chance = np.clip(np.where(drawn.rows.fake, score, 1 - score), tiny, 1)
+    return drawn.weight @ -np.log(chance) / (drawn.fakes + drawn.reals)
+
+
+def _calibration_error(drawn: Resamples) -> Floats:
+    rows = drawn.rows
+    member = np.zeros((len(rows.score), ECE_BINS))
+    gap = rows.fake - rows.score
+    member[np.arange(len(rows.score)), bootstrap.bin_of(rows.score, ECE_BINS)] = gap
+    return np.abs(drawn.weight @ member).sum(axis=1) / (drawn.fakes + drawn.reals)
+
+
+def one_by_one(value: Value) -> Statistic:
+    """The resampled twin of any point value: every row repeated as often as it is drawn, one
+    resample after the other.
+    """
+
+    def statistic(drawn: Resamples) -> Floats:
+        label = drawn.rows.fake.astype(np.int64)
+        found = []
+        for weight in drawn.weight:
+            again = np.repeat(np.arange(len(label)), weight.astype(np.int64))
+            found.append(value(label[again], drawn.rows.score[again], drawn.threshold))
+        return np.array(found, dtype=np.float64)
+
+    return statistic
+
+
+def _decided(score: Floats, threshold: float) -> Labels:
+    return (score >= threshold).astype(np.int64)
+
+
+def _tpr_at_percent(percent: int) -> Metric:
+    limit = percent / 100
+    return Metric(
+        key=f"tpr_at_fpr_{percent}",
+        name=f"TPR at {percent} % FPR",
+        meaning=f"fakes found while at most {percent} % of the reals are accused",
+        needs="both",
+        value=lambda label, score, threshold: tpr_at_fpr(label, score, limit),
+        resampled=partial(_tpr_at, limit),
+        ranks_only=True,
+        brief=percent == 10,
+        weakness=partial(_few_reals, limit),
+    )
+
+
+# key -> the metric, in the order of every table.
+METRICS: dict[str, Metric] = {
+    metric.key: metric
+    for metric in (
+        Metric(
+            key="auc",
+            name="AUC",
+            meaning="chance that a random fake scores above a random real",
+            needs="both",
+            value=lambda label, score, threshold: sk.roc_auc_score(label, score),
+            resampled=_auc,
+            ranks_only=True,
+            brief=True,
+        ),
+        Metric(
+            key="ap",
+            name="AP",
+            meaning="area under precision over recall, fake is positive",
+            needs="both",
+            value=lambda label, score, threshold: sk.average_precision_score(label, score),
+            resampled=_average_precision,
+            ranks_only=True,
+            brief=True,
+        ),
+        Metric(
+            key="eer",
+            name="EER",
+            meaning="rate where false alarms and misses are equal, between two points of the ROC "
+            "by a line",
+            needs="both",
+            value=lambda label, score, threshold: equal_error_rate(label, score),
+            resampled=_equal_error,
+            lower_is_better=True,
+            ranks_only=True,
+            brief=True,
+        ),
+        Metric(
+            key="acc",
+            name="ACC",
+            meaning="share of right decisions at the threshold",
+            needs="any",
+            value=lambda label, score, threshold: sk.accuracy_score(
+                label, _decided(score, threshold)
+            ),
+            resampled=_accuracy,
+            brief=True,
+        ),
+        Metric(
+            key="balanced_acc",
+            name="balanced ACC",
+            meaning="mean of the right decisions among reals and among fakes",
+            needs="both",
+            value=lambda label, score, threshold: sk.balanced_accuracy_score(
+                label, _decided(score, threshold)
+            ),
+            resampled=_balanced_accuracy,
+            brief=True,
+        ),
+        Metric(
+            key="f1",
+            name="F1",
+            meaning="harmonic mean of precision and recall at the threshold",
+            needs="fake",
+            value=lambda label, score, threshold: sk.f1_score(
+                label, _decided(score, threshold), zero_division=0.0
+            ),
+            resampled=_f1,
+        ),
+        _tpr_at_percent(1),
+        _tpr_at_percent(10),
+        Metric(
+            key="log_loss",
+            name="log-loss",
+            meaning="mean negative log of the probability given to the true label",
+            needs="any",
+            value=lambda label, score, threshold: sk.log_loss(label, score, labels=[REAL, FAKE]),
+            resampled=_log_loss,
+            lower_is_better=True,
+        ),
+        Metric(
+            key="ece",
+            name="ECE",
+            meaning=f"calibration error over {ECE_BINS} equal bins of the score",
+            needs="any",
+            value=lambda label, score, threshold: calibration_error(label, score),
+            resampled=_calibration_error,
+            lower_is_better=True,
+        ),
+    )
+}
+
+
+def add_metric(metric: Metric) -> None:
+    """Make a metric part of every measurement, table, comparison and page from now on.
+
+    Raises UsageError for a key that is taken or no key.
+    """
+    if not re.fullmatch("[a-z][a-z0-9_]{0,40}", metric.key):
+        raise UsageError(
+            f"metric {metric.key!r} of {metric.origin}: a key is lower-case letters, digits and _"
+        )
+    if metric.key in METRICS:
+        raise UsageError(
+            f"metric {metric.key!r} of {metric.origin}: {METRICS[metric.key].origin} has one of "
+            "this key already"
+        )
+    METRICS[metric.key] = metric
+
+
+def brief_keys() -> tuple[str, ...]:
+    """The metrics of tables with little room: few enough for a phone held sideways."""
+    return tuple(key for key, metric in METRICS.items() if metric.brief)
+
+
+def calibration_keys() -> tuple[str, ...]:
+    """The metrics that a calibration can change."""
+    return tuple(key for key, metric in METRICS.items() if not metric.ranks_only)
 
 
 def _why_undefined(needs: str, reals: int, fakes: int) -> str:
@@ -125,19 +337,6 @@ def _why_undefined(needs: str, reals: int, fakes: int) -> str:
         return "no fake among the scored videos"
     if needs == "both" and reals == 0:
         return "no real among the scored videos"
-    return ""
-
-
-def _weakness(key: str, reals: int) -> str:
-    """An operating point at 1 % needs at least 100 reals; with fewer it is the point without any
-    false alarm.
-    """
-    limit = {"tpr_at_fpr_1": 0.01, "tpr_at_fpr_10": 0.10}.get(key)
-    if limit is not None and reals * limit < 1:
-        return (
-            f"{reals} reals: the smallest FPR above zero is {100 / reals:.1f} %, so this is "
-            "the TPR at FPR 0"
-        )
     return ""
 
 
@@ -160,22 +359,95 @@ def measure(
     1].
     """
     label, score = checked(label, score)
+    points = {key: _point(metric, label, score, threshold) for key, metric in METRICS.items()}
+
+    def resample(statistics: dict[str, Statistic]) -> dict[str, tuple[float, float]]:
+        return bootstrap.bootstrap(label, score, unit, threshold, statistics, resamples, seed)
+
+    return _with_intervals(points, resample if resamples else None)
+
+
+def measure_difference(
+    label: Labels,
+    first: Floats,
+    second: Floats,
+    *,
+    threshold: float = 0.5,
+    resamples: int = 0,
+    seed: int = 0,
+) -> dict[str, Measure]:
+    """second - first of every metric of METRICS on the same videos (R,), resampled together.
+
+    A metric that one of the two lacks has no difference; the note says which and why.
+    Raises ValueError as `measure` does.
+    """
+    (label, first), (_, second) = checked(label, first), checked(label, second)
+    points = {}
+    for key, metric in METRICS.items():
+        pair = [_point(metric, label, score, threshold) for score in (first, second)]
+        missing = [measured.note for measured in pair if measured.value is None]
+        gap = None if missing else pair[1].value - pair[0].value
+        points[key] = Measure(gap, note=missing[0] if missing else pair[0].note)
+
+    def resample(statistics: dict[str, Statistic]) -> dict[str, tuple[float, float]]:
+        return bootstrap.bootstrap_difference(
+            label, first, second, (threshold, threshold), statistics, resamples, seed
+        )
+
+    return _with_intervals(points, resample if resamples else None)
+
+
+def _point(metric: Metric, label: Labels, score: Floats, threshold: float) -> Measure:
     reals, fakes = int((label == REAL).sum()), int((label == FAKE).sum())
-    ranges = (
-        bootstrap.bootstrap(label, score, unit, threshold, resamples, seed)
-        if resamples and len(label)
-        else {}
-    )
-    computed = _computed(label, score, threshold)
+    reason = _why_undefined(metric.needs, reals, fakes)
+    if reason:
+        return Measure(None, note=reason)
+    try:
+        value = float(metric.value(label, score, threshold))
+    except Exception as error:
+        if metric.origin == OURS:
+            raise
+        return Measure(None, note=_failed(metric, error))
+    if not math.isfinite(value):
+        return Measure(None, note=f"{metric.key} of {metric.origin} gives {value}")
+    return Measure(value, note=metric.weakness(reals))
+
+
+def _with_intervals(
+    points: dict[str, Measure],
+    resample: Callable[[dict[str, Statistic]], dict[str, tuple[float, float]]] | None,
+) -> dict[str, Measure]:
+    """The points with the interval of each that has a value.
+
+    Our metrics share their draws. One of somebody else draws the same numbers again for itself, so
+    that its failure costs nobody else an interval.
+    """
+    if resample is None:
+        return points
+    defined = [METRICS[key] for key, point in points.items() if point.value is not None]
+    shared = _statistics(metric for metric in defined if metric.origin == OURS)
+    ranges, failures = resample(shared) if shared else {}, {}
+    for metric in defined:
+        if metric.origin != OURS:
+            try:
+                ranges |= resample(_statistics([metric]))
+            except Exception as error:
+                failures[metric.key] = _failed(metric, error)
     result = {}
-    for key, (_, _, needs) in METRICS.items():
-        reason = _why_undefined(needs, reals, fakes)
-        if reason:
-            result[key] = Measure(None, note=reason)
-            continue
+    for key, point in points.items():
         low, high = ranges.get(key, (None, None))
-        result[key] = Measure(float(computed[key]()), low, high, _weakness(key, reals))
+        note = "; ".join(filter(None, (point.note, failures.get(key, ""))))
+        result[key] = Measure(point.value, low, high, note)
     return result
+
+
+def _statistics(metrics: Iterable[Metric]) -> dict[str, Statistic]:
+    return {metric.key: metric.resampled for metric in metrics}
+
+
+def _failed(metric: Metric, error: Exception) -> str:
+    why = f"{type(error).__name__}: {error}"
+    return f"{metric.key} of {metric.origin} failed: {why[:200]}"
 
 
 def checked(label: Labels, score: Floats) -> tuple[Labels, Floats]:

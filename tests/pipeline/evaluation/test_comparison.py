@@ -10,7 +10,7 @@ import pytest
 from unmask.pipeline.errors import UsageError
 from unmask.pipeline.evaluation.comparison import compare
 from unmask.pipeline.scores.delong import delong
-from unmask.pipeline.scores.metrics import measure
+from unmask.pipeline.scores.metrics import METRICS, Metric, measure, one_by_one
 from unmask.pipeline.scores.table import Scores, scores_table
 from unmask.pipeline.scores.video_scores import video_scores
 
@@ -68,3 +68,24 @@ def test_two_labels_for_one_video_are_refused() -> None:
     second = scores_table(video_id=list("abcd"), label=[0, 1, 1, 1], score=[0.1, 0.2, 0.3, 0.4])
     with pytest.raises(UsageError, match="'b' has label 0"):
         compare(first, second)
+
+
+def test_every_metric_is_compared_also_one_that_somebody_else_added(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def brier(label: np.ndarray, score: np.ndarray, threshold: float) -> float:
+        return float(np.mean((score - label) ** 2))
+
+    monkeypatch.setitem(
+        METRICS,
+        "brier",
+        Metric("brier", "Brier", "squared distance", "any", brier, one_by_one(brier), True),
+    )
+    weak, strong = detector(1, 0.3), detector(2, 2.5)
+    rows = {name: cells for name, *cells in compare(weak, strong, resamples=50).table.rows}
+    assert len(rows) == len(METRICS)
+    first, _, gap = rows["Brier (less is better)"]
+    a, b = video_scores(weak), video_scores(strong)
+    assert first.value == pytest.approx(np.mean((a.score - a.label) ** 2))
+    assert gap.value == pytest.approx(np.mean((b.score - b.label) ** 2) - first.value)
+    assert gap.low <= gap.value <= gap.high < 0

@@ -10,14 +10,17 @@ import numpy as np
 import pytest
 
 from unmask.pipeline.scores import metrics
-from unmask.pipeline.scores.bootstrap import (
-    Sorted,
-    bootstrap,
-    bootstrap_difference,
-    draw,
-    weighted_metrics,
-)
+from unmask.pipeline.scores.bootstrap import Resamples, Sorted, draw
+from unmask.pipeline.scores.bootstrap import bootstrap as bootstrap_of
 from unmask.pipeline.scores.delong import auc_covariance, delong
+
+STATISTICS = {key: metric.resampled for key, metric in metrics.METRICS.items()}
+
+
+def bootstrap(
+    label: np.ndarray, score: np.ndarray, unit: np.ndarray | None, resamples: int, seed: int
+) -> dict[str, tuple[float, float]]:
+    return bootstrap_of(label, score, unit, 0.5, STATISTICS, resamples, seed)
 
 
 def scored(
@@ -34,8 +37,9 @@ def test_weight_one_gives_the_plain_metrics(digits: int, threshold: float) -> No
     score = np.round(score, digits)
     rows = Sorted.of(label, score, np.arange(len(label)))
     plain = metrics.measure(label, score, threshold=threshold)
-    for key, value in weighted_metrics(rows, np.ones((1, len(label))), threshold).items():
-        assert value[0] == pytest.approx(plain[key].value, abs=1e-12), key
+    drawn = Resamples(rows, np.ones((1, len(label))), threshold)
+    for key, statistic in STATISTICS.items():
+        assert statistic(drawn)[0] == pytest.approx(plain[key].value, abs=1e-12), key
 
 
 def test_a_weight_is_a_repetition() -> None:
@@ -44,12 +48,15 @@ def test_a_weight_is_a_repetition() -> None:
     score = np.round(score, 1)
     rows = Sorted.of(label, score, np.arange(len(label)))
     count = draw(label, 6, rng)
-    several = weighted_metrics(rows, count[:, rows.unit], 0.5)
+    drawn = Resamples(rows, count[:, rows.unit], 0.5)
+    several = {key: statistic(drawn) for key, statistic in STATISTICS.items()}
+    slow = {key: metrics.one_by_one(m.value)(drawn) for key, m in metrics.METRICS.items()}
     for b in range(len(count)):
         again = np.repeat(np.arange(len(label)), count[b].astype(int))
         plain = metrics.measure(label[again], score[again])
         for key in metrics.METRICS:
             assert several[key][b] == pytest.approx(plain[key].value, abs=1e-12), key
+            assert slow[key][b] == pytest.approx(plain[key].value, abs=1e-12), key
 
 
 def test_a_draw_keeps_the_number_of_each_class() -> None:
@@ -62,11 +69,11 @@ def test_a_draw_keeps_the_number_of_each_class() -> None:
 
 def test_blocks_do_not_change_the_result(monkeypatch: pytest.MonkeyPatch) -> None:
     label, score = scored(np.random.default_rng(1), 20, 20)
-    whole = bootstrap(label, score, None, 0.5, 64, seed=3)
-    assert whole == bootstrap(label, score, None, 0.5, 64, seed=3)
-    assert whole != bootstrap(label, score, None, 0.5, 64, seed=4)
+    whole = bootstrap(label, score, None, 64, seed=3)
+    assert whole == bootstrap(label, score, None, 64, seed=3)
+    assert whole != bootstrap(label, score, None, 64, seed=4)
     monkeypatch.setattr("unmask.pipeline.scores.bootstrap.BLOCK", 40 * 7)
-    for key, (low, high) in bootstrap(label, score, None, 0.5, 4000, seed=3).items():
+    for key, (low, high) in bootstrap(label, score, None, 4000, seed=3).items():
         assert low <= high
         assert (low, high) == pytest.approx(whole[key], abs=0.15), key
 
@@ -79,7 +86,7 @@ def test_the_interval_of_auc_covers_the_truth_about_as_often_as_it_says() -> Non
     trials = 300
     for trial in range(trials):
         label, score = scored(rng, 60, 60)
-        low, high = bootstrap(label, score, None, 0.5, 300, seed=trial)["auc"]
+        low, high = bootstrap(label, score, None, 300, seed=trial)["auc"]
         inside += low <= truth <= high
     # 95 % +- 4 binomial standard deviations, and the percentile interval is known to be a little
     # short.
@@ -90,17 +97,18 @@ def test_videos_are_drawn_and_not_clips() -> None:
     # 16 copies of every video add no knowledge: the interval must stay as wide as with one row per
     # video.
     label, score = scored(np.random.default_rng(4), 50, 50)
-    one = bootstrap(label, score, None, 0.5, 800, seed=0)["auc"]
+    one = bootstrap(label, score, None, 800, seed=0)["auc"]
     unit = np.repeat(np.arange(100), 16)
-    many = bootstrap(np.repeat(label, 16), np.repeat(score, 16), unit, 0.5, 800, seed=0)["auc"]
+    many = bootstrap(np.repeat(label, 16), np.repeat(score, 16), unit, 800, seed=0)["auc"]
     assert many == pytest.approx(one, abs=1e-9)
-    naive = bootstrap(np.repeat(label, 16), np.repeat(score, 16), None, 0.5, 800, seed=0)["auc"]
+    naive = bootstrap(np.repeat(label, 16), np.repeat(score, 16), None, 800, seed=0)["auc"]
     assert naive[1] - naive[0] < 0.4 * (one[1] - one[0])
 
 
 def test_difference_of_a_detector_to_itself_is_exactly_zero() -> None:
     label, score = scored(np.random.default_rng(6), 30, 30)
-    assert set(bootstrap_difference(label, score, score, (0.5, 0.5), 100).values()) == {(0.0, 0.0)}
+    gaps = metrics.measure_difference(label, score, score, resamples=100)
+    assert {(gap.value, gap.low, gap.high) for gap in gaps.values()} == {(0.0, 0.0, 0.0)}
 
 
 def test_placements_give_the_auc_and_the_covariance_of_the_paper() -> None:

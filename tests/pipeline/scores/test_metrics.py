@@ -4,18 +4,29 @@ does not exist.
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterator
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from sklearn import metrics as sk
 from sklearn.calibration import calibration_curve
 
+from unmask.pipeline.errors import UsageError
 from unmask.pipeline.scores.metrics import (
     METRICS,
+    Metric,
+    add_metric,
+    brief_keys,
     calibration_error,
+    calibration_keys,
     confusion,
     embed,
     equal_error_rate,
     measure,
+    measure_difference,
+    one_by_one,
     tpr_at_fpr,
 )
 
@@ -165,3 +176,78 @@ def test_the_picture_of_features_keeps_two_clear_groups_apart() -> None:
         np.linalg.norm(place[20:] - centre[1], axis=1).max(),
     )
     assert np.linalg.norm(centre[0] - centre[1]) > spread
+
+
+def brier(label: np.ndarray, score: np.ndarray, threshold: float) -> float:
+    return float(np.mean((score - label) ** 2))
+
+
+BRIER = Metric(
+    key="brier",
+    name="Brier",
+    meaning="mean squared distance of score and label",
+    needs="any",
+    value=brier,
+    resampled=one_by_one(brier),
+    lower_is_better=True,
+    origin="somebody",
+)
+
+
+@pytest.fixture
+def added(request: pytest.FixtureRequest) -> Iterator[Metric]:
+    """A metric of another distribution, gone again after the test."""
+    metric = replace(BRIER, **getattr(request, "param", {}))
+    add_metric(metric)
+    yield metric
+    METRICS.pop(metric.key)
+
+
+def test_an_added_metric_is_measured_with_its_interval_and_its_difference(added: Metric) -> None:
+    label, score = scored(3)
+    other = np.clip(score + 0.1, 0, 1)
+    found = measure(label, score, resamples=200, seed=1)[added.key]
+    assert found.value == pytest.approx(np.mean((score - label) ** 2))
+    assert found.low < found.value < found.high
+    gap = measure_difference(label, score, other, resamples=200, seed=1)[added.key]
+    assert gap.value == pytest.approx(brier(label, other, 0.5) - found.value)
+    assert gap.low < gap.value < gap.high
+    assert added.key in calibration_keys() and added.key not in brief_keys()
+
+
+def fails(*_: object) -> float:
+    raise KeyError("lost")
+
+
+@pytest.mark.parametrize(
+    ("added", "note"),
+    [
+        ({"value": fails}, "brier of somebody failed: KeyError: 'lost'"),
+        ({"value": lambda *_: float("nan")}, "brier of somebody gives nan"),
+        ({"resampled": fails}, "brier of somebody failed: KeyError: 'lost'"),
+        ({"resampled": lambda drawn: drawn.weight}, "gives \\(200, 100\\) values for 200"),
+        ({"resampled": lambda drawn: np.full(len(drawn), np.nan)}, "no finite value"),
+    ],
+    indirect=["added"],
+)
+def test_a_failing_metric_of_somebody_else_is_null_with_the_reason_and_costs_nobody_else(
+    added: Metric, note: str
+) -> None:
+    label, score = scored(3)
+    found = measure(label, score, resamples=200, seed=1)
+    broken = found.pop(added.key)
+    assert broken.low is None and broken.high is None
+    assert re.search(note, broken.note)
+    METRICS.pop(added.key)
+    assert found == measure(label, score, resamples=200, seed=1)
+    METRICS[added.key] = added
+    gap = measure_difference(label, score, score, resamples=200, seed=1)[added.key]
+    assert gap.low is None and re.search(note, gap.note)
+
+
+@pytest.mark.parametrize("key", ["auc", "Brier score", "", "__class__"])
+def test_a_key_that_is_taken_or_none_is_refused(key: str) -> None:
+    before = dict(METRICS)
+    with pytest.raises(UsageError, match="somebody"):
+        add_metric(replace(BRIER, key=key))
+    assert before == METRICS
