@@ -10,6 +10,6 @@ Interface, by file:
     plans: share, training_plan
     prepare: Augment, Batch, prepare, random_of
     readers: find_videos
-    samples: Sample, evaluation_picks
+    samples: MODES, Picks, Sample, evaluation_picks
     source: ClipSource
 """

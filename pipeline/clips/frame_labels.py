@@ -12,9 +12,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from unmask.pipeline.clips.samples import Picks
 from unmask.pipeline.records import FAKE, REAL
-
-Picks = Sequence[tuple[int, int]]
 
 
 def frame_labels(attributes: Mapping[str, object], label: int) -> NDArray[np.int64] | None:

@@ -1,4 +1,9 @@
-"""Which clips an epoch of training takes, in which order, and which of them a process gets."""
+"""Which clips an epoch of training takes, in which order, and which of them a process gets.
+
+A plan is a pure function of (seed, epoch) and of the manifest. That is why resuming in the middle
+of an epoch is exact (the plan is made again and entered at batch k), and why two processes train on
+the same global batches as one (every process makes the whole plan and takes its slice).
+"""
 
 from __future__ import annotations
 
@@ -8,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unmask.models.spec import ClipSpec
-from unmask.pipeline.clips.samples import Sample, evaluation_picks, fake_clips, training_picks
+from unmask.pipeline.clips.samples import MODES, Sample, evaluation_picks, training_picks
 from unmask.pipeline.errors import UsageError
 from unmask.pipeline.records import FAKE, REAL
 
@@ -102,7 +107,8 @@ def training_plan(
     rng = np.random.default_rng([seed, epoch])
     shown = np.array([len(evaluation_picks(spec, *shape)) if all_clips else 1 for shape in shapes])
     parts_of = list(truth) if truth and balance != "none" else [None] * len(labels)
-    blank = [own is not None and not fake_clips(spec, own).any() for own in parts_of]
+    can_show_fake = MODES[spec.mode].can_show_fake
+    blank = [own is not None and not can_show_fake(spec.frames, own).any() for own in parts_of]
     groups = _groups(np.where(blank, NEITHER, labels), pairs, balance, shown, rng)
     size = len(groups[0])
     if batch < size:

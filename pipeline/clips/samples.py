@@ -1,14 +1,10 @@
-"""Which frames make one sample, and which samples make one batch: numbers in, numbers out, nothing
-is read here.
-
-A training plan is a pure function of (seed, epoch) and of the manifest. That is why resuming in the
-middle of an epoch is exact (the plan is made again and entered at batch k), and why two processes
-train on the same global batches as one (every process makes the whole plan and takes its slice).
+"""Which frames make one sample: one class a sampling mode; numbers in, numbers out, nothing is read
+here.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,18 +14,21 @@ from unmask.models.spec import ClipSpec
 from unmask.pipeline.errors import CacheError
 from unmask.pipeline.records import FAKE
 
+Pick = tuple[int, int]  # (cached clip, frame inside it)
+Picks = tuple[Pick, ...]  # T of them, in time order
+
 
 @dataclass(frozen=True)
 class Sample:
     """One input of a model: T frames of one video.
 
     video: position in the source's `entries`.
-    picks: T pairs (cached clip, frame inside it), in time order.
+    picks: its T frames, in time order.
     seed: of this sample's random augmentation and crop; None in evaluation, which has neither.
     """
 
     video: int
-    picks: tuple[tuple[int, int], ...]
+    picks: Picks
     seed: int | None = None
 
     @property
@@ -38,101 +37,225 @@ class Sample:
         return tuple(sorted({clip for clip, _ in self.picks}))
 
 
-def _check(spec: ClipSpec, clips: int, length: int) -> None:
-    if clips < 1 or length < 1:
-        raise CacheError(
-            f"expected at least one clip of one frame, the cache has {clips} of {length}"
-        )
-    if spec.mode == "consecutive" and spec.frames > length:
-        raise CacheError(
-            f"the model eats {spec.frames} consecutive frames, the cached clips have {length}; "
-            f"extract again with --frames {spec.frames}"
-        )
+class Mode(ABC):
+    """One way to take samples out of `clips` cached clips of `length` frames: what ClipSpec.mode
+    names.
 
-
-def _clips_wanted(spec: ClipSpec, length: int) -> int:
-    """How many different clips one sparse or chained sample takes."""
-    return -(-spec.frames // length) if spec.mode == "chained" else spec.frames
-
-
-def _spread(spec: ClipSpec, clips: int, length: int) -> tuple[tuple[int, int], ...]:
-    """`frames` frames evenly over a video that has fewer clips than the model wants; repeats when
-    it must.
+    in_one_clip: a sample lies in one cached clip, whose number then names it.
+    of_one_frame: a sample is a picture, whose number in its video then names it.
+    Order matters to all that are drawn: plans of earlier runs are made again from their seeds.
     """
-    place = np.rint(np.linspace(0, clips * length - 1, spec.frames)).astype(int)
-    return tuple((int(p) // length, int(p) % length) for p in place)
+
+    in_one_clip = False
+    of_one_frame = False
+
+    def check(self, frames: int, clips: int, length: int) -> None:
+        """Raises CacheError when no sample of so many frames can be made."""
+        if clips < 1 or length < 1:
+            raise CacheError(
+                f"expected at least one clip of one frame, the cache has {clips} of {length}"
+            )
+
+    def clips_for_one(self, frames: int, length: int) -> int:
+        """How many different clips a sample takes where the video has enough."""
+        return 1
+
+    def can_show_fake(self, frames: int, truth: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """(clips,) which clips of a partly fake video can give a fake sample; truth: (clips,
+        length) labels.
+        """
+        return (truth == FAKE).any(axis=1)
+
+    @abstractmethod
+    def evaluation(self, frames: int, clips: int, length: int) -> list[Picks]:
+        """Every sample of a video; scores are averaged over them."""
+
+    @abstractmethod
+    def training(
+        self, frames: int, clips: int, length: int, clip: int, rng: np.random.Generator
+    ) -> Picks:
+        """One random sample; clip: whose turn it is."""
+
+    @abstractmethod
+    def showing_fake(
+        self, frames: int, truth: NDArray[np.int64], clip: int, rng: np.random.Generator
+    ) -> Picks:
+        """As training, of a partly fake video: one frame at least is fake, the others come as they
+        are.
+
+        truth: (clips, length) labels; clip: one that can show a fake.
+        """
 
 
-def _chain(chosen: Sequence[int], spec: ClipSpec, length: int) -> tuple[tuple[int, int], ...]:
-    return tuple((int(clip), frame) for clip in chosen for frame in range(length))[: spec.frames]
+class Consecutive(Mode):
+    """One cached clip, its first frames."""
+
+    in_one_clip = True
+
+    def check(self, frames: int, clips: int, length: int) -> None:
+        super().check(frames, clips, length)
+        if frames > length:
+            raise CacheError(
+                f"the model eats {frames} consecutive frames, the cached clips have {length}; "
+                f"extract again with --frames {frames}"
+            )
+
+    def can_show_fake(self, frames: int, truth: NDArray[np.int64]) -> NDArray[np.bool_]:
+        return super().can_show_fake(frames, truth[:, :frames])
+
+    def evaluation(self, frames: int, clips: int, length: int) -> list[Picks]:
+        return [_first_frames(clip, frames) for clip in range(clips)]
+
+    def training(
+        self, frames: int, clips: int, length: int, clip: int, rng: np.random.Generator
+    ) -> Picks:
+        return _first_frames(clip, frames)
+
+    def showing_fake(
+        self, frames: int, truth: NDArray[np.int64], clip: int, rng: np.random.Generator
+    ) -> Picks:
+        return _first_frames(clip, frames)
 
 
-def evaluation_picks(spec: ClipSpec, clips: int, length: int) -> list[tuple[tuple[int, int], ...]]:
-    """Every way a video of `clips` clips x `length` frames is shown to the model; scores are
-    averaged over them.
+class Single(Mode):
+    """One frame: the centre of each clip in evaluation, any frame in training."""
 
-    consecutive: each clip.   sparse(f): the centre frames of clips s, s + k, s + 2k.. for s < k = clips // f, so that
-    sparse(8) of 16 clips gives two samples.   chained(f): f / length whole clips spread over the video.
-    single: the centre frame of each clip. Source: section 'What it needs from the cache' of the
-    models' sheets.
-    Raises CacheError when the cached clips are shorter than the model's.
-    """  # noqa: E501
-    _check(spec, clips, length)
-    centre = length // 2
-    if spec.mode == "consecutive":
-        return [tuple((clip, frame) for frame in range(spec.frames)) for clip in range(clips)]
-    if spec.mode == "single":
-        return [((clip, centre),) for clip in range(clips)]
-    if clips < _clips_wanted(spec, length):
-        return [_spread(spec, clips, length)]
-    if spec.mode == "chained":
-        count = _clips_wanted(spec, length)
-        return [_chain(np.rint(np.linspace(0, clips - 1, count)).astype(int), spec, length)]
-    step = clips // spec.frames
-    return [tuple((start + step * i, centre) for i in range(spec.frames)) for start in range(step)]
+    in_one_clip = of_one_frame = True
+
+    def evaluation(self, frames: int, clips: int, length: int) -> list[Picks]:
+        return [((clip, length // 2),) for clip in range(clips)]
+
+    def training(
+        self, frames: int, clips: int, length: int, clip: int, rng: np.random.Generator
+    ) -> Picks:
+        return ((clip, int(rng.integers(length))),)
+
+    def showing_fake(
+        self, frames: int, truth: NDArray[np.int64], clip: int, rng: np.random.Generator
+    ) -> Picks:
+        return (_fake_frame(truth, clip, rng),)
 
 
-def fake_clips(spec: ClipSpec, truth: NDArray[np.int64]) -> NDArray[np.bool_]:
-    """(clips,) which clips of a partly fake video can give a fake sample; truth: (clips, frames)
-    labels.
+class Across(Mode):
+    """Frames of several clips in time order. A video of fewer clips than one sample takes gives
+    frames spread evenly over all it has, some of them twice when it must.
     """
-    shown = truth[:, : spec.frames] if spec.mode == "consecutive" else truth
-    return (shown == FAKE).any(axis=1)
 
+    def evaluation(self, frames: int, clips: int, length: int) -> list[Picks]:
+        if clips < self.clips_for_one(frames, length):
+            return [_spread(frames, clips, length)]
+        return self.evaluation_of_enough(frames, clips, length)
 
-def _fake_picks(
-    spec: ClipSpec,
-    truth: NDArray[np.int64],
-    turn: int,
-    order: NDArray[np.int64],
-    rng: np.random.Generator,
-) -> tuple[tuple[int, int], ...]:
-    """As training_picks, of a partly fake video: at least one of the frames is fake, the others
-    are as they come.
-    """
-    clips, length = truth.shape
-    chosen = order[fake_clips(spec, truth)[order]]
-    clip = int(chosen[turn % len(chosen)])
-    if spec.mode == "consecutive":
-        return tuple((clip, frame) for frame in range(spec.frames))
-    pick = (clip, int(rng.choice(np.flatnonzero(truth[clip] == FAKE))))
-    if spec.mode == "single":
-        return (pick,)
-    if clips < _clips_wanted(spec, length):
-        spread = list(_spread(spec, clips, length))
+    def training(
+        self, frames: int, clips: int, length: int, clip: int, rng: np.random.Generator
+    ) -> Picks:
+        if clips < self.clips_for_one(frames, length):
+            return _spread(frames, clips, length)
+        return self.training_of_enough(frames, clips, length, rng)
+
+    def showing_fake(
+        self, frames: int, truth: NDArray[np.int64], clip: int, rng: np.random.Generator
+    ) -> Picks:
+        clips, length = truth.shape
+        pick = _fake_frame(truth, clip, rng)
+        if clips >= self.clips_for_one(frames, length):
+            return self.training_with(pick, frames, clips, length, rng)
+        spread = list(_spread(frames, clips, length))
         away = [abs((c - pick[0]) * length + f - pick[1]) for c, f in spread]
         spread[int(np.argmin(away))] = pick  # the nearest makes room, so the order of time stays
         return tuple(spread)
-    if spec.mode == "chained":
-        others = rng.choice(
-            np.delete(np.arange(clips), clip), _clips_wanted(spec, length) - 1, replace=False
+
+    @abstractmethod
+    def evaluation_of_enough(self, frames: int, clips: int, length: int) -> list[Picks]: ...
+
+    @abstractmethod
+    def training_of_enough(
+        self, frames: int, clips: int, length: int, rng: np.random.Generator
+    ) -> Picks: ...
+
+    @abstractmethod
+    def training_with(
+        self, pick: Pick, frames: int, clips: int, length: int, rng: np.random.Generator
+    ) -> Picks:
+        """As training_of_enough, with this frame (or all of its clip) among them."""
+
+
+class Sparse(Across):
+    """One frame of each of `frames` clips (Gu et al. 2021, STIL).
+
+    Evaluation: the centre frames of clips s, s + k, s + 2k ... for s < k = clips // frames, so that
+    8 frames of 16 clips give two samples. Training: a random frame of a random clip of each of
+    `frames` equal parts of the video.
+    """
+
+    def clips_for_one(self, frames: int, length: int) -> int:
+        return frames
+
+    def evaluation_of_enough(self, frames: int, clips: int, length: int) -> list[Picks]:
+        step = clips // frames
+        return [
+            tuple((start + step * i, length // 2) for i in range(frames)) for start in range(step)
+        ]
+
+    def training_of_enough(
+        self, frames: int, clips: int, length: int, rng: np.random.Generator
+    ) -> Picks:
+        parts = np.array_split(np.arange(clips), frames)
+        return tuple((int(rng.choice(part)), int(rng.integers(length))) for part in parts)
+
+    def training_with(
+        self, pick: Pick, frames: int, clips: int, length: int, rng: np.random.Generator
+    ) -> Picks:
+        parts = np.array_split(np.arange(clips), frames)
+        return tuple(
+            pick if pick[0] in part else (int(rng.choice(part)), int(rng.integers(length)))
+            for part in parts
         )
-        return _chain(np.sort(np.append(others, clip)), spec, length)
-    parts = np.array_split(np.arange(clips), spec.frames)
-    return tuple(
-        pick if clip in part else (int(rng.choice(part)), int(rng.integers(length)))
-        for part in parts
-    )
+
+
+class Chained(Across):
+    """Whole clips in time order (Chen et al. 2022): spread over the video in evaluation, random
+    ones in training.
+    """
+
+    def clips_for_one(self, frames: int, length: int) -> int:
+        return -(-frames // length)
+
+    def evaluation_of_enough(self, frames: int, clips: int, length: int) -> list[Picks]:
+        places = np.linspace(0, clips - 1, self.clips_for_one(frames, length))
+        return [_whole_clips(np.rint(places).astype(int), frames, length)]
+
+    def training_of_enough(
+        self, frames: int, clips: int, length: int, rng: np.random.Generator
+    ) -> Picks:
+        chosen = rng.choice(clips, self.clips_for_one(frames, length), replace=False)
+        return _whole_clips(np.sort(chosen), frames, length)
+
+    def training_with(
+        self, pick: Pick, frames: int, clips: int, length: int, rng: np.random.Generator
+    ) -> Picks:
+        others = np.delete(np.arange(clips), pick[0])
+        chosen = rng.choice(others, self.clips_for_one(frames, length) - 1, replace=False)
+        return _whole_clips(np.sort(np.append(chosen, pick[0])), frames, length)
+
+
+MODES: dict[str, Mode] = {
+    "consecutive": Consecutive(),
+    "sparse": Sparse(),
+    "chained": Chained(),
+    "single": Single(),
+}
+
+
+def evaluation_picks(spec: ClipSpec, clips: int, length: int) -> list[Picks]:
+    """Every way a video of `clips` clips x `length` frames is shown to the model; scores are
+    averaged over them.
+
+    Raises CacheError when the cached clips are shorter than the model's.
+    """
+    mode = MODES[spec.mode]
+    mode.check(spec.frames, clips, length)
+    return mode.evaluation(spec.frames, clips, length)
 
 
 def training_picks(
@@ -143,28 +266,34 @@ def training_picks(
     order: NDArray[np.int64],
     rng: np.random.Generator,
     truth: NDArray[np.int64] | None = None,
-) -> tuple[tuple[int, int], ...]:
+) -> Picks:
     """One random sample of a video.
 
-    order: a permutation of its clips and turn: how often the video came before in this epoch, so
-    that a video taken
-    twice shows another clip.   sparse: a random frame of a random clip of each of f equal parts of the video (STIL's
-    rule).   chained: random clips in time order (the Xception-LSTM rule).   truth: (clips, frames) labels of a partly
-    fake video that shall show something fake.   Raises CacheError as evaluation_picks.
-    """  # noqa: E501
-    _check(spec, clips, length)
-    if truth is not None:
-        return _fake_picks(spec, truth, turn, order, rng)
-    clip = int(order[turn % clips])
-    if spec.mode == "consecutive":
-        return tuple((clip, frame) for frame in range(spec.frames))
-    if spec.mode == "single":
-        return ((clip, int(rng.integers(length))),)
-    if clips < _clips_wanted(spec, length):
-        return _spread(spec, clips, length)
-    if spec.mode == "chained":
-        return _chain(
-            np.sort(rng.choice(clips, _clips_wanted(spec, length), replace=False)), spec, length
-        )
-    parts = np.array_split(np.arange(clips), spec.frames)
-    return tuple((int(rng.choice(part)), int(rng.integers(length))) for part in parts)
+    order: a permutation of its clips.
+    turn: how often the video came before in this epoch, so that one taken twice shows another clip.
+    truth: (clips, length) labels of a partly fake video that shall show something fake.
+    Raises CacheError as evaluation_picks.
+    """
+    mode = MODES[spec.mode]
+    mode.check(spec.frames, clips, length)
+    if truth is None:
+        return mode.training(spec.frames, clips, length, int(order[turn % clips]), rng)
+    fake = order[mode.can_show_fake(spec.frames, truth)[order]]
+    return mode.showing_fake(spec.frames, truth, int(fake[turn % len(fake)]), rng)
+
+
+def _first_frames(clip: int, frames: int) -> Picks:
+    return tuple((clip, frame) for frame in range(frames))
+
+
+def _fake_frame(truth: NDArray[np.int64], clip: int, rng: np.random.Generator) -> Pick:
+    return clip, int(rng.choice(np.flatnonzero(truth[clip] == FAKE)))
+
+
+def _spread(frames: int, clips: int, length: int) -> Picks:
+    place = np.rint(np.linspace(0, clips * length - 1, frames)).astype(int)
+    return tuple((int(p) // length, int(p) % length) for p in place)
+
+
+def _whole_clips(chosen: NDArray[np.int64], frames: int, length: int) -> Picks:
+    return tuple((int(clip), frame) for clip in chosen for frame in range(length))[:frames]

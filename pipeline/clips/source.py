@@ -30,7 +30,7 @@ from unmask.pipeline.clips.frame_labels import clip_label, frame_labels
 from unmask.pipeline.clips.hdf5 import Export
 from unmask.pipeline.clips.read_ahead import ReadAhead
 from unmask.pipeline.clips.readers import find_videos, open_reader
-from unmask.pipeline.clips.samples import Sample, evaluation_picks
+from unmask.pipeline.clips.samples import MODES, Sample, evaluation_picks
 from unmask.pipeline.errors import CacheError
 from unmask.pipeline.manifests.checked import Manifest
 from unmask.pipeline.records import FAKE, Entry
@@ -260,7 +260,7 @@ class ClipSource:
                 raise CacheError(
                     f"{entry.folder} has no masks and the loss wants them; extract with --masks"
                 )
-            evaluation_picks(self.spec, *reader.shape[:2])
+            MODES[self.spec.mode].check(self.spec.frames, *reader.shape[:2])
         return int(first[1]), int(first[2])
 
 

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from unmask.pipeline.clips.batches import RawBatch
 from unmask.pipeline.clips.prepare import prepare, random_of
-from unmask.pipeline.clips.samples import Sample
+from unmask.pipeline.clips.samples import MODES, Sample
 from unmask.pipeline.clips.source import ClipSource
 from unmask.pipeline.config import EvaluateConfig
 from unmask.pipeline.errors import CheckpointError
@@ -159,16 +159,18 @@ def clip_facts(source: ClipSource, video: int) -> dict[str, object]:
 
 
 def _numbers(source: ClipSource, samples: list[Sample]) -> tuple[list[int], list[int]]:
-    """clip: the cached clip of a consecutive or single sample, else its number within the video.
+    """clip: the cached clip of a sample that lies in one, else the sample's number within the
+    video.
 
     frame: for models of one frame, the number of the picture in its file where the cache knows it.
     """
-    if source.spec.mode in ("consecutive", "single"):
+    mode = MODES[source.spec.mode]
+    if mode.in_one_clip:
         clip = [sample.picks[0][0] for sample in samples]
     else:
         turn: dict[int, Iterator[int]] = defaultdict(count)
         clip = [next(turn[sample.video]) for sample in samples]
-    if source.spec.mode != "single":
+    if not mode.of_one_frame:
         return clip, [ABSENT] * len(samples)
     return clip, [_frame(source, sample) for sample in samples]
 

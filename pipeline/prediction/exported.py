@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from unmask.models.spec import NORMS, ClipSpec
+from unmask.pipeline.clips.samples import MODES
 from unmask.pipeline.config import PredictConfig
 from unmask.pipeline.errors import CheckpointError, UsageError
 from unmask.pipeline.machine.devices import choose_device
@@ -136,7 +137,7 @@ def _spec(values: dict, where: str) -> ClipSpec:
     try:
         spec = ClipSpec(**values)
         good = (
-            spec.mode in ("consecutive", "sparse", "chained", "single")
+            spec.mode in MODES
             and spec.fit in ("crop", "resize")
             and spec.norm in NORMS
             and 1 <= int(spec.frames) <= 4096

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from unmask.models.spec import ClipSpec
 from unmask.pipeline.clips.batches import RawBatch
 from unmask.pipeline.clips.prepare import prepare
-from unmask.pipeline.clips.samples import Sample, evaluation_picks
+from unmask.pipeline.clips.samples import MODES, Picks, Sample, evaluation_picks
 from unmask.pipeline.errors import CheckpointError
 from unmask.pipeline.faces.persons import Person, join
 from unmask.pipeline.prediction.moments import Keeper
@@ -26,8 +26,6 @@ from unmask.pipeline.prediction.scorer import Scorer
 from unmask.pipeline.records import Crops
 from unmask.pipeline.scores.calibration import sigmoid
 from unmask.pipeline.scores.video_scores import RULES
-
-Picks = tuple[tuple[int, int], ...]
 
 # A person seen in fewer clips is a passer-by or a false find, unless nobody else is there
 # (faces.MIN_CLIPS).
@@ -90,18 +88,11 @@ class _Seen:
     waiting: list[Clips | None]
 
 
-def group_of(spec: ClipSpec, length: int) -> int:
-    """Clips of `length` frames that one sample of neighbouring clips takes."""
-    if spec.mode == "sparse":
-        return spec.frames
-    return -(-spec.frames // length) if spec.mode == "chained" else 1
-
-
 def neighbours(spec: ClipSpec, clips: int, length: int) -> tuple[list[Picks], int]:
     """Samples of neighbouring clips, one after the other, and how many clips at the end fill none
     yet.
     """
-    group = group_of(spec, length)
+    group = MODES[spec.mode].clips_for_one(spec.frames, length)
     starts = range(0, clips - clips % group, group)
     one = evaluation_picks(spec, group, length)
     picks = [tuple((start + clip, frame) for clip, frame in p) for start in starts for p in one]

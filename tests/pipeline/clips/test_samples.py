@@ -2,14 +2,17 @@
 from a seed.
 """
 
+import zlib
 from collections import Counter
+from itertools import product
+from typing import get_args, get_type_hints
 
 import numpy as np
 import pytest
 
 from unmask.models.spec import ClipSpec
 from unmask.pipeline.clips.plans import share, training_plan
-from unmask.pipeline.clips.samples import evaluation_picks
+from unmask.pipeline.clips.samples import MODES, evaluation_picks
 from unmask.pipeline.errors import CacheError, UsageError
 
 CONSECUTIVE = ClipSpec("consecutive", 5)
@@ -140,6 +143,59 @@ def test_a_plan_is_a_function_of_seed_and_epoch():
         len({sample.seed for epoch in range(4) for b in plan(epoch=epoch) for sample in b})
         == 4 * 18
     )
+
+
+# crc32 of the plans below, made before each mode became a class of its own: a run that is resumed
+# makes its plans again, so they never move.
+PLANS = {
+    ("consecutive", 3): 2729203262,
+    ("consecutive", 2): 1769002029,
+    ("single", 1): 3570099214,
+    ("sparse", 4): 1975192962,
+    ("sparse", 16): 1212695054,
+    ("chained", 6): 2734279835,
+    ("chained", 30): 3724573953,
+}
+
+
+@pytest.mark.parametrize("mode, frames", PLANS)
+def test_plans_of_earlier_runs_are_made_again_to_the_last_sample(mode, frames):
+    truth, rng = [None] * 8, np.random.default_rng(11)
+    for video in (5, 6, 7):
+        truth[video] = (rng.random((8, 3)) < 0.3).astype(np.int64)
+    truth[7][:] = 0  # a fake of which no cached clip is fake
+    found = ""
+    for own, balance, all_clips in product(
+        ((), truth), ("balanced", "paired", "none"), (False, True)
+    ):
+        batches = [
+            batch
+            for epoch in range(3)
+            for batch in plan(
+                ClipSpec(mode, frames),
+                np.array([0] * 4 + [1] * 4),
+                [None] * 4 + [0, 1, 2, 3],
+                [(8, 3)] * 8,
+                epoch=epoch,
+                balance=balance,
+                all_clips=all_clips,
+                truth=own,
+            )
+        ]
+        found += repr([[(s.video, s.picks, s.seed) for s in batch] for batch in batches])
+    assert zlib.crc32(found.encode()) == PLANS[mode, frames]
+
+
+def test_each_mode_says_how_many_clips_a_sample_takes_and_what_names_it():
+    assert {name: mode.clips_for_one(8, 5) for name, mode in MODES.items()} == {
+        "consecutive": 1,
+        "sparse": 8,
+        "chained": 2,
+        "single": 1,
+    }
+    assert [name for name, mode in MODES.items() if mode.in_one_clip] == ["consecutive", "single"]
+    assert [name for name, mode in MODES.items() if mode.of_one_frame] == ["single"]
+    assert set(MODES) == set(get_args(get_type_hints(ClipSpec)["mode"]))
 
 
 def test_processes_and_parts_share_a_batch_without_loss():
