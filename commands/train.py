@@ -16,8 +16,7 @@ from unmask.pipeline.config import TrainConfig
 from unmask.pipeline.errors import EXIT_OK, UsageError
 
 if TYPE_CHECKING:
-    from unmask.pipeline.training.loop import Training
-    from unmask.pipeline.training.progress import Live
+    from unmask.pipeline.training.progress import Live, Started
 
 DEFAULTS = TrainConfig()
 
@@ -392,25 +391,21 @@ class _Speaker:
                 self.mute = True
             self.bar = None
 
-    def started(self, training: Training) -> None:
+    def started(self, run: Started) -> None:
         """The run is about to begin: say where and on what, and open the bar."""
-        facts, source = training.facts(), training.source
-        missing = f", {len(source.missing)} missing" if source.missing else ""
-        device = facts["device"]
+        missing = f", {run.missing} missing" if run.missing else ""
         self(
-            f"train: {training.config.model} ({facts['model']['parameters']:,} parameters) on "
-            f"{len(source):,} videos"
-            f"{missing}, {training.steps:,} steps, {device['type']} {device['precision']}; run "
-            f"{training.run}"
+            f"train: {run.model} ({run.parameters:,} parameters) on {run.videos:,} videos"
+            f"{missing}, {run.steps:,} steps, {run.device} {run.precision}; run {run.run}"
         )
-        for warning in source.warnings:
+        for warning in run.warnings:
             self(f"train: {warning}")
         if not self.mute:
             quiet = not sys.stderr.isatty()
-            self.epoch = training.progress.epoch
+            self.epoch = run.epoch
             self.bar = tqdm(
-                total=training.steps,
-                initial=training.progress.step,
+                total=run.steps,
+                initial=run.step,
                 unit="step",
                 disable=quiet,
                 dynamic_ncols=True,

@@ -50,7 +50,7 @@ HOMES = {
     "zarr": {"pipeline/cache"},
     "h5py": {"pipeline/clips/hdf5.py"},
     "joblib": {"pipeline/machine", "pipeline/extraction"},
-    "lightning": {"pipeline/training"},
+    "lightning": {"pipeline/training/fabric.py"},
     "timm": {"models"},
     "onnxruntime": {"pipeline/prediction"},
 }

@@ -3,7 +3,6 @@
 Exact resume: stopped at any step, the end is the same.
 
 Interface, by file:
-    loop: Training
-    progress: Live
+    progress: Live, Started
     train: train
 """

@@ -1,4 +1,6 @@
-"""Devices and processes of a training, through Lightning Fabric."""
+"""Devices, processes and precision of a training, through Lightning Fabric; the only file that
+imports it.
+"""
 
 from __future__ import annotations
 

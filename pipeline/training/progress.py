@@ -31,9 +31,37 @@ class Progress:
 
 
 @dataclass(frozen=True)
+class Started:
+    """A run that is about to take its first step: where, of what, on what.
+
+    parameters: of the network.
+    videos: that it trains on; missing: of the manifest, but not in the cache.
+    warnings: of the manifest, each one line.
+    device: cpu or cuda; precision: as Lightning names it, 32-true.
+    step, epoch: where it goes on, 0 in a new run; steps: at its end.
+    """
+
+    run: Path
+    model: str
+    parameters: int
+    videos: int
+    missing: int
+    warnings: tuple[str, ...]
+    device: str
+    precision: str
+    step: int
+    steps: int
+    epoch: int
+
+
+@dataclass(frozen=True)
 class Live:
-    """What a progress line shows after a step. wait: share of time without data; left: seconds to
-    the last step.
+    """What a progress line shows after a step.
+
+    loss: of the step, not finite where it was lost.
+    auc: of the best validation so far.
+    wait: share of time without data.
+    left: seconds to the last step.
     """
 
     step: int
@@ -48,7 +76,7 @@ class Live:
 
 @dataclass(frozen=True)
 class Result:
-    """exit_code: 0 finished, 130 or 143 stopped and resumable."""
+    """How a training ended. exit_code: 0 finished, 130 or 143 stopped and resumable."""
 
     run: Path
     progress: Progress

@@ -12,9 +12,12 @@ from unmask.pipeline.machine.interrupts import Interrupts
 from unmask.pipeline.runs import checkpoint
 from unmask.pipeline.runs.networks import resolve
 from unmask.pipeline.runs.run_folder import new_run, write_run
+from unmask.pipeline.training.curves import Curves
 from unmask.pipeline.training.fabric import build_fabric
-from unmask.pipeline.training.loop import Training
-from unmask.pipeline.training.progress import Live, Result
+from unmask.pipeline.training.loop import Report, loop
+from unmask.pipeline.training.progress import Progress, Result, Started
+from unmask.pipeline.training.saving import restore
+from unmask.pipeline.training.setup import Setup, build_setup, facts, parameter_count
 
 
 def train(
@@ -24,47 +27,77 @@ def train(
     run: Path | None = None,
     resume: bool = False,
     expected: dict[str, str] | None = None,
-    report: Callable[[Live], None] | None = None,
-    started: Callable[[Training], None] | None = None,
+    report: Report | None = None,
+    started: Callable[[Started], None] | None = None,
 ) -> Result:
     """Train one model and return where it lies and how it ended.
 
     run: its folder; None makes the next one under `runs`.
     resume: go on from its newest checkpoint.
     expected: sha256 by `manifest` or `val`, as another run's run.json has them.
-    report: called after every step.
-    Raises UsageError, ManifestError, CacheError, CheckpointError before the first step; TrainError
+    started: called once before the first step, in every process.
+    report: called after every step, in the first process.
+    Raises: UsageError, ManifestError, CacheError, CheckpointError before the first step; TrainError
     on lost steps.
     """
     fabric = build_fabric(config)
     fabric.launch()
     try:
         config = resolve(config)
-        training = Training(config, fabric, report)
+        setup = build_setup(config, fabric)
     except ModelError as error:
         raise UsageError(str(error)) from error
-    found = {
-        "manifest": training.source.sha256,
-        "val": training.validation.sha256 if training.validation else "",
-    }
-    checkpoint.belongs(
-        expected or {}, {name: found[name] for name in expected or {}}, Path(config.manifest)
-    )
-    if run is None:
-        run = (
-            new_run(runs, config.model, Path(config.manifest)) if fabric.is_global_zero else Path()
-        )
-    training.run = run = Path(fabric.broadcast(str(run)))
-    if resume:
-        training.restore(run)
+    _refuse_other_manifests(setup, expected or {})
+    if run is None and fabric.is_global_zero:
+        run = new_run(runs, config.model, Path(config.manifest))
+    run = Path(fabric.broadcast(str(run)))
+    progress = restore(setup, run) if resume else Progress()
     if fabric.is_global_zero:
         run.mkdir(parents=True, exist_ok=True)
-        write_run(run, config, training.facts())
+        write_run(run, config, facts(setup))
     if started is not None:
-        started(training)
-    with Interrupts() as stop:
+        started(_started(setup, progress, run))
+    code = _walk(setup, progress, run, report)
+    return Result(run, progress, code)
+
+
+def _walk(setup: Setup, progress: Progress, run: Path, report: Report | None) -> int:
+    """The loop with its curves open and its signals caught; returns the exit code."""
+    curves = Curves(
+        run,
+        progress.log_bytes,
+        progress.step,
+        write=setup.fabric.is_global_zero,
+        tensorboard=setup.config.tensorboard,
+    )
+    with Interrupts() as stop, curves:
         try:
-            code = training.run_to_end(run, stop)
+            return loop(setup, progress, run, curves, stop, report)
         except ModelError as error:  # a side or a number of frames that the network cannot take
             raise UsageError(str(error)) from error
-    return Result(run, training.progress, code)
+
+
+def _refuse_other_manifests(setup: Setup, expected: dict[str, str]) -> None:
+    """Raises CheckpointError where a manifest is not the one whose sha256 is expected."""
+    found = {
+        "manifest": setup.source.sha256,
+        "val": setup.validation.sha256 if setup.validation else "",
+    }
+    wanted = {name: found[name] for name in expected}
+    checkpoint.belongs(expected, wanted, Path(setup.config.manifest))
+
+
+def _started(setup: Setup, progress: Progress, run: Path) -> Started:
+    return Started(
+        run=run,
+        model=setup.config.model,
+        parameters=parameter_count(setup),
+        videos=len(setup.source),
+        missing=len(setup.source.missing),
+        warnings=setup.source.warnings,
+        device=setup.fabric.device.type,
+        precision=str(setup.fabric.strategy.precision.precision),
+        step=progress.step,
+        steps=setup.steps,
+        epoch=progress.epoch,
+    )

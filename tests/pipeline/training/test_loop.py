@@ -18,14 +18,13 @@ import pytest
 import torch
 
 from tests.support.tiny_cache import make_cache
-from unmask.pipeline.clips import prepare as preparing
 from unmask.pipeline.config import TrainConfig
 from unmask.pipeline.errors import CheckpointError, TrainError, UsageError
 from unmask.pipeline.manifests.checked import read_manifest
 from unmask.pipeline.manifests.text import write_manifest
 from unmask.pipeline.runs import checkpoint
 from unmask.pipeline.runs.run_folder import load_model, open_run
-from unmask.pipeline.training import train, validation
+from unmask.pipeline.training import loop, train, validation
 
 PROCESSES = multiprocessing.get_context("forkserver")
 PROCESSES.set_forkserver_preload(["tests.pipeline.training.test_loop"])
@@ -238,7 +237,7 @@ def test_a_run_is_evaluated_by_its_best_weights_and_refuses_other_pixels(tiny, t
 
 def poison(monkeypatch, steps):
     """Make the pixels of the given steps (from 1) not a number."""
-    real, count = preparing.prepare, 0
+    real, count = loop.prepare, 0
 
     def prepare(*arguments):
         nonlocal count
@@ -246,7 +245,7 @@ def poison(monkeypatch, steps):
         batch = real(*arguments)
         return replace(batch, pixels=batch.pixels * float("nan")) if count in steps else batch
 
-    monkeypatch.setattr(preparing, "prepare", prepare)
+    monkeypatch.setattr(loop, "prepare", prepare)
 
 
 @pytest.mark.parametrize(
@@ -373,17 +372,14 @@ def free_port():
 def test_averaged_weights_follow_their_formula_and_survive_a_kill(tiny, tmp_path):
     settings = config(tiny, M2TR, ema=0.5, steps=3)
     seen = []
-
-    def watch(training):
-        training.report = lambda live: seen.append(
-            {name: tensor.clone() for name, tensor in training.network.named_parameters()}
-        )
-
-    train.train(settings, run=tmp_path / "run", report=lambda live: None, started=watch)
-    ema = checkpoint.newest(tmp_path / "run").ema
-    for name, first in seen[0].items():
-        expected = 0.5 * (0.5 * first + 0.5 * seen[1][name]) + 0.5 * seen[2][name]
-        torch.testing.assert_close(ema[name], expected.detach())
+    for steps in (1, 2, 3):  # runs of the same seed walk the same first steps
+        train.train(replace(settings, steps=steps), run=tmp_path / str(steps))
+        seen.append(weights(tmp_path / str(steps)))
+    ema = checkpoint.newest(tmp_path / "3").ema
+    for name in seen[0]:
+        if seen[0][name].is_floating_point() and "running" not in name:
+            expected = 0.5 * (0.5 * seen[0][name] + 0.5 * seen[1][name]) + 0.5 * seen[2][name]
+            torch.testing.assert_close(ema[name], expected)
     assert in_process(settings, tmp_path / "killed", what="kill", step=2) == -signal.SIGKILL
     train.train(settings, run=tmp_path / "killed", resume=True)
     again = checkpoint.newest(tmp_path / "killed").ema

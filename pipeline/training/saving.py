@@ -1,0 +1,70 @@
+"""From a training to its checkpoints and back: what is written after a step, and how to go on."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import asdict
+from pathlib import Path
+
+from unmask.pipeline.errors import CheckpointError
+from unmask.pipeline.runs import checkpoint
+from unmask.pipeline.training.progress import Progress
+from unmask.pipeline.training.setup import Setup, identity
+
+log = logging.getLogger(__name__)
+
+# Newest checkpoints kept: the last one may turn out to be damaged.
+KEEP = 2
+
+
+def save(setup: Setup, progress: Progress, run: Path, *, best: bool = False) -> Path:
+    """Write a checkpoint from the first process while the others wait; returns its folder.
+
+    best: the weights alone, in place of the best ones so far.
+    Raises: DiskError when the file system refuses; the older checkpoints are then untouched.
+    """
+    name = f"{'best' if best else 'step'}-{progress.step:08d}"
+    if setup.fabric.is_global_zero:
+        tensors, rest = checkpoint.split_optimizer(setup.optimizer.state_dict())
+        state = {
+            "identity": identity(setup),
+            "progress": asdict(progress),
+            "optimizer": rest,
+            "scaler": setup.fabric.strategy.precision.state_dict(),
+        }
+        parts = {
+            "model": setup.network.state_dict(),
+            "optimizer": None if best else tensors,
+            "ema": None if setup.ema is None else setup.ema.module.state_dict(),
+        }
+        checkpoint.save(run, name, state, parts, keep=1 if best else KEEP)
+    setup.fabric.barrier()
+    return run / checkpoint.FOLDER / name
+
+
+def restore(setup: Setup, run: Path) -> Progress:
+    """Go back to the newest whole checkpoint of a run; without one the run starts from its seed.
+
+    Raises: CheckpointError for other settings, other pixels, or when every checkpoint is damaged.
+    """
+    if not checkpoint.saved(run):
+        if setup.fabric.is_global_zero:
+            checkpoint.forget_after(run, 0)
+        log.info("%s has no checkpoint yet; it starts from the beginning", run)
+        return Progress()
+    point = checkpoint.newest(run)
+    checkpoint.belongs(point.state.get("identity", {}), identity(setup), point.folder)
+    checkpoint.load_into(setup.network, point.model, point.folder)
+    checkpoint.load_optimizer(setup.optimizer, point)
+    try:
+        progress = Progress(**point.state["progress"])
+    except (KeyError, TypeError) as error:
+        raise CheckpointError(f"{point.folder}: its progress cannot be read ({error})") from error
+    if setup.ema is not None:
+        checkpoint.load_into(setup.ema.module, point.ema or {}, point.folder)
+        setup.ema.n_averaged.fill_(progress.step - progress.skipped)
+    setup.fabric.strategy.precision.load_state_dict(point.state.get("scaler", {}))
+    setup.fabric.barrier()
+    if setup.fabric.is_global_zero:
+        checkpoint.forget_after(run, progress.step)
+    return progress

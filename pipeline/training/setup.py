@@ -1,0 +1,198 @@
+"""What a training is made of, built once: recipe, network, clips, optimizer."""
+
+from __future__ import annotations
+
+import json
+import logging
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+from unmask.models.recipes.losses import balanced_weights
+from unmask.models.recipes.optimizers import build_optimizer
+from unmask.models.recipes.recipes import Recipe, as_values, get_recipe
+from unmask.models.spec import ClipSpec
+from unmask.pipeline.clips.augment import build_augment
+from unmask.pipeline.clips.plans import share, training_plan
+from unmask.pipeline.clips.prepare import Augment
+from unmask.pipeline.clips.readers import find_videos
+from unmask.pipeline.clips.samples import Sample
+from unmask.pipeline.clips.source import ClipSource
+from unmask.pipeline.config import TrainConfig
+from unmask.pipeline.errors import UsageError
+from unmask.pipeline.machine.memory import keep_freed_memory
+from unmask.pipeline.runs import checkpoint
+from unmask.pipeline.runs.networks import build_network
+from unmask.pipeline.training.fabric import Fabric, Outputs, device_facts
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Setup:
+    """Everything that stays the same from a run's first step to its last, but the tensors inside.
+
+    network: the detector itself, whose names the checkpoints use.
+    model: the same as the device's wrappers (several processes, compilation) call it.
+    spec: what the network eats, with masks where the loss wants them.
+    class_weight: (2,) on the device, None where every sample counts the same.
+    optimizer: the recipe's; stepper: the same as the device's wrapper steps it.
+    ema: averaged weights, None without.
+    per_epoch: steps of an epoch; steps: of the whole run.
+    scaled: float16 with a loss scale, which skips steps by itself.
+    """
+
+    config: TrainConfig
+    fabric: Fabric
+    recipe: Recipe
+    spec: ClipSpec
+    source: ClipSource
+    validation: ClipSource | None
+    augment: Augment | None
+    class_weight: Tensor | None
+    network: nn.Module
+    model: nn.Module
+    optimizer: torch.optim.Optimizer
+    stepper: Any
+    ema: AveragedModel | None
+    per_epoch: int
+    steps: int
+    scaled: bool
+
+    def plan(self, epoch: int) -> list[list[Sample]]:
+        """The global batches of one epoch, the same in every process."""
+        return _plan(self.config, self.recipe, self.spec, self.source, epoch)
+
+    @property
+    def scored(self) -> nn.Module:
+        """The network that validation asks: the averaged weights where there are such."""
+        return self.network if self.ema is None else self.ema.module
+
+
+def build_setup(config: TrainConfig, fabric: Fabric) -> Setup:
+    """Read the manifests, build the network and the optimizer, and try the first epoch's plan.
+
+    The network, the augmentation and dropout depend on config.seed alone.
+    Raises: UsageError, ModelError, ManifestError, CacheError, CheckpointError.
+    """
+    recipe = get_recipe(config.model, config.recipe, config.overrides)
+    # Before the network, which may take half a minute: a wrong path must fail at once.
+    videos = find_videos(Path(config.manifest), Path(config.cache), config.allow_missing)
+    keep_freed_memory(fabric.device.type)
+    torch.manual_seed(config.seed)
+    network = build_network(config)
+    spec = replace(network.spec, masks=recipe.loss.seg > 0)
+    if spec.masks and not network.spec.masks:
+        raise UsageError(
+            "the recipe's loss wants masks and the model makes none: --option mask=true (and a "
+            "cache extracted with --masks), or --set loss.seg=0"
+        )
+    source = ClipSource(videos, Path(config.cache), spec)
+    validation = _open_validation(config, source)
+    augment = build_augment(recipe.augment, spec.size)
+    class_weight = None
+    if recipe.class_weights == "balanced":
+        class_weight = balanced_weights(torch.from_numpy(source.labels)).to(fabric.device)
+    first_epoch = _plan(config, recipe, spec, source, 0)
+    for batch in first_epoch:
+        # Every epoch has batches of these sizes: refuse now what would fail later.
+        share(batch, fabric.global_rank, fabric.world_size, config.accumulate)
+    if config.channels_last:
+        network.to(memory_format=torch.channels_last)
+    if config.sync_norm and fabric.world_size > 1:
+        network = nn.SyncBatchNorm.convert_sync_batchnorm(network)
+    module: nn.Module = Outputs(network)
+    optimizer = build_optimizer(network, recipe)
+    model, stepper = fabric.setup(torch.compile(module) if config.compile else module, optimizer)
+    return Setup(
+        config=config,
+        fabric=fabric,
+        recipe=recipe,
+        spec=spec,
+        source=source,
+        validation=validation,
+        augment=augment,
+        class_weight=class_weight,
+        network=network,
+        model=model,
+        optimizer=optimizer,
+        stepper=stepper,
+        ema=_averaged(network, config.ema) if config.ema else None,
+        per_epoch=len(first_epoch),
+        steps=config.steps or recipe.epochs * len(first_epoch),
+        scaled=str(fabric.strategy.precision.precision) == "16-mixed",
+    )
+
+
+def identity(setup: Setup) -> dict[str, Any]:
+    """Everything that decides the weights; a checkpoint of another identity is refused."""
+    names = ("model", "options", "seed", "all_clips", "accumulate", "ema")
+    values = {name: getattr(setup.config, name) for name in names}
+    recipe = {
+        f"recipe.{name}": value
+        for name, value in as_values(setup.recipe).items()
+        if name not in ("epochs", "source")
+    }
+    pixels = {"key": setup.source.key, "manifest": setup.source.sha256}
+    return json.loads(json.dumps({**values, **recipe, **pixels}))
+
+
+def facts(setup: Setup) -> dict[str, Any]:
+    """What run.json says beside the configuration."""
+    sources = {"manifest": setup.source}
+    if setup.validation is not None:
+        sources["val"] = setup.validation
+    return {
+        "recipe": as_values(setup.recipe),
+        "model": {
+            "name": setup.config.model,
+            "options": setup.config.options,
+            "parameters": parameter_count(setup),
+            "spec": asdict(setup.spec),
+        },
+        "steps": setup.steps,
+        "device": device_facts(setup.fabric),
+        **{name: source.facts() for name, source in sources.items()},
+    }
+
+
+def parameter_count(setup: Setup) -> int:
+    """Trainable and frozen numbers of the network, without running statistics."""
+    return sum(parameter.numel() for parameter in setup.network.parameters())
+
+
+def _plan(
+    config: TrainConfig, recipe: Recipe, spec: ClipSpec, source: ClipSource, epoch: int
+) -> list[list[Sample]]:
+    return training_plan(
+        spec,
+        source.labels,
+        source.pairs,
+        source.shapes,
+        batch=recipe.batch,
+        seed=config.seed,
+        epoch=epoch,
+        balance=recipe.balance,
+        all_clips=config.all_clips,
+        truth=source.truth,
+    )
+
+
+def _open_validation(config: TrainConfig, training: ClipSource) -> ClipSource | None:
+    if not config.val:
+        log.warning("no validation manifest: the last weights will count as the best")
+        return None
+    spec = replace(training.spec, masks=False)
+    cache = Path(config.cache)
+    source = ClipSource(Path(config.val), cache, spec, allow_missing=config.allow_missing)
+    checkpoint.belongs({"key": source.key}, {"key": training.key}, source.path)
+    return source
+
+
+def _averaged(network: nn.Module, decay: float) -> AveragedModel:
+    averaging = get_ema_multi_avg_fn(decay)
+    return AveragedModel(network, multi_avg_fn=averaging, use_buffers=True)
