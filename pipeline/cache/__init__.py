@@ -9,7 +9,8 @@ Interface, by file:
     digest: canonical
     index: crop_config, read_index, write_index
     refused: Fingerprint, RECORDS, forget, plain_outcome, recall, remember
-    video: CachedVideo, GROUP_FILE, attributes_of, is_committed, open_video, settings_of
+    video: CachedVideo, GROUP_FILE, attributes_of, is_committed, open_video, settings_of,
+        verify_video
     writing: write_video
     zarr_layout: ARRAYS
 """

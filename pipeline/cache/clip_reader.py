@@ -60,13 +60,17 @@ class ClipReader(ABC):
         """Fill `out` (T, S, S, 3) with one clip. Raises as `read`."""
         self.read("crops", clip, out)
 
-    def read_clips(self, array: str, clips: Sequence[int], out: NDArray | None = None) -> NDArray:
-        """(n, ...) of the chosen clips of an array, in their order, into `out` or new memory.
+    def read_clips(
+        self, array: str, clips: Sequence[int] | None = None, out: NDArray | None = None
+    ) -> NDArray:
+        """(n, ...) of the chosen clips of an array in their order, of all N without a choice, into
+        `out` or new memory.
 
         Raises as `read`, and CacheError when the video has no such array.
         """
         if array not in self.arrays:
             raise self.lacks(array)
+        clips = range(self.clips) if clips is None else clips
         out = self.empty(len(clips), array) if out is None else out
         if len(out) != len(clips):
             raise ValueError(f"{len(clips)} clips do not fit {len(out)} places")
@@ -75,19 +79,19 @@ class ClipReader(ABC):
         return out
 
     def read_crops(
-        self, clips: Sequence[int], out: NDArray[np.uint8] | None = None
+        self, clips: Sequence[int] | None = None, out: NDArray[np.uint8] | None = None
     ) -> NDArray[np.uint8]:
-        """(n, T, S, S, 3) uint8 of the chosen clips. Raises as `read_clips`."""
+        """(n, T, S, S, 3) uint8 RGB of the chosen clips. Raises as `read_clips`."""
         return self.read_clips("crops", clips, out)
 
     def read_bands(
-        self, clips: Sequence[int], out: NDArray[np.float16] | None = None
+        self, clips: Sequence[int] | None = None, out: NDArray[np.float16] | None = None
     ) -> NDArray[np.float16]:
         """(n, T, 3, K) float16 DCT coefficients (cache/bands.py). Raises as `read_clips`."""
         return self.read_clips("bands", clips, out)
 
     def read_masks(
-        self, clips: Sequence[int], out: NDArray[np.uint8] | None = None
+        self, clips: Sequence[int] | None = None, out: NDArray[np.uint8] | None = None
     ) -> NDArray[np.uint8]:
         """(n, T, S, S) uint8, 255 where manipulated. Raises as `read_clips`."""
         return self.read_clips("masks", clips, out)

@@ -23,14 +23,17 @@ from typing import Any
 from numpy.typing import NDArray
 
 from unmask.pipeline.cache.clip_reader import ClipReader
+from unmask.pipeline.cache.described import Described
 from unmask.pipeline.cache.digest import Facts, check_size, problems_of, read_checked, read_digest
 from unmask.pipeline.cache.shard_reader import Shard
 from unmask.pipeline.cache.zarr_layout import ARRAYS, GROUP, checked_metadata, shard_name
 from unmask.pipeline.errors import CacheError, ManifestError
 
 
-class CachedVideo(ClipReader):
+class CachedVideo(Described, ClipReader):
     """One committed video, its metadata checked; clips are checked as they are read.
+
+    Label, boxes, times and all else that is known of the video are properties (cache/described.py).
 
     folder: where it lies.
     shape: (N, T, S, S, 3) of the crops.

@@ -14,11 +14,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
+from unmask.pipeline.errors import UsageError
 from unmask.pipeline.scores.calibration import logit, sigmoid
+
+if TYPE_CHECKING:
+    import pandas
 
 TEXTS = ("dataset", "video_id", "method", "compression", "split")
 COLUMNS = (
@@ -70,6 +75,27 @@ class Scores:
     def take(self, rows: NDArray) -> Scores:
         """The chosen rows: a mask (R,) or indices."""
         return Scores(**{field.name: getattr(self, field.name)[rows] for field in fields(self)})
+
+    def to_pandas(self) -> pandas.DataFrame:
+        """The same rows as a pandas DataFrame, one column a field, in the order of the file.
+
+        clip, frame, track and row_label are nullable integers, missing where they are -1 here.
+        Raises UsageError where pandas is not installed.
+        """
+        try:
+            import pandas
+        except ModuleNotFoundError as error:
+            raise UsageError(
+                "a DataFrame needs pandas; install unmask[pandas], or read the columns as arrays"
+            ) from error
+        columns: dict[str, object] = {}
+        for name in COLUMNS:
+            values = getattr(self, name)
+            if name in ("track", "clip", "frame", "row_label"):
+                columns[name] = pandas.arrays.IntegerArray(values.copy(), values == ABSENT)
+            else:
+                columns[name] = values
+        return pandas.DataFrame(columns)
 
     def with_score(self, score: NDArray[np.float64]) -> Scores:
         return replace(self, score=score)
