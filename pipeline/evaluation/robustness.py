@@ -1,5 +1,5 @@
 """What is left of a detector when its crops are treated badly: seven distortions at five levels, an
-H.264 ladder.
+H.264 ladder, and whatever else is added to PERTURBATIONS, with as many levels as it has.
 
 Distortions and levels are those of DeeperForensics-1.0 (Jiang et al., CVPR 2020), parameters as in
 its released code, which applied them to whole frames; here they are applied to the cached face
@@ -9,8 +9,9 @@ brightness, JPEG shrinks and enlarges.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 import torch
@@ -20,11 +21,12 @@ from torchvision.transforms.v2 import functional as tv
 from unmask.pipeline.clips.h264 import h264
 from unmask.pipeline.clips.source import ClipSource
 from unmask.pipeline.config import EvaluateConfig
-from unmask.pipeline.evaluation import robustness
+from unmask.pipeline.errors import UsageError
 from unmask.pipeline.evaluation.inference import Loaded, Progress, score_manifest
 from unmask.pipeline.reports import plots
 from unmask.pipeline.reports.plots import Picture
 from unmask.pipeline.reports.tables import Table
+from unmask.pipeline.scores.metrics import OURS
 from unmask.pipeline.scores.results import Options, evaluate_scores
 
 Clip = NDArray[np.uint8]  # (T, S, S, 3) RGB
@@ -104,42 +106,88 @@ def video(clip: Clip, crf: float, rng: np.random.Generator) -> Clip:
 
 
 @dataclass(frozen=True)
-class Kind:
-    """One row of the table: its name, what it does, and the parameter of each level."""
+class Perturbation:
+    """One row of the robustness table.
+
+    name: short, as in the progress and in PERTURBATIONS.
+    title: as in the table.
+    levels: parameter of each level, mild to strong, one or more.
+    apply: (clip (T,S,S,3) uint8 RGB, parameter, random numbers) -> a new clip of the same shape
+        and type; equal random numbers must give equal pixels.
+    origin: the distribution that brings it.
+    """
 
     name: str
     title: str
     levels: tuple[float, ...]
     apply: Distortion
+    origin: str = OURS
 
 
-KINDS: tuple[Kind, ...] = (
-    Kind("CS", "colour saturation", (0.4, 0.3, 0.2, 0.1, 0.0), saturation),
-    Kind("CC", "colour contrast", (0.85, 0.725, 0.6, 0.475, 0.35), contrast),
-    Kind("BW", "block-wise", (16, 32, 48, 64, 80), blocks),
-    Kind("GNC", "noise in colour", (0.001, 0.002, 0.005, 0.01, 0.05), noise),
-    Kind("GB", "Gaussian blur", (7, 9, 13, 17, 21), blur),
-    Kind("JPEG", "JPEG (pixelation)", (2, 3, 4, 5, 6), shrink),
-    Kind("VC", "video compression", (30, 32, 35, 38, 40), video),
-)
-
-LADDER = Kind("CRF", "H.264 crf", (18, 23, 28, 33, 40), video)
-
-
-def distort(clip: Clip, kind: Kind, level: int, rng: np.random.Generator) -> Clip:
-    """The clip (T,S,S,3) uint8 at level 1 (mild) to 5; the same numbers give the same pixels."""
-    return kind.apply(clip, kind.levels[level - 1], rng)
+# name -> the perturbation, in the order of the table.
+PERTURBATIONS: dict[str, Perturbation] = {
+    perturbation.name: perturbation
+    for perturbation in (
+        Perturbation("CS", "colour saturation", (0.4, 0.3, 0.2, 0.1, 0.0), saturation),
+        Perturbation("CC", "colour contrast", (0.85, 0.725, 0.6, 0.475, 0.35), contrast),
+        Perturbation("BW", "block-wise", (16, 32, 48, 64, 80), blocks),
+        Perturbation("GNC", "noise in colour", (0.001, 0.002, 0.005, 0.01, 0.05), noise),
+        Perturbation("GB", "Gaussian blur", (7, 9, 13, 17, 21), blur),
+        Perturbation("JPEG", "JPEG (pixelation)", (2, 3, 4, 5, 6), shrink),
+        Perturbation("VC", "video compression", (30, 32, 35, 38, 40), video),
+        Perturbation("CRF", "H.264 crf", (18, 23, 28, 33, 40), video),
+    )
+}
 
 
-def changes() -> Iterator[tuple[Kind, int, Callable[[Clip, np.random.Generator], Clip]]]:
-    """Every distortion and level with the function that scoring applies to the pixels."""
-    for kind in (*KINDS, LADDER):
-        for level in range(1, len(kind.levels) + 1):
-            yield (
-                kind,
-                level,
-                lambda clip, rng, kind=kind, level=level: distort(clip, kind, level, rng),
-            )
+def add_perturbation(perturbation: Perturbation) -> None:
+    """Make a perturbation part of every robustness table from now on.
+
+    Raises UsageError for a name or title that is taken or empty, and for no levels.
+    """
+    whose = f"perturbation {perturbation.name!r} of {perturbation.origin}"
+    if not perturbation.name or not perturbation.title or not perturbation.levels:
+        raise UsageError(f"{whose}: a perturbation has a name, a title and at least one level")
+    for known in PERTURBATIONS.values():
+        if perturbation.name == known.name or perturbation.title == known.title:
+            raise UsageError(f"{whose}: {known.origin} has one of this name or title already")
+    PERTURBATIONS[perturbation.name] = perturbation
+
+
+def distort(clip: Clip, perturbation: Perturbation, level: int, rng: np.random.Generator) -> Clip:
+    """The clip (T,S,S,3) uint8 at level 1 (mild) to the last; the same random numbers give the
+    same pixels.
+
+    Raises ValueError when what comes out is no such clip.
+    """
+    distorted = perturbation.apply(clip, perturbation.levels[level - 1], rng)
+    got = getattr(distorted, "shape", None), getattr(distorted, "dtype", None)
+    if got != (clip.shape, clip.dtype):
+        raise ValueError(f"expected a clip {clip.shape} {clip.dtype}, got {got[0]} {got[1]}")
+    return distorted
+
+
+def steps() -> Iterator[tuple[Perturbation, int]]:
+    """Every perturbation with each of its levels, counted from 1."""
+    for perturbation in PERTURBATIONS.values():
+        for level in range(1, len(perturbation.levels) + 1):
+            yield perturbation, level
+
+
+def failing(clip: Clip) -> dict[str, str]:
+    """Name -> why, of the perturbations of other distributions that fail on this clip.
+
+    Asked before anything is scored, so that one of them cannot cost the hours of all others.
+    """
+    found: dict[str, str] = {}
+    for perturbation, level in steps():
+        if perturbation.origin != OURS and perturbation.name not in found:
+            try:
+                distort(clip.copy(), perturbation, level, np.random.default_rng(0))
+            except Exception as error:
+                why = f"{type(error).__name__}: {error}"[:200]
+                found[perturbation.name] = f"level {level}: {why}"
+    return found
 
 
 def subset(label: NDArray, each: int) -> NDArray[np.int64]:
@@ -164,8 +212,12 @@ def subset(label: NDArray, each: int) -> NDArray[np.int64]:
 def score_distorted(
     config: EvaluateConfig, loaded: Loaded, source: ClipSource, options: Options, progress: Progress
 ) -> tuple[Table, Picture, str]:
-    """Video AUC under every distortion and level, on a subset that is named."""
-    only = robustness.subset(source.labels, config.robust_videos)
+    """Video AUC under every distortion and level, on a subset that is named.
+
+    A perturbation with fewer levels than another leaves its last columns empty; one of another
+    distribution that fails is left out, and the line says why.
+    """
+    only = subset(source.labels, config.robust_videos)
     common = {"per_video": config.robust_clips, "only": only}
     quick = replace(options, resamples=0)
 
@@ -175,23 +227,40 @@ def score_distorted(
         ).scores
         return evaluate_scores(rows, quick)["levels"]["video"]["metrics"]["auc"]["value"]
 
+    first = next(source.batches([source.evaluation_samples(1)[:1]], threads=1))
+    left_out = failing(first.pixels[0].numpy())
     clean = auc("robustness: clean")
     found: dict[str, list[float | None]] = {}
-    for kind, level, change in robustness.changes():
-        found.setdefault(kind.title, [clean]).append(
-            auc(f"robustness: {kind.name} {level}", change)
-        )
-    steps = ("clean", *map(str, range(1, 6)))
-    table = Table(
-        "Robustness",
-        ("video AUC", *steps),
-        tuple((name, *values) for name, values in found.items()),
-    )
-    picture = plots.lines("Robustness", found, steps, "video AUC", "level")
-    ladder = ", ".join(f"{crf:g}" for crf in robustness.LADDER.levels)
+    for perturbation, level in steps():
+        if perturbation.name not in left_out:
+            change = partial(_distorted, perturbation, level)
+            value = auc(f"robustness: {perturbation.name} {level}", change)
+            found.setdefault(perturbation.title, [clean]).append(value)
+    header, rows = columns(found)
+    picture = plots.lines("Robustness", found, header, "video AUC", "level")
+    ladder = ", ".join(f"{crf:g}" for crf in PERTURBATIONS["CRF"].levels)
     line = (
         f"Video AUC on {len(only)} videos, {config.robust_clips or 'all'} clips each. "
         "Distortions and levels of "
         f"DeeperForensics-1.0, applied to the face crops; the H.264 ladder is crf {ladder}."
     )
-    return table, picture, line
+    for name, why in left_out.items():
+        line += f" {name} of {PERTURBATIONS[name].origin} is left out: it fails at {why}."
+    return Table("Robustness", ("video AUC", *header), rows), picture, line
+
+
+def _distorted(
+    perturbation: Perturbation, level: int, clip: Clip, rng: np.random.Generator
+) -> Clip:
+    return distort(clip, perturbation, level, rng)
+
+
+def columns(
+    found: Mapping[str, Sequence[float | None]],
+) -> tuple[tuple[str, ...], tuple[tuple[str | float | None, ...], ...]]:
+    """Column names and rows of equal length: clean, then the levels of the longest."""
+    longest = max(map(len, found.values()))
+    rows = tuple(
+        (title, *values, *[None] * (longest - len(values))) for title, values in found.items()
+    )
+    return ("clean", *map(str, range(1, longest))), rows

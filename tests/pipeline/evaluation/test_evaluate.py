@@ -21,6 +21,7 @@ from unmask.pipeline.clips.prepare import prepare
 from unmask.pipeline.clips.source import ClipSource
 from unmask.pipeline.config import EvaluateConfig
 from unmask.pipeline.errors import CacheError, ManifestError, UsageError
+from unmask.pipeline.evaluation import robustness
 from unmask.pipeline.evaluation.evaluate import evaluate, name_of
 from unmask.pipeline.manifests.outcomes import Listed, write_outcomes
 from unmask.pipeline.manifests.text import write_manifest
@@ -388,3 +389,35 @@ def test_robustness_scores_every_distortion_on_the_same_videos(world: Path, tmp_
     assert "robustness: CS 1 4/4" in heard and "robustness: CRF 5 4/4" in heard
     page = (result.folder / "report.html").read_text()
     assert "on 4 videos, 1 clips each" in page and "DeeperForensics" in page
+
+
+def test_perturbations_with_other_numbers_of_levels_and_failing_ones_of_somebody_else(
+    world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def dark(clip: np.ndarray, amount: float, rng: np.random.Generator) -> np.ndarray:
+        return (clip * amount).astype(np.uint8)
+
+    def broken(clip: np.ndarray, amount: float, rng: np.random.Generator) -> np.ndarray:
+        raise OSError("no model for it")
+
+    for name in list(robustness.PERTURBATIONS):
+        if name not in ("CC", "CRF"):
+            monkeypatch.delitem(robustness.PERTURBATIONS, name)
+    for added in (
+        robustness.Perturbation("THREE", "three levels", (0.9, 0.5, 0.0), dark, "somebody"),
+        robustness.Perturbation("SIX", "six", (0.9, 0.8, 0.7, 0.6, 0.5, 0.4), dark, "somebody"),
+        robustness.Perturbation("BAD", "bad", (1.0,), broken, "somebody"),
+    ):
+        monkeypatch.setitem(robustness.PERTURBATIONS, added.name, added)
+    config = config_of(world, out=str(tmp_path), robustness=True, robust_videos=2, robust_clips=1)
+    result = evaluate(replace(config, pictures=True))[0]
+    table = {row[0]: row[1:] for row in result.document["robustness"]}
+    assert set(table) == {"colour contrast", "H.264 crf", "three levels", "six"}
+    known = {title: sum(v is not None for v in values) for title, values in table.items()}
+    assert known == {"colour contrast": 6, "H.264 crf": 6, "three levels": 4, "six": 7}
+    assert all(len(values) == 7 for values in table.values())
+    # Black crops are all the same, so every pair of a real and a fake is a tie.
+    assert table["three levels"][3] == 0.5 and table["three levels"][4:] == [None] * 3
+    page = (result.folder / "report.html").read_text()
+    assert "three levels" in page
+    assert "BAD of somebody is left out: it fails at level 1: OSError: no model for it" in page

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
 
+from unmask.pipeline.errors import UsageError
 from unmask.pipeline.evaluation import robustness as rb
 
 
@@ -23,20 +26,20 @@ def rng(seed: int = 0) -> np.random.Generator:
 
 
 @pytest.mark.parametrize(
-    ("kind", "level", "change"), list(rb.changes()), ids=lambda v: getattr(v, "name", None)
+    ("kind", "level"), list(rb.steps()), ids=lambda v: getattr(v, "name", None)
 )
-def test_shape_type_and_repeatability(kind: rb.Kind, level: int, change) -> None:
+def test_shape_type_and_repeatability(kind: rb.Perturbation, level: int) -> None:
     clip = picture()
     before = clip.copy()
-    first, second = change(clip, rng()), change(clip, rng())
+    first, second = (rb.distort(clip, kind, level, rng()) for _ in range(2))
     assert first.shape == clip.shape and first.dtype == np.uint8
     assert np.array_equal(first, second)
     assert np.array_equal(clip, before), "the input must stay as it was"
     assert not np.array_equal(first, clip)
 
 
-@pytest.mark.parametrize("kind", [*rb.KINDS, rb.LADDER], ids=lambda kind: kind.name)
-def test_a_higher_level_is_farther_from_the_original(kind: rb.Kind) -> None:
+@pytest.mark.parametrize("kind", rb.PERTURBATIONS.values(), ids=lambda kind: kind.name)
+def test_a_higher_level_is_farther_from_the_original(kind: rb.Perturbation) -> None:
     clip = picture()
     error = [
         np.mean((rb.distort(clip, kind, level, rng()).astype(float) - clip) ** 2)
@@ -99,3 +102,53 @@ def test_the_subset_takes_both_classes_evenly() -> None:
     assert chosen[0] == 0 and chosen[-1] == 229
     assert len(rb.subset(label, 0)) == 230
     assert (label[rb.subset(label, 50)] == 0).sum() == 30
+
+
+def dark(clip: np.ndarray, amount: float, rng: np.random.Generator) -> np.ndarray:
+    return (clip * amount).astype(np.uint8)
+
+
+def test_columns_of_perturbations_with_other_numbers_of_levels() -> None:
+    header, rows = rb.columns({"two": [0.9, 0.8, 0.7], "four": [0.9, 0.6, 0.5, 0.4, None]})
+    assert header == ("clean", "1", "2", "3", "4")
+    assert rows == (("two", 0.9, 0.8, 0.7, None, None), ("four", 0.9, 0.6, 0.5, 0.4, None))
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        rb.Perturbation("VC", "other", (1.0,), dark, "somebody"),
+        rb.Perturbation("X", "block-wise", (1.0,), dark, "somebody"),
+        rb.Perturbation("X", "x", (), dark, "somebody"),
+        rb.Perturbation("", "x", (1.0,), dark, "somebody"),
+    ],
+)
+def test_a_perturbation_that_cannot_have_a_row_is_refused(wrong: rb.Perturbation) -> None:
+    before = dict(rb.PERTURBATIONS)
+    with pytest.raises(UsageError, match="of somebody"):
+        rb.add_perturbation(wrong)
+    assert before == rb.PERTURBATIONS
+
+
+def raises(clip: np.ndarray, amount: float, rng: np.random.Generator) -> np.ndarray:
+    if amount > 1:
+        raise KeyError("lost")
+    return clip.copy()
+
+
+@pytest.mark.parametrize(
+    ("apply", "why"),
+    [
+        (raises, "level 2: KeyError: 'lost'"),
+        (lambda clip, amount, rng: clip[:, ::2], "level 1: ValueError: expected a clip"),
+        (lambda clip, amount, rng: clip / 255, "level 1: ValueError: .* float64"),
+        (lambda clip, amount, rng: None, "level 1: ValueError: .* got None"),
+    ],
+)
+def test_a_failing_perturbation_of_somebody_else_is_found_before_scoring(
+    monkeypatch: pytest.MonkeyPatch, apply: rb.Distortion, why: str
+) -> None:
+    broken = rb.Perturbation("BAD", "bad", (1.0, 2.0), apply, "somebody")
+    monkeypatch.setitem(rb.PERTURBATIONS, "BAD", broken)
+    found = rb.failing(picture())
+    assert set(found) == {"BAD"} and re.search(why, found["BAD"])
