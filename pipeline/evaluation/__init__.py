@@ -7,4 +7,5 @@ Interface, by file:
     evaluate: FOLDER, SCORES, across, evaluate
     page: Extras, evaluation_page
     protocols: find_protocol
+    robustness: PERTURBATIONS, Perturbation, add_perturbation
 """

@@ -7,8 +7,8 @@ Interface, by file:
         read_calibration, reliability, sigmoid
     csv_file: protect, read_scores, write_scores
     delong: DeLong, delong
-    metrics: METRICS, Measure, Metric, add_metric, brief_keys, calibration_keys, embed, measure,
-        measure_difference, roc
+    metrics: METRICS, Measure, Metric, OURS, add_metric, brief_keys, calibration_keys, embed,
+        measure, measure_difference, roc
     results: Coverage, Options, evaluate_scores, measures, most_wrong, same_videos, sizes
     table: ABSENT, Scores, scores_table
     video_scores: RULES, video_scores
