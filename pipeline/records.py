@@ -30,6 +30,7 @@ REASONS: dict[str, str] = {
     "too_short": "fewer frames than one clip",
     "truncated": "the file ends before enough frames",
     "corrupt": "too many damaged packets",
+    "mixed_sizes": "pictures of different sizes, which make no video",
     "changed_while_reading": "the file changed during extraction",
     "no_face": "the detector finds no face that fills one clip",
     "timeout": "the video took longer than the watchdog allows",

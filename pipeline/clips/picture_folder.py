@@ -3,7 +3,7 @@ authors' format.
 
 The pictures, sorted by the numbers in their names, are cut into up to 16 clips of 5 neighbours
 spread over the folder, as extraction would have done, so that every sampling mode works on them.
-Sides other than 240 px are resized.
+Sides other than 240 px are resized, each picture by its own size.
 """
 
 from __future__ import annotations
@@ -14,13 +14,14 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torchvision.io import ImageReadMode, decode_image
 from torchvision.transforms.v2 import functional
 
 from unmask.pipeline.cache.clip_reader import ClipReader
-from unmask.pipeline.config import CropConfig
-from unmask.pipeline.decode.picture_folder import list_pictures
-from unmask.pipeline.errors import CacheError
+from unmask.pipeline.config import CropConfig, Limits
+from unmask.pipeline.decode.picture_folder import list_pictures, read_rgb
+from unmask.pipeline.errors import CacheError, VideoError
+
+LIMITS = Limits(min_side=1)  # ready face crops may be smaller than a face that can be detected
 
 
 class PictureClips(ClipReader):
@@ -33,7 +34,11 @@ class PictureClips(ClipReader):
 
     def __init__(self, folder: Path, config: CropConfig | None = None) -> None:
         config = config or CropConfig()
-        self.folder, self.files, self.arrays = folder, list_pictures(folder), ("crops",)
+        self.folder, self.arrays = folder, ("crops",)
+        try:
+            self.files = list_pictures(folder)
+        except VideoError as error:
+            raise CacheError(f"{folder}: {error}; take it off the manifest") from error
         if len(self.files) < config.frames:
             raise CacheError(
                 f"{folder}: {len(self.files)} pictures, one clip needs {config.frames}; take it "
@@ -64,14 +69,15 @@ class PictureClips(ClipReader):
         return CacheError(f"{self.folder}: a folder of pictures has no {array}")
 
     def _picture(self, path: Path) -> NDArray[np.uint8]:
+        """(S, S, 3) uint8, read by the one reader that extraction uses too."""
         side = self.shape[2]
         try:
-            bytes_ = torch.frombuffer(bytearray(path.read_bytes()), dtype=torch.uint8)
-            pixels = decode_image(bytes_, ImageReadMode.RGB)  # (3,H,W)
-        except (OSError, RuntimeError, ValueError) as error:
+            pixels = read_rgb(path, LIMITS)  # (H, W, 3)
+        except (OSError, VideoError) as error:
             raise CacheError(
-                f"{path}: not a readable picture ({type(error).__name__}); replace or remove it"
+                f"{path}: not a readable picture ({error}); replace or remove it"
             ) from error
-        if pixels.shape[1:] != (side, side):
-            pixels = functional.resize(pixels, [side, side], antialias=True)
-        return pixels.permute(1, 2, 0).numpy()
+        if pixels.shape[:2] == (side, side):
+            return pixels
+        planes = torch.from_numpy(pixels).permute(2, 0, 1)  # (3, H, W)
+        return functional.resize(planes, [side, side], antialias=True).permute(1, 2, 0).numpy()

@@ -7,7 +7,7 @@ Interface, by file:
     clips: decode_clips
     containers: AV_ERRORS, open_container, open_input, read_head
     growing: Growing, GrowingClips, PROBE
-    picture_folder: CONTAINER, decode, list_pictures
+    picture_folder: CONTAINER, decode, list_pictures, read_rgb
     resize: Whole, halve, reduce_to
     retry: with_fallback
     rgb: Converter

@@ -11,6 +11,7 @@ they lie side by side.
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -24,7 +25,7 @@ from unmask.pipeline.config import Limits
 from unmask.pipeline.decode.containers import AV_ERRORS, check_size, decoder_limit, read_head
 from unmask.pipeline.decode.packets import is_variable
 from unmask.pipeline.decode.planned import PlanBroken
-from unmask.pipeline.decode.rgb import read_rotation, upright_size
+from unmask.pipeline.decode.rgb import Converter, read_rotation, upright_size
 from unmask.pipeline.errors import VideoError
 from unmask.pipeline.records import VideoInfo
 
@@ -32,7 +33,10 @@ CONTAINER = "pictures"
 RATE = 25.0
 SUFFIXES = (".png", ".jpg", ".jpeg", "")
 
-_DECODERS = ((b"\xff\xd8\xff", "mjpeg"), (b"\x89PNG\r\n\x1a\n", "png"))
+_PNG = b"\x89PNG\r\n\x1a\n"
+_DECODERS = ((b"\xff\xd8\xff", "mjpeg"), (_PNG, "png"))
+# JPEG's frame headers SOF0 to SOF15: C4, C8 and CC are other segments (ITU-T T.81, table B.1).
+_FRAME_HEADERS = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _MAX_BYTES = 256 * 1024 * 1024
 # EXIF orientation (tag 0x0112, type 3, count 1) with one of the four mirrored values, in either
 # byte order.
@@ -47,6 +51,8 @@ def list_pictures(folder: Path) -> list[Path]:
     """List the pictures of a folder in frame order; other files, hidden ones and subfolders are
     left out.
 
+    Where a frame is there as PNG and as JPEG it counts once, in the form that most frames have (PNG
+    when both have as many).
     Raises VideoError permission or not_a_file when the folder holds none.
     """
     try:
@@ -66,7 +72,18 @@ def list_pictures(folder: Path) -> list[Path]:
         ) from None
     if not found:
         raise VideoError("not_a_file", f"{folder.name!r} is a folder without PNG or JPEG pictures")
-    return sorted(found, key=_natural)
+    return sorted(_one_form(found), key=_natural)
+
+
+def _one_form(files: list[Path]) -> list[Path]:
+    """Each stem once, in the form that most of them have."""
+    forms = Counter(_form(path) for path in files)
+    best_first = sorted(files, key=lambda path: (-forms[_form(path)], _form(path) != ".png"))
+    return list({path.stem: path for path in reversed(best_first)}.values())
+
+
+def _form(path: Path) -> str:
+    return path.suffix.lower()
 
 
 def _natural(path: Path) -> tuple[object, ...]:
@@ -94,15 +111,39 @@ def _decoder_name(head: bytes) -> str:
     return next((name for magic, name in _DECODERS if head.startswith(magic)), "")
 
 
+def stated_size(data: bytes) -> tuple[int, int]:
+    """Width and height in px that the header of a PNG or JPEG file states, (0, 0) when there is
+    none.
+    """
+    if data.startswith(_PNG):
+        return int.from_bytes(data[16:20], "big"), int.from_bytes(data[20:24], "big")
+    at = 2
+    while at + 9 <= len(data) and data[at] == 0xFF:
+        if data[at + 1] == 0xFF:  # fill bytes may stand before a marker
+            at += 1
+        elif data[at + 1] in _FRAME_HEADERS:
+            height, width = data[at + 5 : at + 7], data[at + 7 : at + 9]
+            return int.from_bytes(width, "big"), int.from_bytes(height, "big")
+        else:
+            at += 2 + int.from_bytes(data[at + 2 : at + 4], "big")
+    return 0, 0
+
+
 def read_picture(path: Path, max_pixels: int) -> VideoFrame | None:
     """Decode one PNG or JPEG file, None when it is damaged or something else; max_pixels of the
     picture.
 
-    Raises VideoError unsupported_rotation for a mirrored EXIF orientation, out_of_memory.
+    Raises VideoError too_large, unsupported_rotation for a mirrored EXIF orientation,
+    out_of_memory.
     """
-    if path.stat().st_size > _MAX_BYTES:
+    if not path.is_file() or path.stat().st_size > _MAX_BYTES:
         return None
     data = path.read_bytes()
+    width, height = stated_size(data)
+    if width * height > max_pixels:
+        raise VideoError(
+            "too_large", f"{path.name!r} is {width}x{height} px, at most {max_pixels} px in all"
+        )
     name = _decoder_name(data[:16])
     if not name:
         return None
@@ -118,6 +159,24 @@ def read_picture(path: Path, max_pixels: int) -> VideoFrame | None:
     except AV_ERRORS:
         return None
     return frames[0] if frames and not frames[0].is_corrupt else None
+
+
+def read_rgb(path: Path, limits: Limits) -> NDArray[np.uint8]:
+    """One PNG or JPEG file as (H, W, 3) uint8 RGB, upright by its EXIF; sixteen bits become
+    eight within two levels.
+
+    Raises VideoError corrupt, too_large, too_small, unsupported_rotation, unsupported_codec,
+    out_of_memory.
+    """
+    frame = read_picture(path, limits.max_pixels)
+    if frame is None:
+        raise VideoError("corrupt", f"{path.name!r} is no PNG or JPEG that can be decoded")
+    check_size(frame.width, frame.height, limits)
+    rotation = read_rotation(frame)
+    width, height = upright_size(frame, rotation)
+    pixels = np.empty((height, width, 3), np.uint8)
+    Converter(rotation).write(frame, pixels)
+    return pixels
 
 
 def _fits(frame: VideoFrame, width: int, height: int, rotation: int) -> bool:
@@ -136,7 +195,7 @@ def scan(folder: Path, limits: Limits, *, planned: bool = True, guard: str = "")
     """Count the pictures; planned takes the names' word for it, otherwise every picture is decoded.
 
     Raises VideoError not_a_file, permission, too_large, too_small, corrupt (too many damaged
-    pictures, or pictures of different sizes), unsupported_rotation.
+    pictures), mixed_sizes, unsupported_rotation.
     """
     files = list_pictures(folder)
     if len(files) > limits.max_frames:
@@ -154,14 +213,20 @@ def _count(files: list[Path], limits: Limits, guard: str) -> VideoInfo:
             first, rotation = frame, read_rotation(frame)
         if not _fits(frame, *upright_size(first, rotation), rotation):
             raise VideoError(
-                "corrupt",
-                f"{path.name!r} is {frame.width}x{frame.height} px, unlike the first picture",
+                "mixed_sizes",
+                f"{path.name!r} is {_described(frame)}, the first picture {_described(first)}; "
+                "a folder of ready face crops needs no extraction: name it in a manifest",
             )
         good.append(path)
     bad = len(files) - len(good)
     if first is None or bad > limits.max_bad_packets * len(files):
         raise VideoError("corrupt", f"{bad} of {len(files)} pictures cannot be decoded")
     return _info(good, first, limits, "sequential", guard, ("incomplete", "damaged") if bad else ())
+
+
+def _described(frame: VideoFrame) -> str:
+    turned = read_rotation(frame)
+    return f"{frame.width}x{frame.height} px" + (f" turned by {turned} degrees" if turned else "")
 
 
 def _info(
@@ -207,8 +272,20 @@ def decode(
         yield from enumerate(frame for _, frame in _frames(files, max_pixels))
         return
     for number in wanted.tolist():
-        frame = read_picture(files[number], max_pixels) if number < len(files) else None
+        frame = _planned_picture(files[number], max_pixels) if number < len(files) else None
         if frame is None or not _fits(frame, info.width, info.height, info.rotation):
             name = files[number].name if number < len(files) else f"picture {number}"
             raise PlanBroken(f"{name!r} is damaged or of another size")
         yield number, frame
+
+
+def _planned_picture(path: Path, max_pixels: int) -> VideoFrame | None:
+    """As read_picture; one larger than the first picture is unlike the plan, whatever the limits
+    say.
+    """
+    try:
+        return read_picture(path, max_pixels)
+    except VideoError as error:
+        if error.reason == "too_large":
+            return None
+        raise

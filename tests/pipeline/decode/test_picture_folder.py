@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import zlib
 from pathlib import Path
 
 import av
+import cv2
 import numpy as np
 import pytest
 
 from tests.support.drawn_videos import draw_picture
 from unmask.pipeline.config import Limits
 from unmask.pipeline.decode.clips import decode_clips
+from unmask.pipeline.decode.picture_folder import list_pictures, read_rgb, stated_size
 from unmask.pipeline.decode.planned import PlanBroken
 from unmask.pipeline.decode.scan import scan
 from unmask.pipeline.decode.windows import spread_clips
@@ -100,14 +103,75 @@ def test_too_many_damaged_pictures_are_corrupt(tmp_path: Path) -> None:
     assert caught.value.reason == "corrupt"
 
 
-def test_pictures_of_two_sizes_are_no_video(tmp_path: Path) -> None:
+def test_pictures_of_two_sizes_are_a_reason_of_their_own(tmp_path: Path) -> None:
     folder = draw_folder(tmp_path / "f", ["0.png", "1.png"])
     save(folder / "2.png", 2, (64, 96))
     with pytest.raises(PlanBroken):
         list(decode_clips(folder, scan(folder, LIMITS), np.array([[0, 1, 2]])))
     with pytest.raises(VideoError) as caught:
         scan(folder, LIMITS, planned=False)
-    assert caught.value.reason == "corrupt" and "64x96" in str(caught.value)
+    assert caught.value.reason == "mixed_sizes"
+    assert "'2.png' is 64x96 px, the first picture 96x64 px" in str(caught.value)
+
+
+def test_a_frame_as_jpeg_and_as_png_counts_once(tmp_path: Path) -> None:
+    names = [f"{number}.{form}" for number in range(6) for form in ("jpg", "png")]
+    folder = draw_folder(tmp_path / "f", names)
+    assert [path.name for path in list_pictures(folder)] == [f"{n}.png" for n in range(6)]
+    (folder / "4.png").unlink()  # now most frames have a JPEG, and all stay
+    save(folder / "6.png", 6)
+    (folder / "0.png").unlink()
+    listed = [path.name for path in list_pictures(folder)]
+    assert listed == [*(f"{number}.jpg" for number in range(6)), "6.png"]
+
+
+def bomb(path: Path, width: int, height: int) -> Path:
+    """A small PNG or JPEG that states a giant picture."""
+    save(path, 0)
+    data = bytearray(path.read_bytes())
+    if path.suffix == ".png":
+        data[16:24] = width.to_bytes(4, "big") + height.to_bytes(4, "big")
+        data[29:33] = zlib.crc32(data[12:29]).to_bytes(4, "big")
+    else:
+        at = data.index(b"\xff\xc0")
+        data[at + 5 : at + 9] = height.to_bytes(2, "big") + width.to_bytes(2, "big")
+    path.write_bytes(data)
+    return path
+
+
+@pytest.mark.parametrize("suffix", [".png", ".jpg"])
+@pytest.mark.parametrize("place", [0, 3])
+def test_a_small_file_that_states_a_giant_picture_is_too_large_and_costs_nothing(
+    suffix: str, place: int, tmp_path: Path
+) -> None:
+    folder = draw_folder(tmp_path / "f", [f"{number}{suffix}" for number in range(5)])
+    path = bomb(folder / f"{place}{suffix}", 30_000, 30_000)
+    assert stated_size(path.read_bytes()) == (30_000, 30_000)
+    with pytest.raises(VideoError) as caught:
+        scan(folder, LIMITS, planned=False)
+    assert caught.value.reason == "too_large" and "30000x30000" in str(caught.value)
+    with pytest.raises(VideoError) as caught:
+        read_rgb(path, LIMITS)
+    assert caught.value.reason == "too_large"
+
+
+def test_the_size_is_stated_by_progressive_jpegs_and_behind_long_segments(tmp_path: Path) -> None:
+    image = pytest.importorskip("PIL.Image")
+    plain = image.fromarray(draw_picture(5, 96, 64))
+    for number, options in enumerate([{"progressive": True}, {"comment": b"x" * 60_000}]):
+        path = tmp_path / f"{number}.jpg"
+        plain.save(path, **options)
+        assert stated_size(path.read_bytes()) == (96, 64)
+    assert stated_size(b"\xff\xd8\xff") == stated_size(b"\xff\xd8" + b"\xff" * 40) == (0, 0)
+
+
+def test_sixteen_bits_become_eight_within_two_levels(tmp_path: Path) -> None:
+    wide = np.random.default_rng(1).integers(0, 65536, (64, 96, 3), np.uint16)
+    cv2.imwrite(str(tmp_path / "colour.png"), wide)
+    cv2.imwrite(str(tmp_path / "grey.png"), wide[..., 0])
+    colour = np.rint(wide[..., ::-1] / 257)
+    assert np.abs(read_rgb(tmp_path / "colour.png", LIMITS) - colour).max() <= 2
+    assert np.abs(read_rgb(tmp_path / "grey.png", LIMITS) - colour[..., 2:]).max() <= 2
 
 
 def test_a_folder_without_pictures_is_no_video(tmp_path: Path) -> None:
