@@ -283,6 +283,7 @@ def _extract(found: Any, config: ExtractConfig, cache: Path, manifests: Path) ->
         click.echo(f"  {outcome.video_id}: {outcome.reason}  {printable(outcome.detail, 300)}")
     if len(bad) > 10:
         click.echo(f"  ... and {len(bad) - 10:,} more")
+    _tell_untouched(found, ended)
     _tell_missing(found)
     click.echo(f"crops: {extraction.cache_folder(cache, found.name, config.crop)}")
     click.echo(f"every video's outcome: {', '.join(map(str, lists))}")
@@ -334,6 +335,20 @@ def _refuse_incomplete(found: Any) -> None:
             f"downloads are unfinished, e.g. {example!r}; complete it (`datasets {found.name} "
             "--verify`), or leave "
             "--strict out"
+        )
+
+
+def _tell_untouched(found: Any, ended: list[Any]) -> None:
+    from unmask.pipeline.extraction.publish import is_listed
+
+    splits = {video.video_id: video.split for video in found.videos}
+    left_out = sum(
+        outcome.status == "ok" and not is_listed(outcome, splits[outcome.video_id])
+        for outcome in ended
+    )
+    if left_out:
+        click.echo(
+            f"left out of train: {left_out:,} fakes whose mask lies on none of the faces found"
         )
 
 

@@ -13,7 +13,7 @@ from typing import Literal
 
 # Raise when what is found, cut or written changes; old caches then get another key, never a wrong
 # reading.
-CACHE_FORMAT = 3
+CACHE_FORMAT = 4
 
 # Libraries that decide pixels or boxes; major.minor, because a patch release that changes them is a
 # bug of theirs.

@@ -219,6 +219,7 @@ class Crops:
     window: (N,) int64, which of the planned clips each one is.
     dropped: (window, why) of the others.
     faces: most faces seen on one anchor.
+    persons: how many persons were followed through several clips, cut or not.
     track: 0 the main person, 1.. the others.
     """
 
@@ -232,6 +233,7 @@ class Crops:
     window: NDArray[np.int64]
     dropped: tuple[tuple[int, str], ...] = ()
     faces: int = 1
+    persons: int = 1
     track: int = 0
 
 

@@ -5,7 +5,7 @@ Videos and settings come in; cached folders, manifests and outcomes go out.
 Interface, by file:
     crops: detector_for, read_crops
     probe: probe
-    publish: publish
+    publish: is_listed, publish
     repair: repair
     resume: content_hash, finished
     run: cache_folder, extract

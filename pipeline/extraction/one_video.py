@@ -12,24 +12,27 @@ import os
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from unmask.pipeline.cache import refused
+from unmask.pipeline.cache.bands import coefficients
 from unmask.pipeline.cache.writing import write_video
 from unmask.pipeline.config import CropConfig, ExtractConfig
 from unmask.pipeline.errors import VideoError
 from unmask.pipeline.extraction.crops import detector_for, read_crops
-from unmask.pipeline.extraction.masks import cut_masks
+from unmask.pipeline.extraction.masks import (
+    MASK_ELSEWHERE,
+    SEVERAL_PERSONS,
+    cut_masks,
+    forged_persons,
+)
+from unmask.pipeline.extraction.pairs import OtherViewError, places_of
 from unmask.pipeline.extraction.resume import facts, hash_now, stat_fingerprint, why_absent
-from unmask.pipeline.records import Crops, Outcome, Video, VideoInfo
-
-if TYPE_CHECKING:
-    pass
+from unmask.pipeline.records import REAL, Crops, Outcome, Video, VideoInfo
 
 log = logging.getLogger(__name__)
 
@@ -76,21 +79,21 @@ def _extract(
     """
     if before is None:
         raise VideoError(why_absent(video.path), str(video.path))
-    info, people, paired = _people(video, config, parent)
+    cut = _cut_people(video, config, parent)
+    info = cut.info
     digest = hash_now(video)
     if not digest or stat_fingerprint(video.path) != before:
         raise VideoError("changed_while_reading", str(video.path))
-    flags = [*info.flags]
+    flags = [*info.flags, *cut.flags]
     if info.guard:
         flags.append("sequential")
-    if config.crop.pair_boxes and video.pair and not paired:
-        flags.append("own_boxes")
     committed: list[Outcome] = []
-    for crops in reversed(
-        people
-    ):  # the main person last: its folder says that the video is finished
+    # The main person last: its folder says that the video is finished.
+    for crops in reversed(cut.people):
         name = video.video_id if crops.track == 0 else f"{video.video_id}--{crops.track}"
-        masks, mask_flag = cut_masks(video, crops, config) if config.crop.masks else (None, "")
+        masks, mask_flag = None, ""
+        if config.crop.masks:
+            masks, mask_flag = cut_masks(video, crops, _size(info), config)
         own_flags = [*flags, *([mask_flag] if mask_flag else [])]
         if len(crops.pixels) < config.crop.clips:
             own_flags.append("fewer_clips")
@@ -113,22 +116,72 @@ def _extract(
     return committed[-1]
 
 
-def _people(
-    video: Video, config: ExtractConfig, parent: Path
-) -> tuple[VideoInfo, list[Crops], bool]:
-    """Everybody in the video, main person first, and whether they were cut where the original has
-    them.
-    """
-    if config.crop.pair_boxes and video.pair:
-        from unmask.pipeline.extraction.pairs import places_of
+@dataclass(frozen=True)
+class _Cut:
+    """The persons of one video, main person first, and what a reader should know of the choice."""
 
-        cut = [
-            read_crops(video.path, config, places, first=video.first_frame)
-            for places in places_of(video, parent)
-        ]
-        if cut:
-            return cut[0][0], [crops for _, people in cut for crops in people], True
-    return *read_crops(video.path, config, first=video.first_frame), False
+    info: VideoInfo
+    people: list[Crops]
+    flags: tuple[str, ...] = ()
+
+
+def _cut_people(video: Video, config: ExtractConfig, parent: Path) -> _Cut:
+    """Everybody in the video who is to be kept; of a fake those who are forged, as far as its mask
+    says so.
+    """
+    if video.label == REAL:
+        return _Cut(*read_crops(video.path, config, first=video.first_frame))
+    paired = _cut_like_original(video, config, parent)
+    own_boxes = ("own_boxes",) if config.crop.pair_boxes and video.pair else ()
+    if paired is not None:
+        chosen = forged_persons(video, paired.people, _size(paired.info), config)
+        if chosen:
+            return replace(paired, people=chosen)
+        if chosen is None:
+            return _doubtful(paired, config)
+    cut = _Cut(*read_crops(video.path, config, first=video.first_frame, everyone=True), own_boxes)
+    chosen = forged_persons(video, cut.people, _size(cut.info), config)
+    if chosen == [] and config.crop.faces == "main":
+        # Small faces beside a large one are only looked for where all are wanted.
+        careful = replace(config, crop=replace(config.crop, faces="all"))
+        cut = _Cut(*read_crops(video.path, careful, first=video.first_frame), own_boxes)
+        chosen = forged_persons(video, cut.people, _size(cut.info), config)
+    if chosen is None:
+        return _doubtful(cut, config)
+    if not chosen:
+        return replace(cut, people=_wanted(cut, config), flags=(*cut.flags, MASK_ELSEWHERE))
+    return replace(cut, people=_wanted(replace(cut, people=chosen), config))
+
+
+def _cut_like_original(video: Video, config: ExtractConfig, parent: Path) -> _Cut | None:
+    """A fake's persons where its original has them; None without --pair-boxes, without an original,
+    and where the fake shows something else there.
+    """
+    if not (config.crop.pair_boxes and video.pair):
+        return None
+    info, people = None, []
+    try:
+        for places in places_of(video, parent):
+            info, crops = read_crops(video.path, config, places, first=video.first_frame)
+            people += crops
+    except OtherViewError as error:
+        log.info("%r is cut by its own faces: %s", str(video.path), error)
+        return None
+    return _Cut(info, people) if info else None
+
+
+def _doubtful(cut: _Cut, config: ExtractConfig) -> _Cut:
+    """A fake without a mask: with several persons in view nobody knows who of them is forged."""
+    several = (SEVERAL_PERSONS,) if cut.people[0].persons > 1 else ()
+    return replace(cut, people=_wanted(cut, config), flags=(*cut.flags, *several))
+
+
+def _wanted(cut: _Cut, config: ExtractConfig) -> list[Crops]:
+    return cut.people if config.crop.faces == "all" else cut.people[:1]
+
+
+def _size(info: VideoInfo) -> tuple[int, int]:
+    return info.width, info.height
 
 
 def extract_beside(videos: Sequence[Video], config: ExtractConfig, parent: Path) -> list[Outcome]:
@@ -163,6 +216,4 @@ def _media(info: VideoInfo) -> dict[str, object]:
 
 
 def _bands(pixels: NDArray[np.uint8], crop: CropConfig) -> NDArray[np.float16]:
-    from unmask.pipeline.cache.bands import coefficients
-
     return np.stack([coefficients(clip, crop.band_definition) for clip in pixels])

@@ -14,6 +14,7 @@ from unmask.pipeline.cache.video import is_committed, open_video
 from unmask.pipeline.config import PIXEL_LIBRARIES, CropConfig, ExtractConfig
 from unmask.pipeline.disk.files import write_whole
 from unmask.pipeline.disk.folders import remove_stale
+from unmask.pipeline.extraction.masks import MASK_ELSEWHERE
 from unmask.pipeline.extraction.run import cache_folder
 from unmask.pipeline.manifests import outcomes
 from unmask.pipeline.manifests.text import write_manifest
@@ -28,7 +29,8 @@ def publish(
     with its length.
 
     Lists every committed video of the dataset, not only those of this call, so that `--shard` runs
-    and interrupted runs end with the same files as one uninterrupted run. Layout:
+    and interrupted runs end with the same files as one uninterrupted run. A fake whose mask lies on
+    nobody who was found is left out of train (is_listed). Layout:
     <manifests>/<dataset>/<compression>/<split>.txt.
     """
     parent = cache_folder(cache, dataset.name, config.crop)
@@ -44,7 +46,7 @@ def publish(
             entries = [
                 Entry(f"{dataset.name}/{parent.name}/{track}", video.label)
                 for video, outcome in zip(videos, rows, strict=True)
-                if video.split == split and outcome is not None and outcome.status == "ok"
+                if video.split == split and outcome is not None and is_listed(outcome, split)
                 for track in _tracks(parent, video.video_id, config.crop)
             ]
             if entries:
@@ -66,6 +68,14 @@ def publish(
             folder / "extract.json", json.dumps(about, indent=1, sort_keys=True).encode() + b"\n"
         )
     return written
+
+
+def is_listed(outcome: Outcome, split: str) -> bool:
+    """Whether a video stands in the manifest of its split: its crops are there, and a training
+    learns nothing wrong from them.
+    """
+    untouched = split == "train" and MASK_ELSEWHERE in outcome.flags
+    return outcome.status == "ok" and not untouched
 
 
 def describe_run(config: ExtractConfig, dataset: Dataset) -> dict[str, object]:

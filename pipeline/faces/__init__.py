@@ -4,8 +4,9 @@ MTCNN's weights come from facenet-pytorch; the cascade that runs them is ours.
 
 Interface, by file:
     crop: crop_clip
+    cuts: FACE_CUT_CORRELATION, FACE_CUT_LEVELS, likeness, thumbnail
     detector: Detector, build_detector
-    find: find_crops
+    find: Place, find_crops
     persons: Person, join
     shared_detector: SharedDetector
 """

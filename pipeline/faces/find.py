@@ -142,7 +142,7 @@ def _given(
         yield _cut_out(clip, faces, config, trusted=True)
 
 
-def _person(clips: Sequence[_Clip], track: Track, number: int) -> Crops:
+def _person(clips: Sequence[_Clip], track: Track, number: int, persons: int) -> Crops:
     """Stack one person's crops; the other windows go into `dropped` with the reason."""
     window, face = (np.array(column, np.int64) for column in zip(*track.faces, strict=True))
     mine = [(clips[w], f) for w, f in zip(window, face, strict=True)]
@@ -161,6 +161,7 @@ def _person(clips: Sequence[_Clip], track: Track, number: int) -> Crops:
         window=window,
         dropped=tuple(zip(absent, why, strict=True)),
         faces=max(clip.seen for clip in clips),
+        persons=persons,
         track=number,
     )
 
@@ -170,15 +171,17 @@ def find_crops(
     detector: Detector,
     config: CropConfig,
     boxes: Sequence[Place | None] | None = None,
+    everyone: bool = False,
 ) -> list[Crops]:
     """The aligned crops of a video's persons, main person first; only that one unless config.faces
-    is "all".
+    is "all" or `everyone`.
 
     clips: one Frames per planned window, in order; those of one detector batch are held at a time
     (TOGETHER).
     boxes: per window box (4,) and landmark (5, 2) of the original video's face, None where it has
     none: the clip is cut exactly there and nothing is detected or judged, so that a fake and its
     original differ in the face only; prob is then 0, for no detector looked.
+    everyone: look at the persons beside the main one whatever config.faces says.
     Of the other persons those seen in at least MIN_CLIPS clips are returned: fewer is a passer-by
     or a false find. dropped holds (window, why): no_face, cut (a hard cut inside the clip),
     other_person (faces, but not this one).
@@ -198,9 +201,6 @@ def find_crops(
             f", {cuts} of them left out for a cut" if cuts else ""
         )
         raise VideoError("no_face", detail)
-    others = (
-        [track for track in tracks[1:] if len(track.faces) >= MIN_CLIPS]
-        if config.faces == "all"
-        else []
-    )
-    return [_person(kept, track, number) for number, track in enumerate([tracks[0], *others])]
+    persons = [tracks[0], *(track for track in tracks[1:] if len(track.faces) >= MIN_CLIPS)]
+    asked = persons if everyone or config.faces == "all" else persons[:1]
+    return [_person(kept, track, number, len(persons)) for number, track in enumerate(asked)]

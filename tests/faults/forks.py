@@ -15,7 +15,6 @@ from pathlib import Path
 
 from tests.pipeline.extraction.test_run import tree_hash
 from unmask.pipeline.config import CropConfig, ExtractConfig
-from unmask.pipeline.extraction import crops as cutting
 from unmask.pipeline.extraction import dispatch, one_video, publish, run
 from unmask.pipeline.records import Outcome
 from unmask.pipeline.sources.dataset import Dataset, SourceOptions
@@ -41,8 +40,8 @@ def prepare(root: Path, count: int) -> Dataset:
     """The first videos of the drawn dataset, with their crops known from now on."""
     found = discover("ffpp", root, SourceOptions(methods=("Deepfakes", "NeuralTextures")))
     dataset = Dataset("ffpp", found.root, found.videos[:count])
-    crops = {one.path: cutting.read_crops(one.path, CONFIG) for one in dataset.videos}
-    cutting.read_crops = lambda path, *_, **__: crops[path]
+    crops = {one.path: one_video.read_crops(one.path, CONFIG) for one in dataset.videos}
+    one_video.read_crops = lambda path, *_, **__: crops[path]
     dispatch.dispatch = in_this_process
     return dataset
 

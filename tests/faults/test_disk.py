@@ -124,7 +124,7 @@ def test_a_read_only_cache_is_refused_before_anything_is_decoded(
 
     monkeypatch.setattr(Path, "touch", refuse)  # chmod does not bind the superuser
     monkeypatch.setattr(
-        "unmask.pipeline.extraction.crops.read_crops",
+        "unmask.pipeline.extraction.one_video.read_crops",
         lambda *_: pytest.fail("something was decoded"),
     )
     with pytest.raises(CacheError, match=os.strerror(code)):

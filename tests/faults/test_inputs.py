@@ -24,7 +24,7 @@ from unmask.commands import main as cli
 from unmask.pipeline.cache.index import read_index
 from unmask.pipeline.config import CropConfig, ExtractConfig
 from unmask.pipeline.demo.drawing import draw_frames, draw_identity
-from unmask.pipeline.extraction import crops, dispatch, run
+from unmask.pipeline.extraction import dispatch, one_video, run
 from unmask.pipeline.records import Outcome, Video
 from unmask.pipeline.sources.dataset import Dataset, SourceOptions
 from unmask.pipeline.sources.registry import discover
@@ -322,14 +322,14 @@ def one(museum: Museum, tmp_path: Path) -> Video:
 
 
 def while_reading(monkeypatch: pytest.MonkeyPatch, harm: Callable[[], None]) -> None:
-    real = crops.read_crops
+    real = one_video.read_crops
 
     def read_crops(*arguments: object, **named: object) -> object:
         found = real(*arguments, **named)
         harm()
         return found
 
-    monkeypatch.setattr(crops, "read_crops", read_crops)
+    monkeypatch.setattr(one_video, "read_crops", read_crops)
 
 
 def grow(path: Path) -> None:

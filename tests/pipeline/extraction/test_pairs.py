@@ -8,6 +8,7 @@ import hashlib
 from dataclasses import replace
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 
@@ -165,3 +166,55 @@ def test_a_shard_holds_a_fake_together_with_its_original() -> None:
         if int(hashlib.sha256(v.video_id.encode()).hexdigest()[:8], 16) % 3 == 0
     }
     assert plain == expected
+
+
+def crops_of(cache: Path, name: str) -> np.ndarray:
+    cached = open_video(extraction.cache_folder(cache, "pairs", CROP) / name)
+    return cached.read_crops(range(cached.clips)).astype(float)
+
+
+@pytest.mark.parametrize("size", [(160, 120), (640, 480), (320, 238)])
+def test_a_fake_of_another_size_is_cut_at_the_scaled_boxes(
+    size: tuple[int, int], root: Path, tmp_path: Path
+) -> None:
+    """Half, twice, and two rows less as encoders leave them: the same picture to within coding."""
+    resized = [cv2.resize(frame, size, interpolation=cv2.INTER_AREA) for frame in frames_of(False)]
+    encode_video(tmp_path / "fake.mp4", resized)
+    videos = [
+        record(tmp_path / "fake.mp4", "fake", 1, "real"),
+        record(root / "real.mp4", "real", 0),
+    ]
+    ended = run(tmp_path / "cache", videos)
+    assert ended["fake"].flags == ()
+    fake, real = attributes(tmp_path / "cache", "fake"), attributes(tmp_path / "cache", "real")
+    assert fake["index"] == real["index"] and fake["window"] == real["window"]
+    ratio = np.tile(np.array(size) / (320, 240), 2)
+    expected = (np.array(real["box"]) + 0.5) * ratio - 0.5
+    np.testing.assert_allclose(fake["box"], expected, atol=1e-3)
+    pixels = crops_of(tmp_path / "cache", "fake"), crops_of(tmp_path / "cache", "real")
+    assert np.abs(pixels[0] - pixels[1]).mean() < 10
+
+
+def test_a_fake_of_another_shape_or_scene_is_cut_by_its_own_faces(
+    root: Path, tmp_path: Path
+) -> None:
+    """Cropped at the sides; the same size but moved aside; a fifth of the frames in the same
+    time.
+    """
+    frames = frames_of(True)
+    fakes = {
+        "cropped": [np.ascontiguousarray(frame[:, 40:280]) for frame in frames],
+        "moved": [np.roll(frame, 100, axis=1) for frame in frames],
+    }
+    for name, pictures in fakes.items():
+        encode_video(tmp_path / f"{name}.mp4", pictures)
+    encode_video(tmp_path / "resampled.mp4", frames[::5], fps=5)
+    names = [*fakes, "resampled"]
+    videos = [record(tmp_path / f"{name}.mp4", name, 1, "real") for name in names]
+    ended = run(tmp_path / "cache", [*videos, record(root / "real.mp4", "real", 0)])
+    for name in names:
+        assert "own_boxes" in ended[name].flags, name
+        box = np.array(attributes(tmp_path / "cache", name)["box"])
+        transform = np.array(attributes(tmp_path / "cache", name)["transform"])
+        centre = np.column_stack([(box[:, :2] + box[:, 2:]) / 2, np.ones(len(box))])
+        np.testing.assert_allclose(np.einsum("nij,nj->ni", transform, centre), 31.5, atol=0.75)
