@@ -105,11 +105,13 @@ class VideoInfo:
     pts: (frames,) float64, seconds, increasing.
     rotation: degrees already undone in decoded Frames.
     method: planned or sequential (how decode_clips will read it); guard: why not planned, or "".
-    flags: of incomplete, interlaced, vfr, damaged, times_from_rate (the file's own times are
-        unusable).
+    flags: of incomplete, interlaced, vfr, damaged, gaps (steps of steady times are empty),
+        times_from_rate (the file's own times are unusable).
     packets: scan's note for decode_clips, one row per packet of a planned video.
     numbers: (frames,) increasing frame numbers in the original video, of pictures whose names say
-        them; else None, then a frame's number is its position.
+        them and of frames behind lost ones; else None, then a frame's number is its position.
+    promised: frames that the file says or shows it should hold; 0 where nobody counted.
+    missing: for a person, how many of the promised frames are missing and why, "" for none.
     """
 
     container: str
@@ -126,6 +128,8 @@ class VideoInfo:
     flags: tuple[str, ...] = ()
     packets: NDArray[np.void] | None = field(default=None, compare=False, repr=False)
     numbers: NDArray[np.int64] | None = field(default=None, compare=False, repr=False)
+    promised: int = 0
+    missing: str = ""
 
 
 class View(Protocol):

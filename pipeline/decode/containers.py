@@ -23,6 +23,7 @@ from av.stream import Discard, Disposition
 from av.video.stream import VideoStream
 
 from unmask.pipeline.config import Limits
+from unmask.pipeline.decode.ending import lacks_index, read_ending
 from unmask.pipeline.errors import VideoError
 from unmask.pipeline.formats import CONTAINERS
 
@@ -181,7 +182,7 @@ def _open_container(path: Path, head: bytes, quick: bool) -> InputContainer:
     except AV_ERRORS as error:
         if kind != "video":
             raise VideoError("not_a_video", f"{path.name!r} looks like {words}") from None
-        if is_cut(path) or _lacks_index(path, head):
+        if read_ending(path).cut or lacks_index(path):
             raise VideoError("truncated", f"{path.name!r} ends before its index") from None
         raise VideoError(
             "corrupt", f"the header of {path.name!r} is damaged: {_short(error)}"
@@ -220,7 +221,7 @@ def _first_video(container: InputContainer, path: Path) -> VideoStream:
                 "unsupported_codec", f"{path.name!r}: no decoder is installed for its video"
             )
         return stream
-    if is_cut(path):
+    if read_ending(path).cut:
         raise VideoError("truncated", f"{path.name!r} ends inside its index")
     kinds = sorted({stream.type for stream in container.streams}) or ["nothing"]
     raise VideoError(
@@ -248,48 +249,3 @@ def check_size(width: int, height: int, limits: Limits) -> None:
         )
     if min(width, height) < limits.min_side:
         raise VideoError("too_small", f"{size}, at least {limits.min_side} px a side")
-
-
-def is_cut(path: Path) -> bool:
-    """Whether a file ends inside something that its container began: a box, a RIFF list, a
-    segment, a packet.
-    """
-    size, head = path.stat().st_size, read_head(path)
-    if head[:4] == b"RIFF":
-        return int.from_bytes(head[4:8], "little") + 8 > size
-    if head[:4] == b"\x1a\x45\xdf\xa3":
-        # An EBML size of 8 bytes starts with 0x01; all ones mean "until the end" (RFC 8794, section
-        # 6).
-        at = head.find(b"\x18\x53\x80\x67") + 4
-        length = int.from_bytes(head[at + 1 : at + 8], "big")
-        return at < 4 or (head[at] == 1 and length != (1 << 56) - 1 and at + 8 + length > size)
-    # Transport stream packets begin with 0x47 ("G") and are 188 bytes long, 204 with error
-    # correction.
-    packet = next((length for length in (188, 204) if head[::length][:4] == b"GGGG"), 0)
-    if packet:
-        return size % packet != 0
-    return guess(head)[1] == "video" and head[4:8].isalpha() and _walk_boxes(path, size)[0]
-
-
-def _lacks_index(path: Path, head: bytes) -> bool:
-    """Whether an mp4 has no `moov`, which is written last."""
-    return head[4:8].isalpha() and not _walk_boxes(path, path.stat().st_size)[1]
-
-
-def _walk_boxes(path: Path, size: int) -> tuple[bool, bool]:
-    """Walk the top-level boxes of an mp4 (ISO/IEC 14496-12, section 4.2): is the last one cut, is
-    there a `moov`?
-    """
-    position, index = 0, False
-    with open(path, "rb") as file:
-        while position < size:
-            file.seek(position)
-            header = file.read(16)
-            length = int.from_bytes(header[:4], "big")
-            if length == 1:
-                length = int.from_bytes(header[8:16], "big")
-            index |= header[4:8] == b"moov"
-            if length == 0 or (length < 8 and len(header) >= 8):
-                return False, index
-            position += max(length, 8)
-    return position > size, index

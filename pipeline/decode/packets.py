@@ -33,13 +33,13 @@ class PacketIndex:
     rows: (packets,) ROW in file order.
     first: first decodable frame, for its size, format and rotation.
     trouble: why the pass itself cannot be trusted, or "".
-    end: pts + duration of the last packet shown, ticks.
+    last: the last packet.
     """
 
     rows: NDArray[np.void]
     first: VideoFrame | None
     trouble: str
-    end: int | None
+    last: Packet | None
 
 
 @dataclass
@@ -73,7 +73,7 @@ def list_packets(container: InputContainer, stream: VideoStream, max_frames: int
 
     Raises VideoError too_large for more than max_frames packets, out_of_memory.
     """
-    columns, first, trouble, end = _Columns(), None, "", None
+    columns, first, trouble, last = _Columns(), None, "", None
     try:
         for packet in container.demux(stream):
             if is_flush(packet):
@@ -83,15 +83,14 @@ def list_packets(container: InputContainer, stream: VideoStream, max_frames: int
             columns.append(packet)
             if packet.is_corrupt:
                 trouble = trouble or f"packet {len(columns.pts) - 1} is marked corrupt"
-            if packet.pts is not None and not packet.is_discard:
-                end = max(end or packet.pts, packet.pts + (packet.duration or 0))
+            last = packet
             if len(columns.pts) > max_frames:
                 raise VideoError("too_large", f"more than {max_frames} frames")
     except MemoryError:
         raise VideoError("out_of_memory", f"packet {len(columns.pts)}") from None
     except AV_ERRORS as error:
         trouble = trouble or f"{type(error).__name__} at packet {len(columns.pts)}"
-    return PacketIndex(columns.rows(), first, trouble, end)
+    return PacketIndex(columns.rows(), first, trouble, last)
 
 
 def _decode_alone(stream: VideoStream, packet: Packet) -> VideoFrame | None:

@@ -21,8 +21,16 @@ from numpy.typing import NDArray
 
 from unmask.pipeline.config import Limits
 from unmask.pipeline.decode import picture_folder
-from unmask.pipeline.decode.containers import check_size, is_cut, open_container
-from unmask.pipeline.decode.packets import PacketIndex, is_variable, list_packets, shown_order
+from unmask.pipeline.decode.account import Account, Evidence, holds_part, settle
+from unmask.pipeline.decode.containers import check_size, open_container
+from unmask.pipeline.decode.ending import Ending, read_ending
+from unmask.pipeline.decode.packets import (
+    NO_TIME,
+    PacketIndex,
+    is_variable,
+    list_packets,
+    shown_order,
+)
 from unmask.pipeline.decode.planned import find_guard
 from unmask.pipeline.decode.rgb import read_rotation, upright_size
 from unmask.pipeline.decode.sequential import Tally, decode_all
@@ -57,11 +65,11 @@ def scan(
                 listing, container.format.name, stream.codec_context.codec.canonical_name
             )
             if not guard:
-                return _planned_info(container, stream, listing, limits, is_cut(path))
+                return _planned_info(container, stream, listing, limits, read_ending(path))
         log.debug("%s: sequential, because %s", path.name, guard)
     with open_container(path, limits.max_pixels, threads) as (container, stream):
         _check_declared_size(stream, limits)
-        return _count(container, stream, limits, guard, is_cut(path))
+        return _count(container, stream, limits, guard, read_ending(path))
 
 
 def _check_declared_size(stream: VideoStream, limits: Limits) -> None:
@@ -71,22 +79,44 @@ def _check_declared_size(stream: VideoStream, limits: Limits) -> None:
 
 
 def _planned_info(
-    container: InputContainer, stream: VideoStream, listing: PacketIndex, limits: Limits, cut: bool
+    container: InputContainer,
+    stream: VideoStream,
+    listing: PacketIndex,
+    limits: Limits,
+    ending: Ending,
 ) -> VideoInfo:
     rows, first = listing.rows, listing.first
-    assert first is not None
+    assert first is not None and listing.last is not None
     ticks = rows["pts"][shown_order(rows)]
-    flags = _flags(
-        incomplete=cut or _falls_short(container, stream, listing.end, len(rows)),
-        interlaced=first.interlaced_frame,
-        vfr=is_variable(np.diff(ticks)),
+    dts = rows["dts"][rows["dts"] != NO_TIME]
+    account = settle(
+        container,
+        stream,
+        ending,
+        Evidence(
+            packets=ticks,
+            ticks=ticks,
+            frames=len(ticks),
+            discarded=int(rows["discard"].sum()),
+            last_bad=holds_part(
+                listing.last, stream.codec_context.codec.canonical_name, first.height
+            ),
+            first_dts=int(dts[0]) if len(dts) else 0,
+            last_dts=int(dts[-1]) if len(dts) else None,
+        ),
     )
+    flags = _flags(account, interlaced=first.interlaced_frame, vfr=is_variable(np.diff(ticks)))
     seconds = ticks * float(stream.time_base)
-    return _info(container, stream, first, limits, seconds, "planned", "", flags, rows)
+    return _info(container, stream, first, limits, seconds, "planned", "", flags, account, rows)
 
 
-def _flags(**found: bool) -> tuple[str, ...]:
-    return tuple(name for name, true in found.items() if true)
+def _flags(account: Account, **found: bool) -> tuple[str, ...]:
+    found |= {
+        "incomplete": account.incomplete,
+        "damaged": account.damaged,
+        "gaps": account.gaps > 0,
+    }
+    return tuple(sorted(name for name, true in found.items() if true))
 
 
 def _info(
@@ -98,6 +128,7 @@ def _info(
     method: str,
     guard: str,
     flags: tuple[str, ...],
+    account: Account,
     rows: NDArray[np.void] | None = None,
 ) -> VideoInfo:
     check_size(first.width, first.height, limits)
@@ -117,45 +148,19 @@ def _info(
         guard=guard,
         flags=flags,
         packets=rows,
+        numbers=account.numbers,
+        promised=account.promised,
+        missing=account.words,
     )
 
 
-def _falls_short(
-    container: InputContainer, stream: VideoStream, end: int | None, packets: int
-) -> bool:
-    """Whether the file ends before what it declares: the stream's or container's duration, else
-    its frame count.
-    """
-    if end is None:
-        return True
-    declared = _declared_end(container, stream)
-    if declared is None:
-        return packets < stream.frames
-    step = 1 / float(stream.average_rate) if stream.average_rate else 0.05
-    return declared - end * float(stream.time_base) > 1.5 * step
-
-
-def _declared_end(container: InputContainer, stream: VideoStream) -> float | None:
-    """Seconds at which the picture should end, None where the container does not say."""
-    start = (stream.start_time or 0) * float(stream.time_base)
-    if stream.duration is not None:
-        return start + stream.duration * float(stream.time_base)
-    tag = stream.metadata.get("DURATION", "")
-    if tag.count(":") == 2:
-        hours, minutes, seconds = tag.split(":")
-        try:
-            return int(hours) * 3600 + int(minutes) * 60 + float(seconds)
-        except ValueError:
-            return None
-    alone = len(container.streams) == 1 and container.duration is not None
-    return start + container.duration / 1e6 if alone else None
-
-
 def _count(
-    container: InputContainer, stream: VideoStream, limits: Limits, guard: str, cut: bool
+    container: InputContainer, stream: VideoStream, limits: Limits, guard: str, ending: Ending
 ) -> VideoInfo:
-    """Decode once without converting, and keep the times; cut: whether the file is known to end
-    too early.
+    """Decode once without converting, and keep the times.
+
+    Raises VideoError corrupt where more than limits.max_bad_packets of the promised frames are
+    lost, truncated or too_short where no frame comes out.
     """
     tally, first, ticks = Tally(), None, []
     for frame in decode_all(container, stream, tally):
@@ -163,27 +168,52 @@ def _count(
         ticks.append(frame.pts)
         if len(ticks) > limits.max_frames:
             raise VideoError("too_large", f"more than {limits.max_frames} frames")
-    cut = (
-        cut
-        or tally.ended_early
-        or tally.last_bad
-        or _falls_short(container, stream, tally.end, tally.packets)
-    )
     if tally.share_bad() > limits.max_bad_packets:
         raise VideoError("corrupt", f"{tally.bad} of {tally.packets} packets cannot be decoded")
-    if first is None:
+    if ending.pictures is not None and ending.cut:
+        del ticks[max(0, ending.pictures - 1) :]  # the last one is drawn in part
+    if first is None or not ticks:
+        cut = ending.cut or tally.ended_early or tally.last_bad or tally.packets < stream.frames
         raise VideoError(
             "truncated" if cut else "too_short", f"no frame in {tally.packets} packets"
         )
     seconds, made = _sequential_times(ticks, stream)
+    exact = None if made else np.array(ticks, np.int64)
+    account = settle(container, stream, ending, _evidence(tally, stream, len(ticks), exact, first))
+    if account.share_lost() > limits.max_bad_packets:
+        raise VideoError("corrupt", account.words)
     flags = _flags(
-        incomplete=cut or tally.damaged,
+        account,
         interlaced=tally.interlaced,
-        vfr=not made and is_variable(np.diff(np.array(ticks, np.int64))),
-        damaged=tally.damaged,
+        vfr=exact is not None and is_variable(np.diff(exact)),
         times_from_rate=made,
     )
-    return _info(container, stream, first, limits, seconds, "sequential", guard, flags)
+    return _info(container, stream, first, limits, seconds, "sequential", guard, flags, account)
+
+
+def _evidence(
+    tally: Tally,
+    stream: VideoStream,
+    frames: int,
+    ticks: NDArray[np.int64] | None,
+    first: VideoFrame,
+) -> Evidence:
+    codec = stream.codec_context.codec.canonical_name
+    part = tally.last is not None and holds_part(tally.last, codec, first.height)
+    return Evidence(
+        packets=np.array(tally.pictures, np.int64),
+        ticks=ticks,
+        frames=frames,
+        discarded=tally.discarded,
+        bad=tally.bad - tally.last_bad,
+        corrupt=tally.marked - tally.last_marked + tally.corrupt,
+        last_bad=tally.last_bad or tally.last_marked or part,
+        ended_early=tally.ended_early,
+        starts_inside=not tally.first_key,
+        first_dts=tally.first_dts or 0,
+        last_dts=tally.last_dts,
+        interlaced=tally.interlaced,
+    )
 
 
 def _sequential_times(

@@ -8,8 +8,9 @@ size or format inside a video has no test file yet.
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from av import Packet
 from av.container import InputContainer
@@ -17,8 +18,9 @@ from av.error import DecoderNotFoundError
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
+from unmask.pipeline.decode.account import promises_picture
 from unmask.pipeline.decode.containers import AV_ERRORS
-from unmask.pipeline.decode.packets import is_flush
+from unmask.pipeline.decode.packets import NO_TIME, is_flush
 from unmask.pipeline.errors import VideoError
 
 
@@ -26,27 +28,51 @@ from unmask.pipeline.errors import VideoError
 class Tally:
     """What a sequential decode met on its way.
 
+    packets, discarded: packets read, and those of them that the container hides.
     bad: packets that could not be decoded; last_bad: whether the last one was.
+    marked: packets marked corrupt; last_marked: whether the last one was.
     corrupt: frames marked so.
     ended_early: the container stopped with an error.
-    end: pts + duration of the last packet shown, ticks.
+    interlaced: some frame was.
+    pictures: pts of each packet that promises a picture, NO_TIME where it has none.
+    first_key: whether the first packet is a keyframe.
+    first_dts, last_dts: of the first packet that has one, and the highest, ticks.
+    last: the last packet.
     """
 
     packets: int = 0
+    discarded: int = 0
     bad: int = 0
     last_bad: bool = False
+    marked: int = 0
+    last_marked: bool = False
     corrupt: int = 0
     ended_early: bool = False
-    end: int | None = None
     interlaced: bool = False
-
-    @property
-    def damaged(self) -> bool:
-        return bool(self.bad or self.corrupt or self.ended_early)
+    pictures: array = field(default_factory=lambda: array("q"))
+    first_key: bool = True
+    first_dts: int | None = None
+    last_dts: int | None = None
+    last: Packet | None = None
 
     def share_bad(self) -> float:
         """Share of bad packets; a bad last one is where the file was cut, not damage."""
         return (self.bad - self.last_bad) / max(self.packets, 1)
+
+    def note(self, packet: Packet, codec: str) -> None:
+        """Count a packet before it is decoded."""
+        if not self.packets:
+            self.first_key = packet.is_keyframe
+        self.packets += 1
+        self.discarded += packet.is_discard
+        self.last_bad, self.last_marked = False, packet.is_corrupt
+        self.marked += packet.is_corrupt
+        if promises_picture(packet, codec):
+            self.pictures.append(NO_TIME if packet.pts is None else packet.pts)
+        if packet.dts is not None:
+            self.first_dts = packet.dts if self.first_dts is None else self.first_dts
+            self.last_dts = max(packet.dts, self.last_dts or 0)
+        self.last = packet
 
 
 def decode_all(
@@ -71,7 +97,7 @@ def decode_all(
 def _decode_packets(
     container: InputContainer, stream: VideoStream, tally: Tally
 ) -> Iterator[VideoFrame]:
-    packets = container.demux(stream)
+    packets, codec = container.demux(stream), stream.codec_context.codec.canonical_name
     while True:
         try:
             packet = next(packets, None)
@@ -81,10 +107,7 @@ def _decode_packets(
             tally.ended_early, packet = True, None
         if packet is None or is_flush(packet):
             break
-        tally.packets += 1
-        tally.last_bad = False
-        if packet.pts is not None and not packet.is_discard:
-            tally.end = max(tally.end or packet.pts, packet.pts + (packet.duration or 0))
+        tally.note(packet, codec)
         yield from _decode_packet(stream, packet, tally)
     yield from _decode_packet(stream, None, tally)
 

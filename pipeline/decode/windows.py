@@ -2,8 +2,8 @@
 numbers, or where another video has its own.
 
 A window is a row of positions, as decode_clips takes them. The position of a frame in a video file
-is its number; a picture in a folder has the number that its name says, and two pictures are
-neighbours when their numbers are.
+is its number, unless frames before it are lost; a picture in a folder has the number that its name
+says. Two frames are neighbours when their numbers are.
 """
 
 from __future__ import annotations
@@ -31,7 +31,8 @@ def plan_clips(info: VideoInfo, clips: int, length: int) -> NDArray[np.int64]:
     starts = np.flatnonzero(info.numbers[length - 1 :] - info.numbers[:last] == length - 1)
     if not len(starts):
         raise VideoError(
-            "too_short", f"no {length} consecutive frame numbers among {info.frames} pictures"
+            "truncated" if "incomplete" in info.flags else "too_short",
+            f"no {length} consecutive frame numbers among {info.frames}",
         )
     chosen = spread_clips(len(starts), clips, 1)[:, 0]
     return starts[chosen][:, None] + np.arange(length)

@@ -99,7 +99,12 @@ def _extract(
             own_flags.append("fewer_clips")
         frames = int(crops.index.size)
         outcome = Outcome(
-            name, "ok", flags=tuple(sorted(own_flags)), clips=len(crops.pixels), frames_read=frames
+            name,
+            "ok",
+            detail=info.missing,
+            flags=tuple(sorted(own_flags)),
+            clips=len(crops.pixels),
+            frames_read=frames,
         )
         attributes = {
             **facts(video),
@@ -206,6 +211,8 @@ def _media(info: VideoInfo) -> dict[str, object]:
         "rotation",
         "fps",
         "frames",
+        "promised",
+        "missing",
         "method",
         "guard",
     )

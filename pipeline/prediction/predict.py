@@ -22,7 +22,7 @@ import numpy as np
 from unmask.pipeline.config import CropConfig, ExtractConfig, PredictConfig
 from unmask.pipeline.decode.clips import decode_clips
 from unmask.pipeline.decode.retry import with_fallback
-from unmask.pipeline.decode.windows import spread_clips
+from unmask.pipeline.decode.windows import plan_clips
 from unmask.pipeline.errors import CheckpointError, UsageError, VideoError
 from unmask.pipeline.extraction.crops import detector_for, read_crops
 from unmask.pipeline.extraction.resume import content_hash
@@ -218,7 +218,7 @@ def _look_densely(
     def read(info: VideoInfo) -> tuple[VideoInfo, Timeline]:
         watch = _watch(scorers, config, info, moments)
         count = max(1, round(float(info.pts[-1] - info.pts[0]) / config.every))
-        windows = spread_clips(info.frames, count, crop.frames, info.flags)
+        windows = plan_clips(info, count, crop.frames)
         done = 0
         for people, clips in stretches(decode_clips(path, info, windows), crop, config.segment):
             watch.add(people)
