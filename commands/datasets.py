@@ -16,7 +16,15 @@ import click
 from unmask.pipeline.errors import EXIT_OK, EXIT_SOME_FAILED, UsageError
 from unmask.pipeline.reports.printable import printable
 from unmask.pipeline.sources.dataset import Source, SourceOptions
-from unmask.pipeline.sources.registry import SOURCES, default_root, discover, resolve
+from unmask.pipeline.sources.registry import (
+    SOURCES,
+    broken_sources,
+    default_root,
+    discover,
+    list_sources,
+    origin_of,
+    resolve,
+)
 from unmask.pipeline.sources.splits import read_ratio
 
 if TYPE_CHECKING:
@@ -102,14 +110,20 @@ def _options(words: dict[str, Any]) -> SourceOptions:
 def _print_table() -> None:
     columns = ("name", "kind", "size", "access", "licence", "tasks")
     click.echo("# Known datasets; `unmask datasets NAME` prints the expected tree\n")
-    for source in SOURCES.values():
-        click.echo(f"{source.name:<16} {source.title}")
+    for source in list_sources().values():
+        click.echo(f"{source.name:<16} {printable(source.title)}")
         for column in columns[1:]:
-            click.echo(f"{'':<16}   {column + ':':<9}{getattr(source, column)}")
+            click.echo(f"{'':<16}   {column + ':':<9}{printable(getattr(source, column))}")
+        if source.name not in SOURCES:
+            click.echo(f"{'':<16}   {'from:':<9}{origin_of(source.name)}")
+    for line in broken_sources():
+        click.echo(f"unmask: {printable(line)}", err=True)
 
 
 def _print_source(source: Source) -> None:
     click.echo(f"{source.title}   (--dataset {source.name})")
+    if source.name not in SOURCES:
+        click.echo(f"from package {origin_of(source.name)}")
     if source.aliases:
         click.echo(f"also called: {', '.join(source.aliases)}")
     for title, text in (

@@ -16,7 +16,8 @@ import sys
 
 import click
 
-from unmask.pipeline.errors import EXIT_INTERRUPTED, EXIT_OK, PipelineError
+from unmask.pipeline.errors import EXIT_INTERRUPTED, EXIT_OK, PipelineError, UsageError
+from unmask.plugins import Offer, PluginError, offers
 
 # command -> (module, one line of help). A command's module, and torch with it, is imported only
 # when it is used.
@@ -60,27 +61,47 @@ class LazyGroup(click.Group):
     """
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return list(COMMANDS)
+        return [*COMMANDS, *_offers()]
 
     def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
-        if name not in COMMANDS:
-            return None
-        return importlib.import_module(COMMANDS[name][0]).command
+        if name in COMMANDS:
+            return importlib.import_module(COMMANDS[name][0]).command
+        offer = _offers().get(name)
+        return None if offer is None else _command_of(offer)
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        if args and args[0] not in COMMANDS and not args[0].startswith("-"):
-            near = difflib.get_close_matches(args[0], COMMANDS, n=1)
-            hint = (
-                f"; did you mean '{near[0]}'?" if near else f"; commands are {', '.join(COMMANDS)}"
-            )
-            raise click.UsageError(f"no command '{args[0]}'{hint}", ctx)
+        word = args[0] if args else "-"
+        if not word.startswith("-") and word not in COMMANDS and word not in _offers():
+            known = self.list_commands(ctx)
+            near = difflib.get_close_matches(word, known, n=1)
+            hint = f"; did you mean '{near[0]}'?" if near else f"; commands are {', '.join(known)}"
+            raise click.UsageError(f"no command '{word}'{hint}", ctx)
         return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
             formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
+        if others := _offers():
+            with formatter.section("Commands of installed packages"):
+                formatter.write_dl([(name, offer.origin) for name, offer in others.items()])
+
+
+def _offers() -> dict[str, Offer]:
+    """Commands that installed packages offer under the entry-point group `unmask.commands`."""
+    return offers("commands", frozenset(COMMANDS))
+
+
+def _command_of(offer: Offer) -> click.Command:
+    """Somebody's command, imported. Raises UsageError naming its package."""
+    try:
+        command = offer.load()
+        if not isinstance(command, click.Command):
+            raise offer.fault(f"{command!r:.80} is not a click command")
+    except PluginError as error:
+        raise UsageError(str(error)) from error
+    return command
 
 
 @click.group(

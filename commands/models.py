@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import click
 
-from unmask.models import MODELS, list_models, model_class, typed_options
+from unmask.models import list_models, model_class, model_row, typed_options
 from unmask.models.options import option_defaults, option_types, type_text
-from unmask.models.recipes.recipes import RECIPES
+from unmask.models.recipes.recipes import recipes_of
 from unmask.models.spec import ClipSpec
 from unmask.pipeline.errors import UsageError
+from unmask.pipeline.reports.printable import printable
 
 
 @click.command("models")
@@ -36,27 +37,40 @@ def command(name: str | None, options: tuple[str, ...], depth: int) -> None:
 
 
 def show_table() -> None:
-    """All detectors with their defaults, counted now, not copied from a paper."""
-    from unmask.models.cost import measure_cost
-
-    rows = [("name", "parameters", "GMACs", "input", "from the cache", "what, paper")]
+    """All detectors with their defaults, and on stderr those of broken packages."""
+    head = ("name", "parameters", "GMACs", "input", "from the cache", "from", "what, paper")
+    rows, broken = [head], []
     for name in list_models():
-        cost = measure_cost(name)
-        row, spec = MODELS[name], model_spec(name)
-        rows.append(
-            (
-                name,
-                f"{cost.total.parameters:,}",
-                f"{cost.total.macs / 1e9:.2f}",
-                f"{spec.frames} x {spec.size} px",
-                needs(spec),
-                f"{row.line}; {row.paper}",
-            )
-        )
+        try:
+            rows.append(summary_row(name))
+        except ValueError as error:  # ModelError, or what somebody's constructor raises in words
+            broken.append(str(error))
     click.echo(table(rows, right=(1, 2)))
     click.echo(
         "\nGMACs: 10^9 multiply-accumulates for one clip. `models NAME` lists stages, options "
         "and recipes."
+    )
+    for line in broken:
+        click.echo(f"unmask: {printable(line)}", err=True)
+
+
+def summary_row(name: str) -> tuple[str, ...]:
+    """One line of the table. Ours are counted by a test, others' now. Raises ModelError."""
+    row = model_row(name)
+    parameters, macs, spec = row.parameters, row.macs, row.spec
+    if spec is None:
+        from unmask.models.cost import measure_cost
+
+        total = measure_cost(name).total
+        parameters, macs, spec = total.parameters, total.macs, model_spec(name)
+    return (
+        name,
+        f"{parameters:,}",
+        f"{macs / 1e9:.2f}",
+        f"{spec.frames} x {spec.size} px",
+        needs(spec),
+        printable(row.origin),
+        printable("; ".join(words for words in (row.line, row.paper) if words)),
     )
 
 
@@ -67,8 +81,10 @@ def show_model(name: str, texts: tuple[str, ...], depth: int) -> None:
     cls = model_class(name)
     options = typed_options(name, texts)
     cost = measure_cost(name, depth, **options)
-    row, spec = MODELS[name], model_spec(name, **options)
-    click.echo(f"{name}: {row.line}\n{row.paper}")
+    row, spec = model_row(name), model_spec(name, **options)
+    click.echo(f"{name}: {printable(row.line)}\n{printable(row.paper)}")
+    if row.origin != "unmask":
+        click.echo(f"from package {printable(row.origin)}")
     click.echo(
         f"input {' x '.join(map(str, cost.clip))} (B, T, C, H, W), norm {spec.norm}; cache: "
         f"{needs(spec)}\n"
@@ -85,7 +101,7 @@ def show_model(name: str, texts: tuple[str, ...], depth: int) -> None:
     rows += [(option, str(defaults[option]), type_text(kind)) for option, kind in types.items()]
     click.echo("\n" + table(rows))
     rows = [("recipe", "lr", "batch", "epochs", "source")]
-    for recipe, values in RECIPES.get(name, {}).items():
+    for recipe, values in recipes_of(name).items():
         rows.append(
             (recipe, f"{values.lr:g}", str(values.batch), str(values.epochs), values.source)
         )

@@ -1,5 +1,5 @@
-"""The detectors by name: one table row and one file each. Importing this package imports no model
-and no torch.
+"""The detectors by name: one table row and one file each, and those that installed packages offer
+under the entry-point group `unmask.models`. Importing this package imports no model and no torch.
 """
 
 from __future__ import annotations
@@ -7,9 +7,19 @@ from __future__ import annotations
 import importlib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from unmask.models.options import ModelError, check_options, nearest, option_defaults, parse_options
+from unmask.models.options import (
+    ModelError,
+    check_options,
+    nearest,
+    option_defaults,
+    option_types,
+    parse_options,
+)
+from unmask.models.spec import ClipSpec
+from unmask.plugins import Offer, PluginError, offers
 
 if TYPE_CHECKING:
     from torch import nn
@@ -21,6 +31,7 @@ __all__ = [
     "create_model",
     "list_models",
     "model_class",
+    "model_row",
     "resolve_options",
     "typed_options",
 ]
@@ -30,12 +41,23 @@ __all__ = [
 class ModelRow:
     """Where a model lives and what a list says of it. The class holds the rest: `spec`, `small`,
     its options.
+
+    module, cls: where the class is.
+    line: what it looks at, in half a sentence.
+    paper: who published it.
+    origin: the distribution it comes from, with its version where it is not ours.
+    parameters, macs, spec: with default options, so that a list needs neither torch nor timm; a
+        test counts them again. Without them a list counts.
     """
 
     module: str
     cls: str
     line: str
     paper: str
+    origin: str = "unmask"
+    parameters: int = 0
+    macs: int = 0
+    spec: ClipSpec | None = None
 
 
 MODELS: dict[str, ModelRow] = {
@@ -44,39 +66,96 @@ MODELS: dict[str, ModelRow] = {
         "CLRNet",
         "ResNet-50 of ConvLSTMs on 5 consecutive frames",
         "Tariq et al., WWW 2021, arXiv 2105.00187",
+        parameters=248_107_394,
+        macs=88_477_782_016,
+        spec=ClipSpec("consecutive", 5, 240),
     ),
     "stil": ModelRow(
         "unmask.models.stil",
         "STIL",
         "spatial and temporal inconsistency of sparse frames",
         "Gu et al., ACM MM 2021, arXiv 2109.01860",
+        parameters=22_688_418,
+        macs=37_531_106_560,
+        spec=ClipSpec("sparse", 8, 224, norm="imagenet"),
     ),
     "xception_lstm": ModelRow(
         "unmask.models.xception_lstm",
         "XceptionLSTM",
         "attention on frames, shared Xception, ConvLSTM",
         "Chen et al., Information Sciences 601, 2022",
+        parameters=135_632_756,
+        macs=221_465_684_728,
+        spec=ClipSpec("chained", 30, 224, norm="half"),
     ),
     "m2tr": ModelRow(
         "unmask.models.m2tr",
         "M2TR",
         "multi-scale transformer on pixels and frequencies of one frame",
         "Wang et al., ICMR 2022, arXiv 2104.09770",
+        parameters=17_616_938,
+        macs=2_360_734_432,
+        spec=ClipSpec("single", 1, 224, norm="imagenet", bands="area"),
     ),
 }
 
 
+def _offers() -> dict[str, Offer]:
+    return offers("models", frozenset(MODELS))
+
+
 def list_models() -> list[str]:
-    """Names create_model takes, in the order of the table."""
-    return list(MODELS)
+    """Names create_model takes: unmask's own in the order of the table, then those of installed
+    packages.
+    """
+    return [*MODELS, *_offers()]
 
 
 def model_class(name: str) -> type[nn.Module]:
-    """The class behind a name. Raises ModelError for an unknown one, naming the nearest."""
-    if name not in MODELS:
-        raise ModelError(f"no model '{name}'{nearest(name, MODELS)}")
-    row = MODELS[name]
-    return getattr(importlib.import_module(row.module), row.cls)
+    """The class behind a name.
+
+    Raises ModelError for an unknown one, naming the nearest, and for one whose package is broken.
+    """
+    if name in MODELS:
+        row = MODELS[name]
+        return getattr(importlib.import_module(row.module), row.cls)
+    if name not in (known := _offers()):
+        raise ModelError(f"no model '{name}'{nearest(name, list_models())}")
+    try:
+        return _offered_class(known[name])
+    except PluginError as error:
+        raise ModelError(str(error)) from error
+
+
+def model_row(name: str) -> ModelRow:
+    """What a list says of a model; of somebody's package its class's `line` and `paper`.
+
+    Raises ModelError, as model_class.
+    """
+    if name in MODELS:
+        return MODELS[name]
+    cls = model_class(name)
+    line, paper = (str(getattr(cls, word, "")) for word in ("line", "paper"))
+    return ModelRow(cls.__module__, cls.__qualname__, line, paper, _offers()[name].origin)
+
+
+@cache
+def _offered_class(offer: Offer) -> type[nn.Module]:
+    """Somebody's model once it has what every road needs. Raises PluginError."""
+    from torch import nn
+
+    cls = offer.load()
+    if not (isinstance(cls, type) and issubclass(cls, nn.Module)):
+        raise offer.fault(f"{cls!r:.80} is not a class of torch.nn.Module")
+    if not callable(getattr(cls, "outputs", None)):
+        raise offer.fault("it has no method `outputs(clip, bands)`")
+    if not isinstance(getattr(cls, "small", None), Mapping):
+        raise offer.fault("it has no `small`, the options of its tests")
+    try:
+        option_types(cls)
+    except (KeyError, NameError, TypeError) as error:
+        raise offer.fault(f"its options need types; {error}") from error
+    return cls
 
 
 def create_model(name: str, **options: Any) -> nn.Module:

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, is_dataclass, replace
 from typing import Any, Literal, get_type_hints
 
+from unmask.models import MODELS, list_models, model_class
 from unmask.models.options import ModelError, fits, from_text, nearest, type_text
 from unmask.models.recipes.losses import LossSpec
 
@@ -185,11 +186,32 @@ RECIPES: dict[str, dict[str, Recipe]] = {
 }
 
 
+# For a model of somebody's package that brings none of its own.
+PLAIN = Recipe(
+    source="unmask's, for models that bring none", lr=1e-4, schedule="cosine", augment=("flip",)
+)
+
+
+def recipes_of(model: str) -> Mapping[str, Recipe]:
+    """Recipe name -> recipe of a model, its default first; of somebody's package its class's
+    `recipes`, else one plain recipe.
+
+    Raises ModelError for an unknown model.
+    """
+    if model in RECIPES:
+        return RECIPES[model]
+    if model not in list_models() or model in MODELS:
+        raise ModelError(f"no recipes of a model '{model}'{nearest(model, list_models())}")
+    recipes = getattr(model_class(model), "recipes", None) or {"plain": PLAIN}
+    good = isinstance(recipes, Mapping) and all(isinstance(r, Recipe) for r in recipes.values())
+    if not good:
+        raise ModelError(f"{model}: its `recipes` are not names with a Recipe each")
+    return recipes
+
+
 def list_recipes(model: str) -> list[str]:
-    """Names of a model's recipes, its default first. Raises ModelError for a model without any."""
-    if model not in RECIPES:
-        raise ModelError(f"no recipes of a model '{model}'{nearest(model, RECIPES)}")
-    return list(RECIPES[model])
+    """Names of a model's recipes, its default first. Raises ModelError for an unknown model."""
+    return list(recipes_of(model))
 
 
 def get_recipe(model: str, name: str = "", overrides: Mapping[str, Any] | None = None) -> Recipe:
@@ -203,7 +225,7 @@ def get_recipe(model: str, name: str = "", overrides: Mapping[str, Any] | None =
     name = name or names[0]
     if name not in names:
         raise ModelError(f"{model} has no recipe '{name}'{nearest(name, names)}")
-    recipe = RECIPES[model][name]
+    recipe = recipes_of(model)[name]
     for key, value in (overrides or {}).items():
         recipe = _set(recipe, key, value, key)
     return recipe

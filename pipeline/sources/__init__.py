@@ -7,6 +7,6 @@ Interface, by file:
     dataset: Dataset, Source, SourceOptions
     listing: list_media, natural
     metadata: read_json, read_lines
-    registry: SOURCES, default_root, discover, resolve
+    registry: SOURCES, broken_sources, default_root, discover, list_sources, origin_of, resolve
     splits: read_ratio
 """

@@ -1,5 +1,5 @@
-"""Which datasets are known, by name: the explicit table, and the one call that turns a root folder
-into a Dataset.
+"""Which datasets are known, by name: the explicit table, what installed packages offer under the
+entry-point group `unmask.datasets`, and the one call that turns a root folder into a Dataset.
 """
 
 from __future__ import annotations
@@ -7,9 +7,12 @@ from __future__ import annotations
 import difflib
 import os
 import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
-from unmask.pipeline.errors import UsageError
+from unmask.pipeline.errors import PipelineError, UsageError
 from unmask.pipeline.sources.dataset import Dataset, Source, SourceOptions, data_root
 from unmask.pipeline.sources.layouts import (
     avdeepfake1m,
@@ -31,6 +34,7 @@ from unmask.pipeline.sources.layouts import (
     wilddeepfake,
 )
 from unmask.pipeline.sources.names import slug
+from unmask.plugins import Offer, PluginError, offers
 
 SOURCES: dict[str, Source] = {
     source.name: source
@@ -56,20 +60,79 @@ SOURCES: dict[str, Source] = {
 }
 
 
+def list_sources() -> dict[str, Source]:
+    """Name -> dataset: unmask's own in the order of the table, then those of installed packages.
+
+    A package that cannot be used costs only itself; `broken_sources` says why.
+    """
+    return {**SOURCES, **{name: found.source for name, found in _offered().items() if found.source}}
+
+
+def broken_sources() -> list[str]:
+    """One line for each dataset of an installed package that cannot be used."""
+    return [found.fault for found in _offered().values() if found.fault]
+
+
+def origin_of(name: str) -> str:
+    """The distribution a dataset's layout comes from."""
+    return "unmask" if name in SOURCES else _offered()[name].origin
+
+
+@dataclass(frozen=True)
+class _Offered:
+    """A dataset of somebody's package: its layout, or why there is none."""
+
+    origin: str
+    source: Source | None = None
+    fault: str = ""
+
+
+def _offered() -> dict[str, _Offered]:
+    return {
+        name: _opened(offer) for name, offer in offers("datasets", frozenset(SOURCES)).items()
+    }
+
+
+@cache
+def _opened(offer: Offer) -> _Offered:
+    try:
+        source = offer.load()
+        if not isinstance(source, Source):
+            raise offer.fault(f"{source!r:.80} is not a Source")
+        if source.name != offer.name or slug(source.name) != source.name:
+            raise offer.fault(f"its Source is called {source.name!r}")
+    except PluginError as error:
+        return _Offered(offer.origin, fault=str(error))
+    return _Offered(offer.origin, source)
+
+
 def resolve(name: str) -> Source:
     """The dataset of that name or alias, in any case and punctuation; UsageError names the
     nearest.
     """
-    known = {
-        _plain(word): source
-        for source in SOURCES.values()
-        for word in (source.name, *source.aliases)
-    }
+    # Our own words first: nobody's package changes what they mean, or is imported to find them.
+    own = _words(SOURCES)
+    if _plain(name) in own:
+        return own[_plain(name)]
+    known = {**_words(list_sources()), **own}
     if _plain(name) in known:
         return known[_plain(name)]
+    for offered, found in _offered().items():
+        if _plain(offered) == _plain(name):
+            raise UsageError(found.fault)
     near = difflib.get_close_matches(_plain(name), known, n=1, cutoff=0.5)
-    hint = f"did you mean {known[near[0]].name!r}?" if near else f"known: {', '.join(SOURCES)}"
+    listed = ", ".join(list_sources())
+    hint = f"did you mean {known[near[0]].name!r}?" if near else f"known: {listed}"
     raise UsageError(f"no dataset {name!r}; {hint} (`datasets` lists all of them)")
+
+
+def _words(sources: Mapping[str, Source]) -> dict[str, Source]:
+    """Every name and alias in its plain form -> the dataset."""
+    return {
+        _plain(word): source
+        for source in sources.values()
+        for word in (source.name, *source.aliases)
+    }
 
 
 def discover(name: str, root: Path, options: SourceOptions | None = None) -> Dataset:
@@ -95,7 +158,27 @@ def discover(name: str, root: Path, options: SourceOptions | None = None) -> Dat
             f"{source.name}: the name {options.name!r} becomes a folder of the cache; call it "
             f"{slug(options.name)!r}"
         )
-    return source.discover(root, options)
+    if source.name in SOURCES:
+        return source.discover(root, options)
+    return _checked(source, root, options)
+
+
+def _checked(source: Source, root: Path, options: SourceOptions) -> Dataset:
+    """What somebody's layout finds. Raises UsageError, whatever it does wrong."""
+    title = f"dataset {source.name!r} of package {origin_of(source.name)}"
+    try:
+        dataset = source.discover(root, options)
+    except PipelineError:
+        raise
+    except Exception as error:
+        why = " ".join(f"{type(error).__name__}: {error}".split())
+        raise UsageError(f"{title} cannot be used: {why:.300}") from error
+    if not isinstance(dataset, Dataset):
+        raise UsageError(f"{title} cannot be used: it found {dataset!r:.80}, which is no Dataset")
+    names = [video.video_id for video in dataset.videos]
+    if len(set(names)) < len(names) or any(slug(name) != name for name in names):
+        raise UsageError(f"{title} cannot be used: its video ids are not unique slugs")
+    return dataset
 
 
 def default_root(name: str) -> Path:

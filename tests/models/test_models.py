@@ -8,146 +8,24 @@ import sys
 import pytest
 import torch
 
-from unmask.models import (
-    MODELS,
-    create_model,
-    list_models,
-    model_class,
-    resolve_options,
-    typed_options,
-)
+from unmask.models import MODELS, create_model, model_class, resolve_options, typed_options
+from unmask.models.cost import measure_cost
 from unmask.models.options import ModelError
-from unmask.models.recipes.recipes import list_recipes
-from unmask.models.spec import NORMS
+from unmask.testing.models import ModelTests
 
 # the sheets' totals with defaults; a test of its own per model has the stages
 PARAMETERS = {"clrnet": 248_107_394, "stil": 22_688_418, "xception_lstm": 135_632_756}
 
 
-def small(name: str):
-    """The model at its own small options, same weights every time."""
-    torch.manual_seed(0)
-    return create_model(name, **model_class(name).small)
+class TestOurModels(ModelTests):
+    """Every model of the table: a new one is tested by being there."""
+
+    @pytest.fixture(scope="class", params=list(MODELS))
+    def name(self, request: pytest.FixtureRequest) -> str:
+        return request.param
 
 
-def clip_for(model, batch: int = 2) -> torch.Tensor:
-    torch.manual_seed(1)
-    spec = model.spec
-    mean, std = (torch.tensor(values).view(3, 1, 1) for values in NORMS[spec.norm])
-    return (torch.rand(batch, spec.frames, 3, spec.size, spec.size) - mean) / std
-
-
-@pytest.fixture(scope="module", params=list_models())
-def name(request):
-    return request.param
-
-
-@pytest.fixture(scope="module")
-def model(name):
-    """One network per model for the tests that leave it as it is."""
-    return small(name).eval()
-
-
-def test_outputs_are_finite_and_of_the_promised_shape(model):
-    clip = clip_for(model, 3)
-    with torch.no_grad():
-        found = model.outputs(clip)
-        logits = model(clip)
-    assert logits.shape == (3, 2) and logits.dtype == torch.float32
-    assert found["feature"].shape[0] == 3 and found["feature"].ndim == 2
-    assert all(value.isfinite().all() for value in found.values())
-    assert torch.equal(found["logits"], logits)
-
-
-def test_every_parameter_receives_a_gradient(name):
-    model = small(name).train()
-    torch.nn.functional.cross_entropy(model(clip_for(model, 3)), torch.tensor([0, 1, 1])).backward()
-    without = [key for key, value in model.named_parameters() if value.grad is None]
-    broken = [
-        key
-        for key, value in model.named_parameters()
-        if value.grad is not None and not value.grad.isfinite().all()
-    ]
-    assert not without and not broken
-
-
-def test_each_clip_is_judged_alone(model):
-    clip = clip_for(model, 3)
-    order = torch.tensor([2, 0, 1])
-    with torch.no_grad():
-        together, shuffled, alone = model(clip), model(clip[order]), model(clip[1:2])
-    torch.testing.assert_close(shuffled, together[order], rtol=1e-4, atol=1e-5)
-    torch.testing.assert_close(alone, together[1:2], rtol=1e-4, atol=1e-5)
-
-
-def test_clips_that_differ_get_logits_that_differ(model):
-    with torch.no_grad():
-        logits = model(clip_for(model))
-    assert not torch.equal(logits[0], logits[1])
-
-
-def test_takes_other_numbers_of_frames(model):
-    clip = clip_for(model)
-    with torch.no_grad():
-        for frames in (1, model.spec.frames + 2):
-            more = clip[:, :1].expand(-1, frames, -1, -1, -1)
-            assert model(more).isfinite().all()
-
-
-def test_evaluation_is_deterministic_and_changes_nothing(model):
-    before = {key: value.clone() for key, value in model.state_dict().items()}
-    clip = clip_for(model)
-    with torch.no_grad():
-        assert torch.equal(model(clip), model(clip))
-    assert all(torch.equal(value, before[key]) for key, value in model.state_dict().items())
-
-
-def test_state_dict_goes_round(name, model):
-    twin = create_model(name, **model_class(name).small)
-    twin.load_state_dict(model.state_dict())
-    clip = clip_for(model)
-    with torch.no_grad():
-        assert torch.equal(model(clip), twin.eval()(clip))
-
-
-def test_runs_under_bf16_autocast_near_float32(model):
-    clip = clip_for(model)
-    with torch.no_grad():
-        full = model(clip)
-        with torch.autocast("cpu", torch.bfloat16):
-            half = model(clip)
-    assert half.isfinite().all()
-    assert (half.float() - full).abs().max() < 0.05 + 0.1 * full.abs().max()
-
-
-def test_trains_under_bf16_autocast(name):
-    model = small(name).train()
-    with torch.autocast("cpu", torch.bfloat16):
-        logits = model(clip_for(model))
-    logits.float().square().sum().backward()
-    assert all(value.grad.isfinite().all() for value in model.parameters())
-
-
-def test_memory_formats_agree(name, model):
-    plain = (
-        create_model(name, **model_class(name).small)
-        .eval()
-        .to(memory_format=torch.contiguous_format)
-    )
-    plain.load_state_dict(model.state_dict())
-    clip = clip_for(model)
-    with torch.no_grad():
-        torch.testing.assert_close(plain(clip), model(clip), rtol=1e-4, atol=1e-5)
-
-
-def test_compiles_without_a_graph_break(model):
-    clip = clip_for(model)
-    torch._dynamo.reset()
-    compiled = torch.compile(model, backend="eager", fullgraph=True, dynamic=False)
-    with torch.no_grad():
-        torch.testing.assert_close(compiled(clip), model(clip), rtol=1e-5, atol=1e-6)
-
-
+@pytest.mark.parametrize("name", MODELS)
 def test_default_size_is_that_of_the_sheet(name):
     with torch.device("meta"):
         model = create_model(name)
@@ -160,11 +38,13 @@ def test_default_size_is_that_of_the_sheet(name):
         )
 
 
-def test_the_table_and_the_class_agree(name, model):
-    assert type(model).__name__ == MODELS[name].cls
-    assert MODELS[name].paper and MODELS[name].line
-    assert set(model_class(name).small) <= set(resolve_options(name, {}))
-    assert list_recipes(name)
+@pytest.mark.parametrize("name", MODELS)
+def test_the_table_says_what_is_counted(name):
+    row, total = MODELS[name], measure_cost(name).total
+    with torch.device("meta"):
+        spec = create_model(name).spec
+    assert (row.parameters, row.macs, row.spec) == (total.parameters, total.macs, spec)
+    assert model_class(name).__name__ == row.cls
 
 
 def test_importing_the_table_imports_no_torch():
