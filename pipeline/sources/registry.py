@@ -88,9 +88,7 @@ class _Offered:
 
 
 def _offered() -> dict[str, _Offered]:
-    return {
-        name: _opened(offer) for name, offer in offers("datasets", frozenset(SOURCES)).items()
-    }
+    return {name: _opened(offer) for name, offer in offers("datasets", frozenset(SOURCES)).items()}
 
 
 @cache

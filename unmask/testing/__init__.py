@@ -1,5 +1,5 @@
 """Suites that a third party's part must pass, as unmask's own do; they need pytest.
 
-    models: ModelTests
-    datasets: DatasetTests
+models: ModelTests
+datasets: DatasetTests
 """

@@ -1,9 +1,9 @@
-"""What a detector must do to be trained, evaluated and asked like unmask's own: subclass ModelTests.
+"""What a detector must do to be used like unmask's own: subclass ModelTests.
 
-    from unmask.testing.models import ModelTests
+from unmask.testing.models import ModelTests
 
-    class TestTiny(ModelTests):
-        model_name = "tiny"
+class TestTiny(ModelTests):
+    model_name = "tiny"
 """
 
 from __future__ import annotations
@@ -57,10 +57,11 @@ class ModelTests:
         assert all(value.isfinite().all() for value in found.values())
         assert torch.equal(found["logits"], logits)
 
-
     def test_every_parameter_receives_a_gradient(self, name: str) -> None:
         model = small(name).train()
-        torch.nn.functional.cross_entropy(model(clip_for(model, 3)), torch.tensor([0, 1, 1])).backward()
+        torch.nn.functional.cross_entropy(
+            model(clip_for(model, 3)), torch.tensor([0, 1, 1])
+        ).backward()
         without = [key for key, value in model.named_parameters() if value.grad is None]
         broken = [
             key
@@ -68,7 +69,6 @@ class ModelTests:
             if value.grad is not None and not value.grad.isfinite().all()
         ]
         assert not without and not broken
-
 
     def test_each_clip_is_judged_alone(self, model: Any) -> None:
         clip = clip_for(model, 3)
@@ -78,12 +78,10 @@ class ModelTests:
         torch.testing.assert_close(shuffled, together[order], rtol=1e-4, atol=1e-5)
         torch.testing.assert_close(alone, together[1:2], rtol=1e-4, atol=1e-5)
 
-
     def test_clips_that_differ_get_logits_that_differ(self, model: Any) -> None:
         with torch.no_grad():
             logits = model(clip_for(model))
         assert not torch.equal(logits[0], logits[1])
-
 
     def test_takes_other_numbers_of_frames(self, model: Any) -> None:
         clip = clip_for(model)
@@ -92,7 +90,6 @@ class ModelTests:
                 more = clip[:, :1].expand(-1, frames, -1, -1, -1)
                 assert model(more).isfinite().all()
 
-
     def test_evaluation_is_deterministic_and_changes_nothing(self, model: Any) -> None:
         before = {key: value.clone() for key, value in model.state_dict().items()}
         clip = clip_for(model)
@@ -100,14 +97,12 @@ class ModelTests:
             assert torch.equal(model(clip), model(clip))
         assert all(torch.equal(value, before[key]) for key, value in model.state_dict().items())
 
-
     def test_state_dict_goes_round(self, name: str, model: Any) -> None:
         twin = create_model(name, **model_class(name).small)
         twin.load_state_dict(model.state_dict())
         clip = clip_for(model)
         with torch.no_grad():
             assert torch.equal(model(clip), twin.eval()(clip))
-
 
     def test_runs_under_bf16_autocast_near_float32(self, model: Any) -> None:
         clip = clip_for(model)
@@ -118,14 +113,12 @@ class ModelTests:
         assert half.isfinite().all()
         assert (half.float() - full).abs().max() < 0.05 + 0.1 * full.abs().max()
 
-
     def test_trains_under_bf16_autocast(self, name: str) -> None:
         model = small(name).train()
         with torch.autocast("cpu", torch.bfloat16):
             logits = model(clip_for(model))
         logits.float().square().sum().backward()
         assert all(value.grad.isfinite().all() for value in model.parameters())
-
 
     def test_memory_formats_agree(self, name: str, model: Any) -> None:
         plain = (
@@ -137,7 +130,6 @@ class ModelTests:
         clip = clip_for(model)
         with torch.no_grad():
             torch.testing.assert_close(plain(clip), model(clip), rtol=1e-4, atol=1e-5)
-
 
     def test_compiles_without_a_graph_break(self, model: Any) -> None:
         clip = clip_for(model)

@@ -1,5 +1,7 @@
 """A detector in twenty lines: colour statistics of one frame and two layers."""
 
+from typing import ClassVar
+
 from torch import Tensor, nn
 
 from unmask.models.recipes.recipes import Recipe
@@ -10,8 +12,8 @@ class Tiny(nn.Module):
     """(B, T, 3, S, S) -> 2 logits."""
 
     line, paper = "colour statistics of one frame", "nobody, 2025"
-    small = {"width": 4, "size": 32}
-    recipes = {"quick": Recipe(source="ours", lr=1e-2, epochs=2, batch=4)}
+    small: ClassVar = {"width": 4, "size": 32}
+    recipes: ClassVar = {"quick": Recipe(source="ours", lr=1e-2, epochs=2, batch=4)}
 
     def __init__(self, *, width: int = 16, size: int = 64) -> None:
         super().__init__()

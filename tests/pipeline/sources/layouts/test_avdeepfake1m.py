@@ -6,6 +6,7 @@ import pytest
 
 from tests.support.trees import by_key, find, keys, plant, plant_json
 from unmask.pipeline.records import Video
+from unmask.testing.datasets import DatasetTests
 
 FOLDER = "id00012/21Uxsk56VDQ/00001"
 
@@ -105,3 +106,11 @@ def test_bad_rows_and_missing_files_are_told(root):
     dataset = find("avdeepfake1m", root)
     assert any("2 rows" in problem for problem in dataset.problems)
     assert keys(dataset.missing) == [f"train/{FOLDER}/real"]
+
+
+class TestShared(DatasetTests):
+    dataset_name = "avdeepfake1m"
+
+    @pytest.fixture
+    def tree(self, root):
+        return root

@@ -8,6 +8,7 @@ from tests.support.trees import by_key, find, keys, plant, splits
 from unmask.pipeline.errors import UsageError
 from unmask.pipeline.records import Video
 from unmask.pipeline.sources.audit import audit
+from unmask.testing.datasets import DatasetTests
 
 LIST = "List_of_testing_videos.txt"
 LINES = (
@@ -185,3 +186,11 @@ def test_version_three_keys_hold_the_method_and_talking_faces_have_no_donor(tmp_
         for m in ("FaceSwap/BlendFace", "FaceReenact/LIA")
     }
     assert swaps == {"BlendFace", "LIA"}
+
+
+class TestShared(DatasetTests):
+    dataset_name = "celebdf2"
+
+    @pytest.fixture
+    def tree(self, root):
+        return root

@@ -7,6 +7,7 @@ import pytest
 from tests.support.trees import by_key, find, keys, plant
 from unmask.pipeline.records import Video
 from unmask.pipeline.sources.audit import audit
+from unmask.testing.datasets import DatasetTests
 
 REALS = "original_sequences/actors/c23/videos"
 FAKES = "manipulated_sequences/DeepFakeDetection/c23/videos"
@@ -120,3 +121,11 @@ def test_the_ffpp_videos_of_a_shared_root_are_not_dfd(root):
     assert all(
         key.startswith(("actors", "DeepFakeDetection")) for key in keys(find("dfd", root).videos)
     )
+
+
+class TestShared(DatasetTests):
+    dataset_name = "dfd"
+
+    @pytest.fixture
+    def tree(self, root):
+        return root

@@ -7,6 +7,7 @@ import pytest
 from tests.support.trees import by_key, find, keys, plant, plant_json, splits
 from unmask.pipeline.errors import UsageError
 from unmask.pipeline.records import Video
+from unmask.testing.datasets import DatasetTests
 
 
 def plant_part(root, number, rows):
@@ -134,3 +135,11 @@ def test_broken_metadata_is_named(root):
     (root / "dfdc_train_part_36/metadata.json").write_text("{")
     with pytest.raises(UsageError, match=r"dfdc_train_part_36/metadata\.json.*not readable JSON"):
         find("dfdc", root)
+
+
+class TestShared(DatasetTests):
+    dataset_name = "dfdc"
+
+    @pytest.fixture
+    def tree(self, root):
+        return root

@@ -7,6 +7,7 @@ import pytest
 from tests.support.trees import by_key, find, keys, plant, plant_json
 from unmask.pipeline.errors import UsageError
 from unmask.pipeline.records import Video
+from unmask.testing.datasets import DatasetTests
 
 REAL = "original_videos/1224068/1224068_A_000.mp4"
 FAKE = "method_A/1224068/1224068_A/2150072_1224068_A_000.mp4"
@@ -90,3 +91,11 @@ def test_without_its_list_it_is_refused(tmp_path):
     plant(tmp_path, "original_videos/1/1_A_0.mp4")
     with pytest.raises(UsageError, match=r"no dataset\.json"):
         find("dfdcp", tmp_path)
+
+
+class TestShared(DatasetTests):
+    dataset_name = "dfdcp"
+
+    @pytest.fixture
+    def tree(self, root):
+        return root

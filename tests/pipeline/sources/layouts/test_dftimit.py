@@ -8,6 +8,7 @@ import pytest
 
 from tests.support.trees import by_key, find, keys, plant
 from unmask.pipeline.records import Video
+from unmask.testing.datasets import DatasetTests
 
 FAKE = "higher_quality/fadg0/sa1-video-fram1"
 
@@ -100,3 +101,12 @@ def test_reals_are_only_the_recordings_behind_the_fakes(root, tmp_path_factory, 
 
 def test_both_directions_of_a_swap_are_one_group(root):
     assert {v.group for v in find("dftimit", root).videos} == {"fadg0-fram1"}
+
+
+class TestShared(DatasetTests):
+    dataset_name = "dftimit"
+
+    @pytest.fixture
+    def tree(self, root):
+        plant_vidtimit(root)
+        return root

@@ -9,6 +9,7 @@ import pytest
 from tests.support.trees import by_key, find, keys, plant
 from unmask.pipeline.errors import UsageError
 from unmask.pipeline.records import Video
+from unmask.testing.datasets import DatasetTests
 
 HEADER = "source,target1,target2,method,category,type,race,gender,path,\n"
 FOLDER = "Asian (East)/women/id00076"
@@ -102,3 +103,11 @@ def test_without_the_table_it_is_refused(root):
     (root / "meta_data.csv").unlink()
     with pytest.raises(UsageError, match=r"no meta_data\.csv"):
         find("fakeavceleb", root)
+
+
+class TestShared(DatasetTests):
+    dataset_name = "fakeavceleb"
+
+    @pytest.fixture
+    def tree(self, root):
+        return root

@@ -14,6 +14,7 @@ from unmask.pipeline.errors import UsageError
 from unmask.pipeline.records import Video
 from unmask.pipeline.sources.audit import audit
 from unmask.pipeline.sources.layouts.ffpp import STRADDLING, shared_sources
+from unmask.testing.datasets import DatasetTests
 
 
 @pytest.fixture
@@ -281,3 +282,11 @@ def test_verify_reports_exactly_what_a_damaged_tree_lacks(whole):
         ("train", "Deepfakes"): (720, 720, 0, 1),
     }
     assert not report.ok
+
+
+class TestShared(DatasetTests):
+    dataset_name = "ffpp"
+
+    @pytest.fixture
+    def tree(self, small):
+        return small

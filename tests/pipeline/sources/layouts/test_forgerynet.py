@@ -8,6 +8,7 @@ from tests.support.trees import by_key, find, keys, plant
 from unmask.pipeline.errors import UsageError
 from unmask.pipeline.records import Video
 from unmask.pipeline.sources.layouts.forgerynet import parse_line
+from unmask.testing.datasets import DatasetTests
 
 TRAIN = (
     "3 train_video_release/19/a.mp4 0 40 0 40 25 1 65 10 0 1 1 7\n"
@@ -73,3 +74,11 @@ def test_lines_that_do_not_fit(line):
 def test_without_any_list_it_is_refused(tmp_path):
     with pytest.raises(UsageError, match=r"no video_list\.txt"):
         find("forgerynet", plant(tmp_path, "Training/video/a.mp4"))
+
+
+class TestShared(DatasetTests):
+    dataset_name = "forgerynet"
+
+    @pytest.fixture
+    def tree(self, root):
+        return root

@@ -6,6 +6,7 @@ import pytest
 
 from tests.support.trees import by_key, find, keys, plant, plant_json
 from unmask.pipeline.records import Video
+from unmask.testing.datasets import DatasetTests
 
 
 def row(file, video=False, audio=False, periods=(), original=None, duration=4.0, split=None):
@@ -104,3 +105,11 @@ def test_files_without_metadata_are_unlisted_and_never_real(root):
 def test_the_full_metadata_serves_as_well(root):
     (root / "metadata.min.json").rename(root / "metadata.json")
     assert len(find("lavdf", root).videos) == 5
+
+
+class TestShared(DatasetTests):
+    dataset_name = "lavdf"
+
+    @pytest.fixture
+    def tree(self, root):
+        return root

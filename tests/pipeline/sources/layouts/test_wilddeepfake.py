@@ -7,6 +7,7 @@ import pytest
 from tests.support.trees import by_key, find, plant
 from unmask.pipeline.errors import UsageError
 from unmask.pipeline.records import Video
+from unmask.testing.datasets import DatasetTests
 
 
 @pytest.fixture
@@ -67,3 +68,11 @@ def test_packed_archives_are_refused_with_what_to_do(tmp_path):
     plant(tmp_path, "real_train/0.tar.gz", "fake_test/1.tar.gz")
     with pytest.raises(UsageError, match=r"2 archives are still packed.*tar -xf"):
         find("wilddeepfake", tmp_path)
+
+
+class TestShared(DatasetTests):
+    dataset_name = "wilddeepfake"
+
+    @pytest.fixture
+    def tree(self, root):
+        return root
