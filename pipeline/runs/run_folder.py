@@ -23,7 +23,7 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from torch import nn
 
-from unmask.models import create_model
+from unmask.models import ModelError, create_model
 from unmask.pipeline.config import TrainConfig
 from unmask.pipeline.disk.files import write_whole
 from unmask.pipeline.errors import CheckpointError, UsageError
@@ -189,8 +189,8 @@ def load_model(run: Run, which: str = "best", key: str = "") -> tuple[nn.Module,
 
     key: cache key of the pixels it is about to see; "" asks for nothing (plain pictures, other
     people's crops).
-    Raises CheckpointError for a damaged checkpoint, or one of another model or other pixels, naming
-    the field.
+    Raises CheckpointError for a damaged checkpoint, one of another model or other pixels, naming
+    the field, and for a model that is not installed any more.
     """
     kind = {"best": "best", "last": "step"}[which]
     point = checkpoint.newest(run.folder, kind)
@@ -199,6 +199,9 @@ def load_model(run: Run, which: str = "best", key: str = "") -> tuple[nn.Module,
     )
     identity = point.state.get("identity")
     checkpoint.belongs(identity if isinstance(identity, dict) else {}, wanted, point.folder)
-    network = create_model(run.model, **run.options)
+    try:
+        network = create_model(run.model, **run.options)
+    except ModelError as error:  # its package was removed, is broken, or has other options by now
+        raise CheckpointError(f"{run.folder}: {error}") from error
     checkpoint.load_into(network, point.ema or point.model, point.folder)
     return network.eval(), point
