@@ -78,7 +78,11 @@ FREE = {
 @click.option(
     "--balance", type=click.Choice(["balanced", "paired", "none"]), help="How batches are filled."
 )
-@click.option("--all-clips", is_flag=True, help="Every clip in an epoch, not one of each video.")
+@click.option(
+    "--all-clips",
+    is_flag=True,
+    help="Every clip in an epoch, also where the recipe takes one of each video.",
+)
 @click.option("--seed", type=click.IntRange(0, 2**32 - 1), default=DEFAULTS.seed, show_default=True)
 @click.option(
     "--accumulate",
@@ -146,6 +150,11 @@ FREE = {
 )
 @click.option("--tensorboard/--no-tensorboard", default=DEFAULTS.tensorboard, show_default=True)
 @click.option("--pretrained", is_flag=True, help="Start from ImageNet weights.")
+@click.option(
+    "--from-scratch",
+    is_flag=True,
+    help="Start from random weights where the recipe starts from ImageNet's.",
+)
 @click.option(
     "--init", default=DEFAULTS.init, metavar="FILE", help="Start from these weights (.safetensors)."
 )
@@ -310,7 +319,7 @@ _PLAIN = (
         "tensorboard",
         "allow_missing",
     ),
-    *("pretrained", "init", "trust_checkpoint"),
+    *("pretrained", "from_scratch", "init", "trust_checkpoint"),
 )
 
 

@@ -11,8 +11,9 @@ cross attention.
 
 Input: (B, T, 3, S, S) with ImageNet mean and std, S a multiple of 32; published T = 1 and S = 320,
 default 224 so that a crop of 240 px is cut and not interpolated. T frames share the network and
-their features are averaged before the classifier; models/vtf.py is the other video head. dct also
-takes bands (B, T, 9, S, S). Size of fft, without the backbone's own classifier that upstream
+their features are averaged before the classifier, which in evaluation is the mean of the frames'
+logits (the classifier is linear); `video="vtf"` puts the transformer of models/vtf.py there. dct
+also takes bands (B, T, 9, S, S). Size of fft, without the backbone's own classifier that upstream
 carries unused, MACs without the FFT:
     side 224   18,184,010 parameters    4,704,355,040 MACs
     side 256   18,308,938 parameters    7,150,141,280 MACs
@@ -22,9 +23,9 @@ Size of dct at 224: 17,616,938 parameters, 2,360,734,432 MACs, and 66,663,072 wh
 bands itself.
 
 Ours where version 1 says nothing: the frequency stream is three 3x3 convolutions; f_mt is the
-transformer's output with its residual. Elsewhere as released, but: raw logits in training and
-evaluation (upstream feeds sigmoids to a softmax), and a mask decoder that can be built (upstream's
-cannot).
+transformer's output with its residual; the C in its sqrt(r r C) is read as the 8 channels of a
+head. Elsewhere as released, but: raw logits in training and evaluation (upstream feeds sigmoids to
+a softmax), and a mask decoder that can be built (upstream's cannot).
 """
 
 from __future__ import annotations
@@ -41,6 +42,7 @@ from unmask.models.layers.bands import Bands, Definition, LearnableBands
 from unmask.models.layers.spectrum import GlobalFilter
 from unmask.models.options import ModelError
 from unmask.models.spec import NORMS, ClipSpec
+from unmask.models.vtf import VTF
 from unmask.models.weights import Backbone
 
 
@@ -104,6 +106,9 @@ def band_conv(inputs: int, outputs: int, stride: int) -> nn.Sequential:
 class MaskDecoder(nn.Module):
     """Manipulation mask logits (N, 1, 4H, 4W) from the last fused map (N, C, H, W): 16,337
     parameters at C = 32.
+
+    As released, a LeakyReLU 0.2 ends one block and another begins the next: 0.04 between third and
+    last convolution.
     """
 
     def __init__(self, channels: int) -> None:
@@ -116,7 +121,7 @@ class MaskDecoder(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         x = F.leaky_relu(self.first(double(x)), 0.2)
         x = F.leaky_relu(self.second(x), 0.2)
-        return self.last(F.leaky_relu(self.third(double(x)), 0.2))
+        return self.last(F.leaky_relu(self.third(double(x)), 0.2 * 0.2))
 
 
 def double(x: Tensor) -> Tensor:
@@ -133,6 +138,8 @@ class M2TR(nn.Module):
     depth: how a stage is connected and how many there are, 4 published (fft). mask: add the
     decoder. backbone: timm's EfficientNet, b4 published; b0 and test_efficientnet are for small
     machines.
+    frames: T that `spec` asks of the cache; more than one are centre frames spread over the video.
+    video: how T frames become one answer, mean (their features) or vtf (16 frames published).
     """
 
     small: ClassVar[dict[str, object]] = {"backbone": "test_efficientnet", "side": 64, "depth": 1}
@@ -151,8 +158,15 @@ class M2TR(nn.Module):
         backbone: Literal[
             "tf_efficientnet_b4", "tf_efficientnet_b0", "test_efficientnet"
         ] = "tf_efficientnet_b4",
+        frames: int = 1,
+        video: Literal["mean", "vtf"] = "mean",
     ) -> None:
         super().__init__()
+        if frames < (1 if video == "mean" else 2):
+            raise ModelError(
+                f"m2tr: frames={frames} is too few for video={video}; vtf was published with "
+                "frames=16"
+            )
         if depth < 1:
             raise ModelError(f"m2tr: depth {depth} leaves no stage; use 1 to 4")
         if side < 32 or side % 32:
@@ -163,7 +177,13 @@ class M2TR(nn.Module):
         fit = ("crop" if side <= 240 else "resize") if fit == "auto" else fit
         wanted = band if variant == "dct" and filter == "fixed" else None
         self.spec = ClipSpec(
-            "single", 1, size=side, fit=fit, norm="imagenet", bands=wanted, masks=mask
+            "single" if frames == 1 else "sparse",
+            frames,
+            size=side,
+            fit=fit,
+            norm="imagenet",
+            bands=wanted,
+            masks=mask,
         )
         self.backbone = timm.create_model(
             backbone, num_classes=0, drop_path_rate=0.2, bn_momentum=0.01
@@ -180,7 +200,9 @@ class M2TR(nn.Module):
             self.fusion = BandFusion(channels)
         self.decoder = MaskDecoder(channels) if mask else None
         self.dropout = nn.Dropout(0.5)
-        self.head = nn.Linear(self.backbone.num_features, 2)
+        features = self.backbone.num_features
+        self.head = nn.Linear(features, 2) if video == "mean" else None
+        self.vtf = VTF(feature=features, frames=frames) if video == "vtf" else None
         mean, std = (torch.tensor(values).view(3, 1, 1) for values in NORMS["imagenet"])
         self.register_buffer("mean", mean, persistent=False)
         self.register_buffer("std", std, persistent=False)
@@ -200,7 +222,10 @@ class M2TR(nn.Module):
         fused = self.fuse(self.texture(images), images, bands)  # (B*T, C, S/4, S/4)
         feature = self.rest(fused).unflatten(0, (-1, frames))  # (B, T, D)
         found = {"feature": feature.mean(1), "frame_feature": feature}
-        found["logits"] = self.head(self.dropout(found["feature"]))
+        if self.vtf is None:
+            found["logits"] = self.head(self.dropout(found["feature"]))
+        else:
+            found["logits"] = self.vtf(feature)
         if self.decoder is not None:
             found["mask"] = self.decoder(fused).unflatten(0, (-1, frames))
         return found

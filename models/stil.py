@@ -26,6 +26,7 @@ shape, the 3x3 ones
 
 from __future__ import annotations
 
+import math
 from typing import ClassVar, Literal
 
 import torch
@@ -304,11 +305,18 @@ def stem(width: int) -> nn.Sequential:
 
 
 def initialise(model: nn.Module) -> None:
-    """Kaiming normal (fan-out) for 2-D convolutions, then the shift again, as released."""
+    """Kaiming normal (fan-out) for 2-D convolutions, then the shift again, as released.
+
+    The two 1x1 projections of a block are one convolution here with twice the outputs: each of its
+    halves gets the standard deviation that it has alone, sqrt(2 / width).
+    """
     for module in model.modules():
         if isinstance(module, nn.Conv2d):
             nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
     for module in model.modules():
+        if isinstance(module, Block):
+            with torch.no_grad():
+                module.enter[0].weight.mul_(math.sqrt(2))
         if isinstance(module, Shift):
             module.reset()
 

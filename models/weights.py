@@ -10,11 +10,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from unmask.models.options import ModelError
@@ -113,21 +110,6 @@ def load_tensors(
     )
 
 
-def load_init(model: nn.Module, path: Path) -> WeightReport:
-    """Start from a local safetensors file (`--init`): what fits by name and shape is taken, the
-    rest is reported.
-
-    Raises WeightsError when the file cannot be read or nothing in it fits.
-    """
-    try:
-        tensors = load_file(path)
-    except FileNotFoundError:
-        raise WeightsError(f"{path}: no such file; --init takes a .safetensors file") from None
-    except (OSError, SafetensorError, ValueError) as error:
-        raise WeightsError(f"{path}: not a readable safetensors file ({error})") from error
-    return load_tensors(model, tensors, str(path))
-
-
 def load_pretrained(model: nn.Module) -> list[WeightReport]:
     """Put timm's ImageNet weights into the parts of a model that have them (`--pretrained`).
 
@@ -137,9 +119,9 @@ def load_pretrained(model: nn.Module) -> list[WeightReport]:
     parts = getattr(model, "pretrained", ())
     if not parts:
         raise WeightsError(
-            f"{type(model).__name__} has no part that ImageNet weights exist for; leave out "
-            "--pretrained, "
-            "or start from a file with --init"
+            f"{type(model).__name__} has no part that ImageNet weights exist for, with these "
+            "options at least; start from random weights with --from-scratch, or from a file with "
+            "--init"
         )
     return [load_backbone(model, part) for part in parts]
 
@@ -169,8 +151,7 @@ def fetch(source: str) -> dict[str, Tensor]:
     # its version
     except Exception as error:
         raise WeightsError(
-            f"--pretrained needs the ImageNet weights '{source}', which are not on this machine "
-            "and could not "
-            f"be downloaded ({type(error).__name__}); connect once, train without it, or name a "
-            "file with --init"
+            f"the training starts from the ImageNet weights '{source}', which are not on this "
+            f"machine and could not be downloaded ({type(error).__name__}); connect once, name a "
+            "file with --init, or start from random weights with --from-scratch"
         ) from error

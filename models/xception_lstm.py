@@ -15,8 +15,8 @@ release does, which
 - Pixels are scaled to -1..1, what ImageNet's Xception expects; `norm="raw255"` feeds 0..255 as the
 release does.
 - `pad="tf"` is Keras' Xception (asymmetric pools, BatchNorm eps 1e-3 and momentum 0.01), `torch` is
-timm's, whose
-  weights it fits; for EfficientNet-B0 they are timm's tf_efficientnet_b0 and efficientnet_b0.
+  timm's, whose weights it fits; for EfficientNet-B0 they are timm's tf_efficientnet_b0 and
+  efficientnet_b0, without the scaling of pixels that Keras' EfficientNet has inside.
 - `rnn="lstm"` is a ConvLSTM of kernel 1 on a 1 x 1 map with logistic gates: an LSTM with one bias,
 as in Keras.
 - `filters` scales the ConvLSTM and the dense layers (1024 published) for small machines.

@@ -115,7 +115,7 @@ class TrainConfig:
     options: of the model.
     recipe: named preset of the model, "" for its first; overrides: of its fields.
     steps: stop after so many steps, 0 for the recipe's epochs.
-    all_clips: every clip in an epoch, not one of each video.
+    all_clips: every clip in an epoch, also where the recipe takes one of each video.
     accumulate: parts a batch is computed in.
     ema: decay of averaged weights, 0 for none.
     sync_norm: batch statistics over all GPUs.
@@ -125,7 +125,9 @@ class TrainConfig:
     patience: epochs without a better validation before stopping, 0 for never.
     checkpoint_steps: also inside an epoch, 0 for its end only.
     nan_limit: steps in a row without a finite loss before giving up.
-    pretrained: ImageNet weights; init: a file.
+    pretrained: ImageNet weights, also where the recipe begins without.
+    from_scratch: random weights, also where the recipe begins with ImageNet's.
+    init: file of weights to begin with.
     """
 
     manifest: str = ""
@@ -154,6 +156,7 @@ class TrainConfig:
     tensorboard: bool = True
     allow_missing: bool = False
     pretrained: bool = False
+    from_scratch: bool = False
     init: str = ""
     trust_checkpoint: bool = False
 

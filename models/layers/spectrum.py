@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from unmask.models.layers.precision import at_least_float32, full_precision
@@ -32,20 +31,3 @@ class GlobalFilter(nn.Module):
             weight = torch.view_as_complex(at_least_float32(self.weight).contiguous())
             spectrum = torch.fft.rfft2(at_least_float32(x), norm="ortho") * weight
             return torch.fft.irfft2(spectrum, s=x.shape[-2:], norm="ortho")
-
-
-def resample_filter(weight: Tensor, side: int) -> Tensor:
-    """G (C, h, h/2 + 1, 2) of one side for maps of another, bilinear over frequencies; zero stays
-    zero frequency.
-
-    Ours: the filter's size is part of the network, so a checkpoint made at one side needs this at
-    another.
-    """
-    centred = weight.float().roll(weight.shape[1] // 2, 1)  # rows from -1/2 upward
-    # The spectrum is periodic: row +1/2 is row -1/2, so that both ends of the axis meet grid points
-    # of both sizes.
-    closed = torch.cat([centred, centred[:, :1]], 1).permute(0, 3, 1, 2)
-    resampled = F.interpolate(
-        closed, (side + 1, side // 2 + 1), mode="bilinear", align_corners=True
-    )[:, :, :side]
-    return resampled.permute(0, 2, 3, 1).roll(-(side // 2), 1).to(weight.dtype)

@@ -42,8 +42,8 @@ def focal(
     alpha: float = 1.0,
     gamma: float = 2.0,
 ) -> Tensor:
-    """Focal loss on the two logits as independent sigmoids against one-hot (m2tr.md section 5; Lin
-    et al. 2017):
+    """Focal loss on the two logits as independent sigmoids against one-hot (Lin et al. 2017; M2TR's
+    released PyDeepFakeDet/utils/loss.py):
 
     mean over samples and logits of alpha * (1 - p_t)^gamma * BCE.
     """

@@ -5,6 +5,7 @@ rate over time.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from fnmatch import fnmatchcase
 from typing import Any
 
@@ -13,6 +14,36 @@ from torch import nn
 
 from unmask.models.options import ModelError
 from unmask.models.recipes.recipes import Recipe
+
+
+def freeze(model: nn.Module, recipe: Recipe) -> list[nn.Module]:
+    """Let only the parameters of `recipe.trained` learn; returns the parts that learn nothing.
+
+    These are to stay in eval mode during training, so that their running statistics, dropout and
+    stochastic depth are those of evaluation. Raises ModelError for a pattern that names no
+    parameter.
+    """
+    if not recipe.trained:
+        return []
+    _refuse_unknown(model, "trained", recipe.trained)
+    for name, parameter in model.named_parameters():
+        learns = any(fnmatchcase(name, pattern) for pattern in recipe.trained)
+        parameter.requires_grad_(learns)
+    return [
+        module
+        for module in model.modules()
+        if (own := list(module.parameters())) and not any(p.requires_grad for p in own)
+    ]
+
+
+def _refuse_unknown(model: nn.Module, field: str, patterns: Iterable[str]) -> None:
+    names = [name for name, _ in model.named_parameters()]
+    for pattern in patterns:
+        if not any(fnmatchcase(name, pattern) for name in names):
+            raise ModelError(
+                f"recipe: {field} pattern '{pattern}' names no parameter of this model, such as "
+                f"'{names[0]}'"
+            )
 
 
 def parameter_groups(model: nn.Module, recipe: Recipe) -> list[dict[str, Any]]:
@@ -26,14 +57,7 @@ def parameter_groups(model: nn.Module, recipe: Recipe) -> list[dict[str, Any]]:
         raise ModelError(
             "recipe: l2 is a penalty of the loss, adamw's decay is not one; take adam, or l2="
         )
-    patterns = [pattern for pattern, _ in recipe.l2]
-    names = [name for name, _ in model.named_parameters()]
-    for pattern in patterns:
-        if not any(fnmatchcase(name, pattern) for name in names):
-            raise ModelError(
-                f"recipe: l2 pattern '{pattern}' names no parameter of this model, such as "
-                f"'{names[0]}'"
-            )
+    _refuse_unknown(model, "l2", [pattern for pattern, _ in recipe.l2])
     groups: dict[float, list[nn.Parameter]] = {}
     for name, parameter in model.named_parameters():
         if parameter.requires_grad:
@@ -52,10 +76,23 @@ def build_optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
     return kind(groups, lr=recipe.lr, betas=recipe.betas, **eps)
 
 
+def learning_rate(recipe: Recipe, step: int, per_epoch: int) -> float:
+    """Learning rate of a step (from 0); per_epoch: steps of an epoch.
+
+    Warm-up and cosine follow the steps and are asked at the end of one; the schedule `steps`, and
+    cosine with anneal "epoch", change between epochs.
+    """
+    finished = (step + 1) / per_epoch
+    whole = step // per_epoch
+    by_epoch = recipe.schedule == "steps" or recipe.anneal == "epoch"
+    if finished < recipe.warmup or not by_epoch:
+        return recipe.lr * lr_factor(recipe, finished)
+    return recipe.lr * lr_factor(recipe, max(whole, recipe.warmup))
+
+
 def lr_factor(recipe: Recipe, epoch: float) -> float:
     """Learning rate over its base at a (fractional) epoch; warm-up rises linearly from 0 to 1 and
-    then the schedule goes on as if it had run from the start. Ask for the end of a step, (step + 1)
-    / steps per epoch.
+    then the schedule goes on as if it had run from the start.
     """
     if epoch < recipe.warmup:
         return epoch / recipe.warmup

@@ -1,9 +1,18 @@
 """Training recipes of the papers as named presets: optimizer, schedule, batch, loss, augmentation;
 all overridable.
 
-Values come from section 5 of each model's sheet; `source` says whether code, paper or somebody
-else's port stands behind them. A recipe is data; models/recipes/optimizers.py turns it into
-parameter groups, an optimizer and learning rates.
+`source` says whether code, paper or somebody else's port stands behind the values. A recipe is
+data; optimizers.py beside this file makes parameter groups, optimizer and learning rates of it.
+
+Released code, repository, file and commit:
+    CLRNet        github.com/shahroztariq/CLRNet, src/DFVDSequence.py (4701d86) and the notebooks
+                  src/CLRNET_train_*.ipynb (c2e8965), src/CLRNET_transfer_*_train.ipynb (6567e94)
+    STIL          github.com/Tencent/TFace, security/tasks/Face-Forgery-Detection/STIL/, its
+                  configs/ffpp.yaml and datasets/video_dataset.py (9004edb)
+    STIL, ported  github.com/SCLBD/DeepfakeBench, training/config/detector/stil.yaml (64366cf)
+    M2TR          github.com/wdrink/PyDeepFakeDet, configs/m2tr.yaml, and in PyDeepFakeDet/
+                  datasets/utils.py and utils/loss.py (f78ab76)
+    Xception-LSTM the Keras code that its authors released in June 2022 (one commit)
 """
 
 from __future__ import annotations
@@ -19,18 +28,28 @@ from unmask.models.recipes.losses import LossSpec
 
 @dataclass(frozen=True)
 class Recipe:
-    """How one model is trained. Epochs may be fractions; lr is the base that `schedule` scales.
+    """How one model is trained; epochs of warm-up and of `steps` may be fractions.
 
-    eps 0 keeps the optimizer's own.
+    source: where the values come from.
+    lr: the base that `schedule` scales.
+    eps: of Adam, 0 for the optimizer's own.
+    momentum: of SGD.
+    weight_decay: torch's, on all parameters.
     l2: (name pattern of parameters, L2 penalty): lambda * |w|^2 added to the loss, on those
-        parameters only, beside weight_decay, which is torch's and on all.
-    schedule: constant, cosine (to `floor` * lr over `epochs`) or steps: (epoch from which on,
-        factor of lr).
+        parameters only, beside weight_decay.
+    schedule: constant, cosine (to `floor` * lr over `epochs`) or steps.
+    anneal: cosine moves at every step, or once an epoch.
+    steps: (epoch from which on, factor of lr) of the schedule steps.
     warmup: epochs of linear rise.
+    batch: samples in a step over all processes.
+    all_clips: an epoch shows every cached clip of every video (of a model on single pictures every
+        cached frame), not one of each video.
     augment: names of pipeline/clips/augment.py, in order.
     balance: how batches are filled.
     class_weights: balanced weighs the loss by class frequency.
     clip: largest gradient norm, 0 for any.
+    pretrained: starts from ImageNet weights.
+    trained: name patterns of the parameters that learn, () for all; the rest is frozen.
     """
 
     source: str
@@ -42,31 +61,62 @@ class Recipe:
     weight_decay: float = 0.0
     l2: tuple[tuple[str, float], ...] = ()
     schedule: Literal["constant", "cosine", "steps"] = "constant"
+    anneal: Literal["step", "epoch"] = "step"
     steps: tuple[tuple[float, float], ...] = ()
     floor: float = 0.0
     warmup: float = 0.0
     epochs: int = 30
     batch: int = 16
+    all_clips: bool = False
     loss: LossSpec = field(default_factory=LossSpec)
     augment: tuple[str, ...] = ()
     balance: Literal["balanced", "paired", "none"] = "balanced"
     class_weights: Literal["none", "balanced"] = "none"
     clip: float = 0.0
+    pretrained: bool = False
+    trained: tuple[str, ...] = ()
 
+
+# The last 120 of CLRNet's 207 Keras layers: head 4, stage 3 with 38, stage 2 with 74, and the last
+# four of stage 1 (BatchNorm, ReLU, ConvLSTM, sum).
+CLRNET_LAST_120 = ("stage1.3.norm3.*", "stage1.3.conv3.*", "stage2.*", "stage3.*", "head.*")
 
 # model -> recipe name -> recipe; the first one of a model is its default.
 RECIPES: dict[str, dict[str, Recipe]] = {
     "clrnet": {
         "paper": Recipe(
-            source="clrnet.md 5, released code; class weights off (batches alternate real and "
-            "fake already)",
+            source="Tariq et al. 2021, released notebooks; an epoch is every clip of every video; "
+            "class weights off (batches alternate real and fake already)",
             lr=5e-5,
             eps=1e-7,
             # the kernels that read the input, not the recurrent ones, not BatchNorm
             l2=(("*.input_kernel", 1e-4),),
             epochs=300,
             batch=16,
+            all_clips=True,
             augment=("clrnet",),
+        ),
+        "short": Recipe(
+            source="ours: the paper's with one clip of each video in an epoch, 1/16 of the steps",
+            lr=5e-5,
+            eps=1e-7,
+            l2=(("*.input_kernel", 1e-4),),
+            epochs=300,
+            batch=16,
+            augment=("clrnet",),
+        ),
+        "transfer": Recipe(
+            source="Tariq et al. 2021, released transfer notebooks: the last 120 of 207 layers "
+            "learn; start from a trained network with --init; frozen layers here work as in "
+            "evaluation (Keras keeps their dropout)",
+            lr=5e-5,
+            eps=1e-7,
+            l2=(("*.input_kernel", 1e-4),),
+            epochs=150,
+            batch=16,
+            all_clips=True,
+            augment=("clrnet",),
+            trained=CLRNET_LAST_120,
         ),
         "small": Recipe(
             source="ours: a narrow network on few videos; the published rate would need 20 times "
@@ -82,7 +132,7 @@ RECIPES: dict[str, dict[str, Recipe]] = {
     },
     "xception_lstm": {
         "paper": Recipe(
-            source="xception_convlstm.md 5, released code; batch 1 video",
+            source="Chen et al. 2022, released code; batch 1 video, one sample of it in an epoch",
             lr=1e-5,
             eps=1e-7,
             l2=(("head.dense*.weight", 0.01),),
@@ -91,6 +141,7 @@ RECIPES: dict[str, dict[str, Recipe]] = {
             augment=("xception_lstm",),
             # batches of one video cannot hold both classes
             balance="none",
+            pretrained=True,
         ),
         "small": Recipe(
             source="ours: few videos on a small machine, several videos in a batch",
@@ -105,16 +156,17 @@ RECIPES: dict[str, dict[str, Recipe]] = {
     },
     "stil": {
         "paper": Recipe(
-            source="stil.md 5, paper as recalled: /10 every 10 epochs",
+            source="Gu et al. 2021, section 4.1, as recalled: /10 every 10 epochs",
             lr=1e-4,
             schedule="steps",
             steps=((10, 0.1), (20, 0.01)),
             epochs=30,
             batch=16,
             augment=("stil",),
+            pretrained=True,
         ),
         "code": Recipe(
-            source="stil.md 5, released configuration, made for 8 devices of batch 10",
+            source="released configs/ffpp.yaml, made for 8 devices of batch 10",
             lr=1e-3,
             weight_decay=1e-5,
             schedule="steps",
@@ -123,15 +175,17 @@ RECIPES: dict[str, dict[str, Recipe]] = {
             epochs=99,
             batch=80,
             augment=("stil",),
+            pretrained=True,
         ),
         "bench": Recipe(
-            source="stil.md 5, a public benchmark's port (its mean and std of 0.5 are not taken "
-            "over)",
+            source="DeepfakeBench's port: random weights, 4 clips of a video in an epoch (here all "
+            "that there are); its mean and std of 0.5 are not taken over",
             lr=2e-4,
             weight_decay=5e-4,
             epochs=10,
             batch=8,
-            augment=("flip",),
+            all_clips=True,
+            augment=("deepfakebench",),
         ),
         "small": Recipe(
             source="ours: few videos on a small machine",
@@ -146,8 +200,39 @@ RECIPES: dict[str, dict[str, Recipe]] = {
     },
     "m2tr": {
         "paper": Recipe(
-            source="m2tr.md 5, paper as recalled; it gives no period for its step decay, every "
-            "30 epochs is ours",
+            source="Wang et al. 2022, section 4, as recalled; it gives no period for its step "
+            "decay, every 30 epochs is ours; an epoch is every cached frame (theirs: 128 of a "
+            "video)",
+            lr=1e-4,
+            weight_decay=1e-5,
+            schedule="steps",
+            steps=((30, 0.1), (60, 0.01)),
+            epochs=90,
+            batch=24,
+            all_clips=True,
+            loss=LossSpec(cls="cross_entropy", seg=1.0, con=0.001),
+            augment=("m2tr",),
+            pretrained=True,
+        ),
+        "code": Recipe(
+            source="released configs/m2tr.yaml, made for 8 devices of batch 8; classification loss "
+            "only; an epoch is every cached frame (theirs: 128 of a video)",
+            optimizer="sgd",
+            lr=5e-4,
+            momentum=0.9,
+            weight_decay=0.01,
+            schedule="cosine",
+            anneal="epoch",
+            floor=1e-6 / 5e-4,
+            epochs=20,
+            batch=64,
+            all_clips=True,
+            loss=LossSpec(cls="focal", alpha=1.0, gamma=2.0),
+            augment=("m2tr",),
+            pretrained=True,
+        ),
+        "short": Recipe(
+            source="ours: the paper's with one frame of each video in an epoch",
             lr=1e-4,
             weight_decay=1e-5,
             schedule="steps",
@@ -156,20 +241,20 @@ RECIPES: dict[str, dict[str, Recipe]] = {
             batch=24,
             loss=LossSpec(cls="cross_entropy", seg=1.0, con=0.001),
             augment=("m2tr",),
+            pretrained=True,
         ),
-        "code": Recipe(
-            source="m2tr.md 5, released configuration, made for 8 devices of batch 8; "
-            "classification loss only",
-            optimizer="sgd",
-            lr=5e-4,
-            momentum=0.9,
-            weight_decay=0.01,
+        "vtf": Recipe(
+            source="Wang et al., arXiv 2104.09770, section 3.4: video transformer on a frozen "
+            "M2TR; nothing but the input is published, the other values are ours; with --option "
+            "video=vtf --option frames=16 and --init a trained M2TR",
+            lr=1e-4,
+            weight_decay=1e-5,
             schedule="cosine",
-            floor=1e-6 / 5e-4,
-            epochs=20,
-            batch=64,
-            loss=LossSpec(cls="focal", alpha=1.0, gamma=2.0),
-            augment=("m2tr",),
+            warmup=0.5,
+            epochs=30,
+            batch=8,
+            augment=("flip",),
+            trained=("vtf.*",),
         ),
         "small": Recipe(
             source="ours: few videos on a small machine, no masks",

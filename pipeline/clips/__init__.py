@@ -6,10 +6,10 @@ Interface, by file:
     augment: build_augment
     batches: RawBatch
     h264: h264
-    hdf5: is_export, write_export
+    hdf5: Export, is_export, write_export
     plans: share, training_plan
     prepare: Augment, Batch, prepare, random_of
-    readers: find_videos
+    readers: all_fakes_have_masks, find_videos
     samples: MODES, Picks, Sample, evaluation_picks
     source: ClipSource
 """

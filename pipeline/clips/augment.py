@@ -2,8 +2,9 @@
 its frames.
 
 Every number comes from the sample's own generator, so that a sample looks the same whichever
-process, thread or resumed run makes it. Evaluation never comes here. Sources: section 'Training
-recipe' of the models' sheets.
+process, thread or resumed run makes it. Evaluation never comes here. The released code that each
+follows is named at the top of models/recipes/recipes.py; what albumentations does there by itself
+is its version 1.x.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn.functional import affine_grid, grid_sample, interpolate
+from torch.nn.functional import affine_grid, conv2d, grid_sample, interpolate, pad
 from torchvision.transforms.v2 import functional as tv
 
 from unmask.pipeline.clips.h264 import h264
@@ -74,7 +75,7 @@ def flip(
 def reverse_time(
     clip: Tensor, masks: Tensor | None, rng: np.random.Generator, size: int
 ) -> tuple[Tensor, Tensor | None]:
-    """The frames in the opposite order with probability 0.5 (stil.md section 5)."""
+    """The frames in the opposite order with probability 0.5 (STIL, video_dataset.py)."""
     if rng.random() >= 0.5:
         return clip, masks
     return clip.flip(0), None if masks is None else masks.flip(0)
@@ -126,7 +127,7 @@ def square(
 def resized_crop(
     clip: Tensor, masks: Tensor | None, rng: np.random.Generator, size: int
 ) -> tuple[Tensor, Tensor | None]:
-    """0.8..1.0 of the area with ratio 3/4..4/3, resized to the model's side (m2tr.md section 5)."""
+    """0.8..1.0 of the area with ratio 3/4..4/3, resized to the model's side (M2TR's m2tr.yaml)."""
     side = clip.shape[-1]
     area, ratio = (
         side * side * rng.uniform(0.8, 1.0),
@@ -177,28 +178,119 @@ def clahe(clip: Tensor, limit: float, tiles: int = 8) -> Tensor:
     return _bytes(clip.float() + (mapped - luma).unsqueeze(1))
 
 
+def rgb_to_hsv(clip: Tensor) -> Tensor:
+    """(T,3,S,S) bytes -> hue 0..1 (a circle), saturation 0..1, value 0..1."""
+    unit = clip.float() / 255
+    value, _ = unit.max(1)
+    spread = value - unit.amin(1)
+    red, green, blue = unit.unbind(1)
+    safe = spread.clamp_min(1e-8)
+    sixths = torch.where(
+        value == red,
+        (green - blue) / safe,
+        torch.where(value == green, 2 + (blue - red) / safe, 4 + (red - green) / safe),
+    )
+    return torch.stack([(sixths / 6) % 1, spread / value.clamp_min(1e-8), value], 1)
+
+
+def hsv_to_rgb(hsv: Tensor) -> Tensor:
+    """The inverse of rgb_to_hsv, rounded to bytes."""
+    hue, saturation, value = hsv.unbind(1)
+    # Each channel is value, less up to saturation * value on the far side of the colour circle.
+    away = [((offset + hue * 6) % 6) for offset in (5.0, 3.0, 1.0)]
+    channels = [value - value * saturation * torch.minimum(k, 4 - k).clamp(0, 1) for k in away]
+    return _bytes(torch.stack(channels, 1) * 255)
+
+
+def shift_hsv(clip: Tensor, hue: float, saturation: float, value: float) -> Tensor:
+    """Hue turned by so many of 180 steps, saturation and value up or down by so many of 255, as
+    OpenCV counts.
+    """
+    hsv = rgb_to_hsv(clip)
+    turned = (hsv[:, 0] + hue / 180) % 1
+    shifted = (hsv[:, 1:] + hsv.new_tensor([saturation, value]).view(2, 1, 1) / 255).clamp(0, 1)
+    return hsv_to_rgb(torch.cat([turned[:, None], shifted], 1))
+
+
+def sharpen(clip: Tensor, alpha: float, lightness: float) -> Tensor:
+    """A mixture, alpha to one, with the 3x3 kernel of 8 + lightness amid -1; the border goes on."""
+    kernel = torch.full((3, 3), -alpha, device=clip.device)
+    kernel[1, 1] = (1 - alpha) + alpha * (8 + lightness)
+    channels = clip.shape[1]
+    padded = pad(clip.float(), (1, 1, 1, 1), mode="replicate")
+    return _bytes(conv2d(padded, kernel.expand(channels, 1, 3, 3), groups=channels))
+
+
+def jitter(clip: Tensor, rng: np.random.Generator) -> Tensor:
+    """Brightness, contrast and saturation times 0.8..1.2 each, hue +-0.2 of the circle, in random
+    order.
+    """
+    light, contrast, saturation = rng.uniform(0.8, 1.2, 3)
+    hue = rng.uniform(-0.2, 0.2)
+    changes = [
+        lambda images: tv.adjust_brightness(images, light),
+        lambda images: tv.adjust_contrast(images, contrast),
+        lambda images: tv.adjust_saturation(images, saturation),
+        lambda images: tv.adjust_hue(images, hue),
+    ]
+    for place in rng.permutation(len(changes)):
+        clip = changes[place](clip)
+    return clip
+
+
+def light_and_contrast(clip: Tensor, rng: np.random.Generator, most: float) -> Tensor:
+    """Grey levels times 1 +- most, then up or down by +- most of the full range."""
+    factor, shift = 1 + rng.uniform(-most, most), 255 * rng.uniform(-most, most)
+    return _bytes(clip.float() * factor + shift)
+
+
+def hue_and_saturation(clip: Tensor, rng: np.random.Generator) -> Tensor:
+    """Hue +-20 of 180, saturation +-30 and value +-20 of 255."""
+    return shift_hsv(clip, rng.uniform(-20, 20), rng.uniform(-30, 30), rng.uniform(-20, 20))
+
+
 def colour(
     clip: Tensor, masks: Tensor | None, rng: np.random.Generator, size: int
 ) -> tuple[Tensor, Tensor | None]:
-    """One of jitter, brightness and contrast, hue and saturation, CLAHE, gamma, sharpening
-    (m2tr.md section 5).
+    """Always one of colour jitter, light and contrast, hue and saturation, CLAHE, gamma,
+    sharpening, in the ranges of albumentations' defaults (M2TR's m2tr.yaml names no others).
     """
-    kind, factor = int(rng.integers(6)), rng.uniform(0.8, 1.2)
+    kind = int(rng.integers(6))
     if kind == 0:
-        clip = tv.adjust_saturation(
-            tv.adjust_contrast(tv.adjust_brightness(clip, factor), factor), factor
-        )
+        clip = jitter(clip, rng)
     elif kind == 1:
-        clip = tv.adjust_contrast(tv.adjust_brightness(clip, factor), rng.uniform(0.8, 1.2))
+        clip = light_and_contrast(clip, rng, 0.2)
     elif kind == 2:
-        clip = tv.adjust_saturation(tv.adjust_hue(clip, rng.uniform(-0.05, 0.05)), factor)
+        clip = hue_and_saturation(clip, rng)
     elif kind == 3:
         clip = clahe(clip, rng.uniform(1.0, 4.0))
     elif kind == 4:
-        clip = tv.adjust_gamma(clip, factor)
+        clip = tv.adjust_gamma(clip, rng.uniform(0.8, 1.2))
     else:
-        clip = tv.adjust_sharpness(clip, 1 + rng.uniform(0.2, 0.5))
+        clip = sharpen(clip, rng.uniform(0.2, 0.5), rng.uniform(0.5, 1.0))
     return clip, masks
+
+
+def deepfakebench(
+    clip: Tensor, masks: Tensor | None, rng: np.random.Generator, size: int
+) -> tuple[Tensor, Tensor | None]:
+    """Flip, rotation +-10 degrees, Gaussian blur 3..7 px, light and contrast +-0.1 or hue and
+    saturation, JPEG 40..100: each with probability 0.5 (DeepfakeBench's stil.yaml).
+
+    Ours: beyond the border the border pixel goes on (theirs mirrors), and its third choice of
+    colour change, noise along the principal colours, is left out.
+    """
+    clip, masks = flip(clip, masks, rng, size)
+    if rng.random() < 0.5:
+        degrees = rng.uniform(-10, 10)
+        clip = warp(clip, degrees, (1, 1))
+        masks = None if masks is None else warp(masks, degrees, (1, 1), mode="nearest")
+    if rng.random() < 0.5:
+        clip = tv.gaussian_blur(clip, [int(rng.choice([3, 5, 7]))] * 2)
+    if rng.random() < 0.5:
+        light = rng.random() < 0.5
+        clip = light_and_contrast(clip, rng, 0.1) if light else hue_and_saturation(clip, rng)
+    return _jpeg(40, 100, 0.5)(clip, masks, rng, size)
 
 
 def noise(
@@ -247,6 +339,7 @@ AUGMENTS: dict[str, tuple[Change, ...]] = {
     "clrnet": (_keras(30, (0.7, 1.0)),),
     "xception_lstm": (_keras(45, (0.5, 1.5)),),
     "stil": (square, flip, reverse_time),
+    "deepfakebench": (deepfakebench,),
     "m2tr": (colour, noise, flip, _jpeg(65, 80, 0.5), resized_crop),
 }
 

@@ -13,7 +13,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unmask.models.spec import ClipSpec
-from unmask.pipeline.clips.samples import MODES, Sample, evaluation_picks, training_picks
+from unmask.pipeline.clips.samples import (
+    MODES,
+    Sample,
+    evaluation_picks,
+    frame_of_turn,
+    training_picks,
+)
 from unmask.pipeline.errors import UsageError
 from unmask.pipeline.records import FAKE, REAL
 
@@ -95,7 +101,8 @@ def training_plan(
     balance: `balanced` alternates real and fake (CLRNet's rule), the smaller class repeats evenly
         with other clips; `paired` sets each fake beside its own original; `none` takes every video
         once.
-    all_clips: every clip of every video instead of one clip of each video.
+    all_clips: every clip of every video instead of one clip of each video; in the mode of single
+        pictures every frame of every clip.
     truth: (clips, frames) frame labels of videos that are fake in parts. Where classes are balanced
         such a video stands for a fake, so only samples that show a fake frame are drawn from it,
         and none where it has no such clip; without balance every clip may come, as what it is.
@@ -105,7 +112,13 @@ def training_plan(
     if balance not in BALANCES:
         raise UsageError(f"balance '{balance}' is not one of {', '.join(BALANCES)}")
     rng = np.random.default_rng([seed, epoch])
-    shown = np.array([len(evaluation_picks(spec, *shape)) if all_clips else 1 for shape in shapes])
+    every_frame = all_clips and MODES[spec.mode].of_one_frame
+    if every_frame:
+        shown = np.array([clips * length for clips, length in shapes])
+    elif all_clips:
+        shown = np.array([len(evaluation_picks(spec, *shape)) for shape in shapes])
+    else:
+        shown = np.ones(len(shapes), np.int64)
     parts_of = list(truth) if truth and balance != "none" else [None] * len(labels)
     can_show_fake = MODES[spec.mode].can_show_fake
     blank = [own is not None and not can_show_fake(spec.frames, own).any() for own in parts_of]
@@ -115,15 +128,18 @@ def training_plan(
         raise UsageError(
             f"balance '{balance}' needs batches of at least {size} samples, not {batch}"
         )
-    orders = [rng.permutation(clips) for clips, _ in shapes]
+    # What a video shows, in the order of its turns: its clips, or all its frames one by one.
+    orders = [rng.permutation(clips * length if every_frame else clips) for clips, length in shapes]
     taken = np.zeros(len(labels), np.int64)
     samples: list[list[Sample]] = []
     for group in groups:
         drawn = []
         for video in group:
-            picks = training_picks(
-                spec, *shapes[video], int(taken[video]), orders[video], rng, parts_of[video]
-            )
+            turn, order, truth_of = int(taken[video]), orders[video], parts_of[video]
+            if every_frame:
+                picks = frame_of_turn(shapes[video][1], turn, order, truth_of)
+            else:
+                picks = training_picks(spec, *shapes[video], turn, order, rng, truth_of)
             taken[video] += 1
             drawn.append(Sample(video, picks, int(rng.integers(2**63))))
         samples.append(drawn)

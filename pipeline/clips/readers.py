@@ -11,6 +11,7 @@ from unmask.pipeline.cache.video import GROUP_FILE, open_video
 from unmask.pipeline.clips.hdf5 import Export, is_export, open_export
 from unmask.pipeline.clips.picture_folder import PictureClips
 from unmask.pipeline.manifests.checked import Manifest, read_manifest
+from unmask.pipeline.records import FAKE
 
 
 def find_videos(path: Path, cache_root: Path, allow_missing: bool = False) -> Manifest | Export:
@@ -27,3 +28,17 @@ def open_reader(folder: Path) -> ClipReader:
     damaged.
     """
     return open_video(folder) if (folder / GROUP_FILE).is_file() else PictureClips(folder)
+
+
+def all_fakes_have_masks(found: Manifest | Export) -> bool:
+    """Whether a loss on manipulation masks can use every fake of a list, of which there is one at
+    least. Raises CacheError for a damaged folder.
+    """
+    if isinstance(found, Export):
+        readers = list(found.videos)
+    else:
+        readers = [open_reader(folder) for folder in found.folders]
+    fakes = [
+        reader for reader, entry in zip(readers, found.entries, strict=True) if entry.label == FAKE
+    ]
+    return bool(fakes) and all("masks" in reader.arrays for reader in fakes)

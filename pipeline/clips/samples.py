@@ -282,6 +282,21 @@ def training_picks(
     return mode.showing_fake(spec.frames, truth, int(fake[turn % len(fake)]), rng)
 
 
+def frame_of_turn(
+    length: int, turn: int, order: NDArray[np.int64], truth: NDArray[np.int64] | None = None
+) -> Picks:
+    """The single frame of a turn where an epoch shows every cached frame of a video once.
+
+    length: frames of a cached clip.
+    order: a permutation of all frames of all clips.
+    truth: (clips, length) labels of a partly fake video that shall show something fake.
+    """
+    if truth is not None:
+        order = order[truth.ravel()[order] == FAKE]
+    place = int(order[turn % len(order)])
+    return ((place // length, place % length),)
+
+
 def _first_frames(clip: int, frames: int) -> Picks:
     return tuple((clip, frame) for frame in range(frames))
 

@@ -9,25 +9,40 @@ from pathlib import Path
 from torch import nn
 
 from unmask.models import create_model, resolve_options
-from unmask.models.recipes.recipes import list_recipes
+from unmask.models.recipes.recipes import get_recipe, list_recipes
 from unmask.models.weights import load_pretrained, load_tensors
 from unmask.pipeline.config import TrainConfig
+from unmask.pipeline.errors import UsageError
 from unmask.pipeline.runs import checkpoint
 
 log = logging.getLogger(__name__)
 
 
 def resolve(config: TrainConfig) -> TrainConfig:
-    """The same with every option of the model and the recipe's name written out. Raises
-    ModelError.
+    """The same with every option of the model, the recipe's name and where its weights come from
+    written out.
+
+    Raises: ModelError for unknown names and values, UsageError for two answers to one question.
     """
-    options = resolve_options(config.model, config.options, pretrained=config.pretrained)
-    return replace(config, options=options, recipe=config.recipe or list_recipes(config.model)[0])
+    name = config.recipe or list_recipes(config.model)[0]
+    recipe = get_recipe(config.model, name, config.overrides)
+    if config.from_scratch and config.pretrained:
+        raise UsageError("--from-scratch and --pretrained exclude each other; leave one out")
+    begins_with_imagenet = recipe.pretrained and not config.from_scratch and not config.init
+    pretrained = config.pretrained or begins_with_imagenet
+    options = resolve_options(config.model, config.options, pretrained=pretrained)
+    return replace(config, options=options, recipe=name, pretrained=pretrained)
 
 
-def build_network(config: TrainConfig) -> nn.Module:
-    """The model with fresh, ImageNet or given weights. Raises ModelError, CheckpointError."""
+def build_network(config: TrainConfig, *, restored: bool = False) -> nn.Module:
+    """The model with fresh, ImageNet or given weights.
+
+    restored: a checkpoint's weights follow, so that none need be fetched.
+    Raises: ModelError, CheckpointError.
+    """
     network = create_model(config.model, **config.options)
+    if restored:
+        return network
     if config.pretrained:
         for report in load_pretrained(network):
             log.info("%s", report.sentence())

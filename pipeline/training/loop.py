@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from unmask.models.recipes.losses import total_loss
-from unmask.models.recipes.optimizers import lr_factor
+from unmask.models.recipes.optimizers import learning_rate
 from unmask.pipeline.clips.batches import RawBatch
 from unmask.pipeline.clips.plans import share
 from unmask.pipeline.clips.prepare import prepare
@@ -121,7 +121,7 @@ def _epoch(walk: _Walk) -> bool:
 def _step(walk: _Walk, batch: list[Sample], batches: Iterator[RawBatch], clock: Clock) -> bool:
     """One optimizer step on one global batch; True when a signal asked any process to stop."""
     setup, step = walk.setup, walk.progress.step
-    rate = setup.recipe.lr * lr_factor(setup.recipe, (step + 1) / setup.per_epoch)
+    rate = learning_rate(setup.recipe, step, setup.per_epoch)
     for group in setup.optimizer.param_groups:
         group["lr"] = rate
     torch.manual_seed(zlib.crc32(f"{setup.config.seed}/{step}/{setup.fabric.global_rank}".encode()))
@@ -153,13 +153,15 @@ def _forward_backward(
     """
     fabric, parts = setup.fabric, setup.config.accumulate
     setup.model.train()
+    for part in setup.frozen:
+        part.eval()
     setup.stepper.zero_grad(set_to_none=True)
     total = torch.zeros((), device=fabric.device, dtype=torch.float64)
-    for part in range(parts):
+    for number in range(parts):
         with clock.waiting():
             raw = next(batches)
         data = prepare(raw, setup.spec, fabric.device, setup.augment)
-        with fabric.no_backward_sync(setup.model, enabled=part < parts - 1):
+        with fabric.no_backward_sync(setup.model, enabled=number < parts - 1):
             outputs = setup.model(data.pixels, data.bands)
             loss = total_loss(
                 setup.recipe.loss, outputs, data.label, data.masks, setup.class_weight
@@ -220,6 +222,11 @@ def _close_epoch(walk: _Walk) -> bool:
     done again).
     """
     setup, progress = walk.setup, walk.progress
+    if progress.step == progress.skipped:
+        raise TrainError(
+            f"not one of the {progress.step} steps had a finite loss, so nothing was learnt; take "
+            "--precision 32-true, or a smaller lr (--set lr=...)"
+        )
     found = _validate(setup, walk.stop)
     if found is None:
         return False

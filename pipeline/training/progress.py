@@ -36,7 +36,7 @@ class Started:
 
     parameters: of the network.
     videos: that it trains on; missing: of the manifest, but not in the cache.
-    warnings: of the manifest, each one line.
+    warnings: of the manifest and of what was decided for the user, each one line.
     device: cpu or cuda; precision: as Lightning names it, 32-true.
     step, epoch: where it goes on, 0 in a new run; steps: at its end.
     """

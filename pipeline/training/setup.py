@@ -12,21 +12,25 @@ import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
+from unmask.models import model_class
+from unmask.models.options import option_types
 from unmask.models.recipes.losses import balanced_weights
-from unmask.models.recipes.optimizers import build_optimizer
+from unmask.models.recipes.optimizers import build_optimizer, freeze
 from unmask.models.recipes.recipes import Recipe, as_values, get_recipe
 from unmask.models.spec import ClipSpec
 from unmask.pipeline.clips.augment import build_augment
+from unmask.pipeline.clips.hdf5 import Export
 from unmask.pipeline.clips.plans import share, training_plan
 from unmask.pipeline.clips.prepare import Augment
-from unmask.pipeline.clips.readers import find_videos
+from unmask.pipeline.clips.readers import all_fakes_have_masks, find_videos
 from unmask.pipeline.clips.samples import Sample
 from unmask.pipeline.clips.source import ClipSource
 from unmask.pipeline.config import TrainConfig
 from unmask.pipeline.errors import UsageError
 from unmask.pipeline.machine.memory import keep_freed_memory
+from unmask.pipeline.manifests.checked import Manifest
 from unmask.pipeline.runs import checkpoint
-from unmask.pipeline.runs.networks import build_network
+from unmask.pipeline.runs.networks import build_network, resolve
 from unmask.pipeline.training.fabric import Fabric, Outputs, device_facts
 
 log = logging.getLogger(__name__)
@@ -36,7 +40,10 @@ log = logging.getLogger(__name__)
 class Setup:
     """Everything that stays the same from a run's first step to its last, but the tensors inside.
 
+    config: with every option of the model and what was decided here written out.
     network: the detector itself, whose names the checkpoints use.
+    frozen: its parts that learn nothing and stay in eval mode.
+    notes: what was decided for the user, a line each.
     model: the same as the device's wrappers (several processes, compilation) call it.
     spec: what the network eats, with masks where the loss wants them.
     class_weight: (2,) on the device, None where every sample counts the same.
@@ -55,6 +62,8 @@ class Setup:
     augment: Augment | None
     class_weight: Tensor | None
     network: nn.Module
+    frozen: tuple[nn.Module, ...]
+    notes: tuple[str, ...]
     model: nn.Module
     optimizer: torch.optim.Optimizer
     stepper: Any
@@ -73,18 +82,22 @@ class Setup:
         return self.network if self.ema is None else self.ema.module
 
 
-def build_setup(config: TrainConfig, fabric: Fabric) -> Setup:
+def build_setup(config: TrainConfig, fabric: Fabric, *, restored: bool = False) -> Setup:
     """Read the manifests, build the network and the optimizer, and try the first epoch's plan.
 
     The network, the augmentation and dropout depend on config.seed alone.
+    restored: a checkpoint's weights follow, so that none need be fetched.
     Raises: UsageError, ModelError, ManifestError, CacheError, CheckpointError.
     """
-    recipe = get_recipe(config.model, config.recipe, config.overrides)
     # Before the network, which may take half a minute: a wrong path must fail at once.
     videos = find_videos(Path(config.manifest), Path(config.cache), config.allow_missing)
+    config, notes = _with_masks_where_there_are(config, videos)
+    config = resolve(config)
+    recipe = get_recipe(config.model, config.recipe, config.overrides)
     keep_freed_memory(fabric.device.type)
     torch.manual_seed(config.seed)
-    network = build_network(config)
+    network = build_network(config, restored=restored)
+    frozen = freeze(network, recipe)
     spec = replace(network.spec, masks=recipe.loss.seg > 0)
     if spec.masks and not network.spec.masks:
         raise UsageError(
@@ -118,6 +131,8 @@ def build_setup(config: TrainConfig, fabric: Fabric) -> Setup:
         augment=augment,
         class_weight=class_weight,
         network=network,
+        frozen=tuple(frozen),
+        notes=notes,
         model=model,
         optimizer=optimizer,
         stepper=stepper,
@@ -177,8 +192,27 @@ def _plan(
         seed=config.seed,
         epoch=epoch,
         balance=recipe.balance,
-        all_clips=config.all_clips,
+        all_clips=config.all_clips or recipe.all_clips,
         truth=source.truth,
+    )
+
+
+def _with_masks_where_there_are(
+    config: TrainConfig, videos: Manifest | Export
+) -> tuple[TrainConfig, tuple[str, ...]]:
+    """Settle a loss with masks that nobody asked for by name: with the model's mask head where all
+    fakes have masks in the cache, else without that term; and a line for the user.
+    """
+    recipe = get_recipe(config.model, config.recipe, config.overrides)
+    asked = "mask" in config.options or {"loss", "loss.seg"} & set(config.overrides)
+    if not recipe.loss.seg or asked or "mask" not in option_types(model_class(config.model)):
+        return config, ()
+    if all_fakes_have_masks(videos):
+        return replace(config, options={**config.options, "mask": True}), ()
+    without = replace(config, overrides={**config.overrides, "loss.seg": 0.0})
+    return without, (
+        f"the cache has no masks for all fakes, so the loss goes without its term of weight "
+        f"{recipe.loss.seg:g} on them (extract with --masks to have it)",
     )
 
 

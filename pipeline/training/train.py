@@ -10,7 +10,6 @@ from unmask.pipeline.config import TrainConfig
 from unmask.pipeline.errors import UsageError
 from unmask.pipeline.machine.interrupts import Interrupts
 from unmask.pipeline.runs import checkpoint
-from unmask.pipeline.runs.networks import resolve
 from unmask.pipeline.runs.run_folder import new_run, write_run
 from unmask.pipeline.training.curves import Curves
 from unmask.pipeline.training.fabric import build_fabric
@@ -43,8 +42,8 @@ def train(
     fabric = build_fabric(config)
     fabric.launch()
     try:
-        config = resolve(config)
-        setup = build_setup(config, fabric)
+        goes_on = resume and run is not None and bool(checkpoint.saved(run))
+        setup = build_setup(config, fabric, restored=goes_on)
     except ModelError as error:
         raise UsageError(str(error)) from error
     _refuse_other_manifests(setup, expected or {})
@@ -54,7 +53,7 @@ def train(
     progress = restore(setup, run) if resume else Progress()
     if fabric.is_global_zero:
         run.mkdir(parents=True, exist_ok=True)
-        write_run(run, config, facts(setup))
+        write_run(run, setup.config, facts(setup))
     if started is not None:
         started(_started(setup, progress, run))
     code = _walk(setup, progress, run, report)
@@ -94,7 +93,7 @@ def _started(setup: Setup, progress: Progress, run: Path) -> Started:
         parameters=parameter_count(setup),
         videos=len(setup.source),
         missing=len(setup.source.missing),
-        warnings=setup.source.warnings,
+        warnings=(*setup.notes, *setup.source.warnings),
         device=setup.fabric.device.type,
         precision=str(setup.fabric.strategy.precision.precision),
         step=progress.step,

@@ -8,7 +8,7 @@ import itertools
 
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.plain_m2tr import PlainM2TR, PlainPatchAttention, PlainStage
@@ -20,7 +20,7 @@ from unmask.models.layers.attention import (
     to_tokens,
 )
 from unmask.models.layers.bands import Bands
-from unmask.models.layers.spectrum import GlobalFilter, resample_filter
+from unmask.models.layers.spectrum import GlobalFilter
 from unmask.models.m2tr import M2TR, BandFusion, FilterStage, MaskDecoder
 from unmask.models.options import ModelError
 from unmask.models.spec import NORMS
@@ -185,20 +185,6 @@ def test_filter_survives_channels_last_and_autocast_in_float32() -> None:
         assert torch.equal(one(x), before) and one(x.bfloat16()).dtype == torch.float32
 
 
-def test_resampled_filter_keeps_smooth_responses_at_their_frequency() -> None:
-    def response(side: int) -> Tensor:
-        rows = torch.fft.fftfreq(side)[:, None]
-        columns = torch.fft.rfftfreq(side)[None]
-        smooth = (1 - rows.abs()) * (
-            1 + columns
-        )  # linear in each frequency, so bilinear resampling is exact
-        return torch.stack([smooth, -smooth], -1)[None]
-
-    torch.testing.assert_close(resample_filter(response(56), 80), response(80), atol=0.02, rtol=0)
-    torch.testing.assert_close(resample_filter(response(40), 80), response(80), atol=1e-5, rtol=0)
-    assert torch.equal(resample_filter(response(56), 56), response(56))
-
-
 def test_mask_has_the_pictures_size_and_one_channel() -> None:
     found = tiny(mask=True).outputs(torch.randn(2, 3, 3, 64, 64))
     assert found["mask"].shape == (2, 3, 1, 64, 64)
@@ -306,3 +292,36 @@ def test_vtf_reads_order_and_refuses_more_frames_than_positions() -> None:
     with pytest.raises(ModelError, match=r"expected features \(B, T, 24\), got \(1, 6, 20\)"):
         head(torch.randn(1, 6, 20))
     assert count(VTF()) == 13_538_818
+
+
+def test_vtf_answers_for_the_frames_of_a_video_in_their_order() -> None:
+    torch.manual_seed(0)
+    model = M2TR(**{**M2TR.small, "frames": 4, "video": "vtf"}).eval()
+    assert (model.spec.mode, model.spec.frames) == ("sparse", 4)
+    clip = torch.randn(2, 4, 3, 64, 64)
+    with torch.no_grad():
+        found = model.outputs(clip)
+        assert torch.equal(found["logits"], model.vtf(found["frame_feature"]))
+        assert not torch.allclose(model(clip.flip(1)), found["logits"], atol=1e-5)
+    with pytest.raises(ModelError, match="frames=1 is too few for video=vtf"):
+        M2TR(**M2TR.small, video="vtf")
+
+
+def test_the_mean_over_frames_is_the_mean_of_their_logits() -> None:
+    torch.manual_seed(0)
+    model = M2TR(**{**M2TR.small, "frames": 3}).eval()
+    clip = torch.randn(2, 3, 3, 64, 64)
+    with torch.no_grad():
+        each = torch.stack([model(clip[:, [frame]]) for frame in range(3)])
+        torch.testing.assert_close(model(clip), each.mean(0), atol=1e-5, rtol=1e-4)
+
+
+def test_the_mask_decoder_bends_twice_before_its_last_convolution() -> None:
+    torch.manual_seed(0)
+    decoder = MaskDecoder(8)
+    x = torch.randn(2, 8, 6, 6)
+    up = nn.Upsample(scale_factor=2, mode="bilinear", align_corners=True)
+    bend = nn.LeakyReLU(0.2)
+    first = nn.Sequential(up, decoder.first, bend, decoder.second, bend)  # the released blocks
+    second = nn.Sequential(up, decoder.third, bend, bend, decoder.last)
+    torch.testing.assert_close(decoder(x), second(first(x)))

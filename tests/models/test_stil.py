@@ -237,3 +237,22 @@ def test_forward_compiles_as_one_graph_and_runs_in_bfloat16(tiny: STIL) -> None:
         with torch.autocast("cpu", torch.bfloat16):
             rough = tiny(clip).float()
         torch.testing.assert_close(rough, tiny(clip), atol=0.05, rtol=0.05)
+
+
+def test_every_convolution_begins_with_the_spread_of_the_released_network() -> None:
+    """Upstream has two 1x1 projections of `width` outputs where a block here has one of twice so
+    many: fan-out is that of the halves.
+    """
+    torch.manual_seed(0)
+    model = STIL()
+    blocks = [block for number in (1, 2, 3, 4) for block in getattr(model, f"layer{number}")]
+    assert len(blocks) == 16
+    for block in blocks:
+        width = block.conv[0].out_channels
+        for half in block.enter[0].weight.chunk(2):
+            assert half.std().item() == pytest.approx((2 / width) ** 0.5, rel=0.08)
+        for conv in (block.sim.conv[0], block.sim.last[0], block.conv[0]):
+            assert conv.weight.std().item() == pytest.approx((2 / (9 * width)) ** 0.5, rel=0.08)
+        leave = block.leave[0]
+        expected = (2 / leave.out_channels) ** 0.5
+        assert leave.weight.std().item() == pytest.approx(expected, rel=0.08)

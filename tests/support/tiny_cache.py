@@ -37,6 +37,14 @@ def draw_video(
     return pixels.clip(0, 255).astype(np.uint8)
 
 
+def mask_of(pixels: np.ndarray) -> np.ndarray:
+    """(clips, frames, side, side) uint8: 255 where draw_video's fakes flicker."""
+    side = pixels.shape[2]
+    mask = np.zeros(pixels.shape[:4], np.uint8)
+    mask[:, :, side // 4 : 3 * side // 4, side // 4 : 3 * side // 4] = 255
+    return mask
+
+
 def crops_of(pixels: np.ndarray) -> Crops:
     """The pixels with the plain geometry of a face that never moves."""
     clips, frames, side = pixels.shape[:3]
@@ -68,10 +76,13 @@ def write_one(
     return Entry(f"tiny/{KEY}/{name}", label)
 
 
-def make_cache(root: Path, splits: dict[str, int] | None = None, **shape: int) -> tuple[Path, Path]:
+def make_cache(
+    root: Path, splits: dict[str, int] | None = None, *, masks: bool = False, **shape: int
+) -> tuple[Path, Path]:
     """A cache with as many real/fake pairs per split as told, and its manifests: (cache root,
     manifest folder).
 
+    masks: fakes have the mask of their flickering patch.
     shape: clips, frames, side of draw_video.
     """
     number = 0
@@ -86,7 +97,14 @@ def make_cache(root: Path, splits: dict[str, int] | None = None, **shape: int) -
                 pixels = draw_video(number, label, **shape)
                 entries.append(
                     write_one(
-                        root / "cache", name, pixels, label, method=method, split=split, **pair
+                        root / "cache",
+                        name,
+                        pixels,
+                        label,
+                        mask_of(pixels) if masks and label == FAKE else None,
+                        method=method,
+                        split=split,
+                        **pair,
                     )
                 )
             number += 1

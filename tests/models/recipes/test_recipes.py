@@ -12,7 +12,13 @@ import torch
 from unmask.models import create_model, list_models
 from unmask.models.options import ModelError
 from unmask.models.recipes.losses import LossSpec
-from unmask.models.recipes.optimizers import build_optimizer, lr_factor, parameter_groups
+from unmask.models.recipes.optimizers import (
+    build_optimizer,
+    freeze,
+    learning_rate,
+    lr_factor,
+    parameter_groups,
+)
 from unmask.models.recipes.recipes import (
     RECIPES,
     as_values,
@@ -31,7 +37,7 @@ def test_every_model_has_its_papers_recipes_first():
     assert list_recipes("m2tr")[:2] == ["paper", "code"]
 
 
-def test_values_are_those_of_the_sheets():
+def test_values_are_the_published_ones():
     clrnet, xception = get_recipe("clrnet"), get_recipe("xception_lstm")
     assert (clrnet.optimizer, clrnet.lr, clrnet.batch, clrnet.epochs) == ("adam", 5e-5, 16, 300)
     assert (xception.lr, xception.eps, xception.batch, xception.epochs) == (1e-5, 1e-7, 1, 200)
@@ -171,6 +177,88 @@ def test_optimizers_are_those_of_the_recipe(model, name):
     assert all(group["lr"] == recipe.lr for group in optimizer.param_groups)
     if recipe.eps:
         assert optimizer.param_groups[0]["eps"] == recipe.eps
+
+
+def test_an_epoch_of_a_papers_recipe_shows_what_its_release_shows():
+    every = {(model, name) for model, name in EVERY if RECIPES[model][name].all_clips}
+    assert every == {
+        ("clrnet", "paper"),
+        ("clrnet", "transfer"),
+        ("stil", "bench"),
+        ("m2tr", "paper"),
+        ("m2tr", "code"),
+    }
+    for model in ("clrnet", "m2tr"):
+        paper, short = get_recipe(model), get_recipe(model, "short")
+        assert get_recipe(model, "short", {"all_clips": True}) == get_recipe(
+            model, "paper", {"source": short.source}
+        )
+        assert paper.epochs == short.epochs
+
+
+def test_recipes_begin_with_imagenet_weights_where_the_release_does():
+    begin = {(model, name) for model, name in EVERY if RECIPES[model][name].pretrained}
+    assert begin == {
+        ("xception_lstm", "paper"),
+        ("stil", "paper"),
+        ("stil", "code"),
+        ("m2tr", "paper"),
+        ("m2tr", "code"),
+        ("m2tr", "short"),
+    }
+
+
+def test_no_source_names_a_sheet_that_readers_do_not_have():
+    assert not [name for name in EVERY if ".md" in RECIPES[name[0]][name[1]].source]
+
+
+def keras_layers(model):
+    """Names of CLRNet's 207 Keras layers in order, ours without parameters by what they do."""
+    layers = ["input", "stem.conv", "stem.norm", "relu", "pool"]
+    for stage in range(4):
+        for number, block in enumerate(getattr(model, f"stage{stage}")):
+            name = f"stage{stage}.{number}"
+            layers += [] if block.norm1 is None else [f"{name}.norm1", "relu"]
+            layers += [f"{name}.conv1", "dropout", f"{name}.norm2", "relu", f"{name}.conv2"]
+            layers += ["dropout", f"{name}.norm3", "relu", f"{name}.conv3"]
+            if block.shortcut is not None:
+                layers += [f"{name}.shortcut", f"{name}.shortcut_norm"]
+            layers += ["sum"]
+    return [*layers, "head.norm", "mean", "dropout", "head.fc"]
+
+
+def test_transfer_trains_the_last_120_of_207_layers():
+    model = create_model("clrnet", width=8)
+    layers = keras_layers(model)
+    assert len(layers) == 207
+    frozen = freeze(model, get_recipe("clrnet", "transfer"))
+    learning = {name for name, p in model.named_parameters() if p.requires_grad}
+    last = tuple(name for name in layers[-120:] if "." in name)
+    assert learning == {
+        name
+        for name, _ in model.named_parameters()
+        if name.startswith(tuple(f"{n}." for n in last))
+    }
+    assert model.stage0 in frozen and model.stage1[3].norm2 in frozen
+    assert model.stage1[3] not in frozen and model.head not in frozen
+    with pytest.raises(ModelError, match=r"trained pattern 'tail\.\*' names no parameter"):
+        freeze(model, get_recipe("clrnet", "transfer", {"trained": ["tail.*"]}))
+
+
+def test_rates_of_step_schedules_change_between_epochs_and_cosine_as_its_recipe_says():
+    paper = get_recipe("stil")
+    rates = [learning_rate(paper, step, 7) / paper.lr for step in (0, 69, 70, 139, 140)]
+    assert rates == pytest.approx([1, 1, 0.1, 0.1, 0.01])
+    code = get_recipe("stil", "code")  # warm-up over the first epoch, step by step
+    assert [learning_rate(code, step, 4) / code.lr for step in (0, 1, 3, 4, 23, 24)] == (
+        pytest.approx([0.25, 0.5, 1, 1, 1, 0.1])
+    )
+    cosine = get_recipe("m2tr", "code")
+    rates = [learning_rate(cosine, step, 5) for step in range(100)]
+    assert [len(set(rates[5 * e : 5 * e + 5])) for e in range(20)] == [1] * 20
+    assert rates[0] == cosine.lr and len(set(rates)) == 20
+    small = get_recipe("m2tr", "small")
+    assert len({learning_rate(small, step, 5) for step in range(100)}) == 100
 
 
 def test_learning_rates_over_time():

@@ -2,6 +2,7 @@
 own numbers.
 """
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -13,8 +14,15 @@ from unmask.pipeline.clips.augment import (
     build_augment,
     channel_shift,
     clahe,
+    colour,
+    deepfakebench,
     flip,
+    hsv_to_rgb,
+    jitter,
     reverse_time,
+    rgb_to_hsv,
+    sharpen,
+    shift_hsv,
     warp,
 )
 from unmask.pipeline.clips.h264 import h264
@@ -137,3 +145,50 @@ def test_no_names_mean_no_augmentation_and_unknown_names_are_refused():
     assert build_augment([], 32) is None and build_augment(["none"], 32) is None
     with pytest.raises(UsageError, match="no augmentation 'flipp'"):
         build_augment(["flipp"], 32)
+
+
+def opencv(clip, change):
+    """The change done by OpenCV, frame by frame on (S,S,3) bytes."""
+    frames = [change(np.ascontiguousarray(frame)) for frame in clip.permute(0, 2, 3, 1).numpy()]
+    return torch.from_numpy(np.stack(frames)).permute(0, 3, 1, 2)
+
+
+def test_hue_saturation_and_value_there_and_back_and_as_opencv_has_them():
+    assert torch.equal(hsv_to_rgb(rgb_to_hsv(CLIP)), CLIP)
+    theirs = opencv(CLIP, lambda frame: cv2.cvtColor(frame, cv2.COLOR_RGB2HSV)).float()
+    ours = rgb_to_hsv(CLIP) * torch.tensor([180.0, 255, 255]).view(3, 1, 1)
+    apart = (ours - theirs).abs()
+    apart[:, 0] = torch.minimum(apart[:, 0], 180 - apart[:, 0])
+    assert apart.amax() <= 0.6  # OpenCV rounds to bytes, by tables
+
+
+def test_a_third_of_the_circle_swaps_the_channels_and_values_stay_bytes():
+    assert torch.equal(shift_hsv(CLIP, 60, 0, 0), CLIP[:, [2, 0, 1]])
+    grey = CLIP[:, :1].expand(-1, 3, -1, -1)
+    assert torch.equal(shift_hsv(grey, 0, -255, 20), (grey.int() + 20).clamp(max=255).byte())
+
+
+def test_sharpening_is_the_mixture_with_its_kernel():
+    kernel = np.full((3, 3), -1.0)
+    kernel[1, 1] = 8.7
+    mixed = 0.7 * np.eye(3)[1][:, None] * np.eye(3)[1] + 0.3 * kernel
+    theirs = opencv(CLIP, lambda f: cv2.filter2D(f, -1, mixed, borderType=cv2.BORDER_REPLICATE))
+    assert (sharpen(CLIP, 0.3, 0.7).int() - theirs.int()).abs().amax() <= 1
+
+
+def test_jitter_turns_the_hue_by_a_fifth_of_the_circle_either_way():
+    """On a picture of one colour the hue can be read off again."""
+    one = torch.tensor([150, 100, 70], dtype=torch.uint8).view(1, 3, 1, 1).expand(1, 3, 16, 16)
+    hue = rgb_to_hsv(one)[0, 0, 0, 0].item()
+    turned = []
+    for seed in range(200):
+        now = rgb_to_hsv(jitter(one, numbers(seed)))[0, 0, 0, 0].item()
+        turned.append((now - hue + 0.5) % 1 - 0.5)
+    assert max(turned) > 0.17 and min(turned) < -0.17 and max(map(abs, turned)) < 0.23
+
+
+@pytest.mark.parametrize("change", [colour, deepfakebench])
+def test_changes_of_colour_leave_bytes_of_the_same_shape(change):
+    seen = [change(CLIP, CLIP[:, :1], numbers(seed), 48)[0] for seed in range(40)]
+    assert all(clip.dtype == torch.uint8 and clip.shape == CLIP.shape for clip in seen)
+    assert len({clip.numpy().tobytes() for clip in seen}) >= 30

@@ -128,6 +128,19 @@ def test_without_balance_every_video_comes_once_and_with_all_clips_every_clip():
     assert sorted(taken) == [(video, clip) for video in range(12) for clip in range(video % 3 + 1)]
 
 
+def test_all_clips_of_a_model_on_single_pictures_are_all_cached_frames_once():
+    shapes = [(video % 3 + 1, 5) for video in range(12)]
+    single = ClipSpec("single", 1)
+    batches = plan(single, balance="none", all_clips=True, shapes=shapes)
+    taken = [(s.video, *s.picks[0]) for batch in batches for s in batch]
+    assert sorted(taken) == [
+        (video, clip, frame)
+        for video in range(12)
+        for clip in range(video % 3 + 1)
+        for frame in range(5)
+    ]
+
+
 def test_batches_are_of_nearly_equal_size_so_that_none_has_one_sample():
     sizes = [
         len(batch)
@@ -146,11 +159,12 @@ def test_a_plan_is_a_function_of_seed_and_epoch():
 
 
 # crc32 of the plans below, made before each mode became a class of its own: a run that is resumed
-# makes its plans again, so they never move.
+# makes its plans again, so they never move. Single pictures moved once, when all clips became all
+# frames.
 PLANS = {
     ("consecutive", 3): 2729203262,
     ("consecutive", 2): 1769002029,
-    ("single", 1): 3570099214,
+    ("single", 1): 1310505493,
     ("sparse", 4): 1975192962,
     ("sparse", 16): 1212695054,
     ("chained", 6): 2734279835,
