@@ -57,7 +57,7 @@ def command(first: Path, second: Path, on: str | None, **options: Any) -> int:
         }
         click.echo(
             json.dumps(
-                {**document, "left_out": found.left_out, "sizes": found.sizes},
+                {**document, "left_out": found.left_out, "sizes": asdict(found.sizes)},
                 indent=1,
                 allow_nan=False,
             )
@@ -65,10 +65,7 @@ def command(first: Path, second: Path, on: str | None, **options: Any) -> int:
         return EXIT_OK
     for letter, file in zip("AB", files, strict=True):
         click.echo(f"{letter}: {str(file)!r}")
-    click.echo(
-        f"{found.sizes['n']} videos in both ({found.sizes['real']} real, {found.sizes['fake']} "
-        "fake)"
-    )
+    click.echo(f"{found.sizes.n} videos in both ({found.sizes.real} real, {found.sizes.fake} fake)")
     if any(found.left_out):
         click.echo(f"left out: {found.left_out[0]} only in A, {found.left_out[1]} only in B")
     click.echo("\n" + terminal(found.table) + "\n\n" + found.verdict)
@@ -77,7 +74,8 @@ def command(first: Path, second: Path, on: str | None, **options: Any) -> int:
 
 def scores_files(first: Path, second: Path, on: str | None) -> tuple[Path, Path]:
     """The two scores files that are meant. Raises UsageError naming what is there."""
-    from unmask.pipeline.evaluation.evaluate import FOLDER, SCORES
+    from unmask.pipeline.evaluation.evaluate import FOLDER
+    from unmask.pipeline.scores.evaluation_folder import SCORES
 
     plain = [path / SCORES if (path / SCORES).is_file() else path for path in (first, second)]
     runs = [path for path in plain if path.is_dir()]

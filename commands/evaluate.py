@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 from tqdm import tqdm
@@ -12,6 +12,9 @@ from tqdm import tqdm
 from unmask.pipeline.config import EvaluateConfig
 from unmask.pipeline.errors import EXIT_OK, UsageError
 from unmask.pipeline.runs.run_folder import newest_run, open_run
+
+if TYPE_CHECKING:
+    from unmask.pipeline.scores.evaluation_folder import Evaluation
 
 E = EvaluateConfig()
 
@@ -225,19 +228,18 @@ class Bar:
         self.close()
 
 
-def _show(result: Any, video_level: bool) -> None:
+def _show(evaluation: Evaluation, video_level: bool) -> None:
     from unmask.commands.metrics import show
 
-    click.echo(f"\n{result.name}")
-    for caution in result.document["cautions"]:
+    click.echo(f"\n{evaluation.name}")
+    for caution in evaluation.cautions:
         click.echo(f"caution: {caution}")
-    show(result.document, video_level)
-    coverage = result.document["coverage"]
-    unknown = "" if coverage["failed"]["known"] else " (no list of outcomes beside the manifest)"
+    show(evaluation.result, video_level)
+    coverage = evaluation.result.coverage
+    unknown = "" if coverage.known else " (no list of outcomes beside the manifest)"
     click.echo(
-        f"\nscored {coverage['scored']['n']}, refused by extraction "
-        f"{coverage['failed']['n']}{unknown}, "
-        f"missing {coverage['missing']['n']} videos"
+        f"\nscored {sum(coverage.scored)}, refused by extraction {sum(coverage.failed)}{unknown}, "
+        f"missing {sum(coverage.missing)} videos"
     )
 
 

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from unmask.pipeline.errors import EXIT_OK
+
+if TYPE_CHECKING:
+    from unmask.pipeline.scores.results import Result
+    from unmask.pipeline.scores.table import Scores
 
 RULES = click.Choice(["mean", "max", "median", "mean-logit"])
 
@@ -71,11 +75,8 @@ def command(scores: Path, **options: Any) -> int:
     settings = Options(rule, "max", options["threshold"], options["resamples"], options["seed"])
     result = evaluate_scores(rows, settings, calibration=fitted)
     if options["as_json"]:
-        click.echo(
-            json.dumps(
-                {"scores": str(scores), "sha256": sha256, **result}, indent=1, allow_nan=False
-            )
-        )
+        document = {"scores": str(scores), "sha256": sha256, **result.as_json()}
+        click.echo(json.dumps(document, indent=1, allow_nan=False))
     else:
         show(result)
     if options["report"]:
@@ -83,40 +84,37 @@ def command(scores: Path, **options: Any) -> int:
     return EXIT_OK
 
 
-def show(result: dict[str, Any], video_only: bool = False) -> None:
+def show(result: Result, video_only: bool = False) -> None:
     """The tables of one evaluation on the terminal."""
     from unmask.pipeline.reports.tables import levels_table, metrics_table, number, terminal
     from unmask.pipeline.scores.metrics import brief_keys
 
-    if video_only:
-        result = {**result, "levels": {"video": result["levels"]["video"]}}
-    for level, block in result["levels"].items():
-        click.echo(f"{level}: n {block['n']} ({block['real']} real, {block['fake']} fake)")
+    levels = {"video": result.video} if video_only else result.levels
+    for level, block in levels.items():
+        sizes = block.sizes
+        click.echo(f"{level}: n {sizes.n} ({sizes.real} real, {sizes.fake} fake)")
     click.echo()
-    click.echo(terminal(levels_table(result)))
-    for reason in sorted(
-        {m["note"] for b in result["levels"].values() for m in b["metrics"].values() if m["note"]}
-    ):
-        click.echo(f"note: {reason}")
-    for name, blocks in result["by"].items():
+    click.echo(terminal(levels_table(levels)))
+    notes = {m.note for block in levels.values() for m in block.metrics.values() if m.note}
+    for note in sorted(notes):
+        click.echo(f"note: {note}")
+    for name, blocks in result.by.items():
         if len(blocks) > 1 or (name == "method" and set(blocks) - {"", "fake"}):
             table = metrics_table(name, blocks, name, brief_keys())
             click.echo(
                 f"\nby {name}{' (against all reals)' if name == 'method' else ''}, video level"
             )
             click.echo(terminal(table))
-    if "calibrated" in result:
-        block = result["calibrated"]
+    if result.calibrated is not None:
+        found, block = result.calibrated, result.calibrated.block
         click.echo(
-            f"\ncalibrated on {block['source']!r}: temperature {block['temperature']:.3f}, "
-            "threshold "
-            f"{block['threshold']:.3f}, balanced ACC "
-            f"{number(block['metrics']['balanced_acc']['value'])}, "
-            f"ECE {number(block['metrics']['ece']['value'])}{'; ' + block['note'] if block['note'] else ''}"  # noqa: E501
+            f"\ncalibrated on {found.source!r}: temperature {found.temperature:.3f}, threshold "
+            f"{found.threshold:.3f}, balanced ACC {number(block.measure('balanced_acc').value)}, "
+            f"ECE {number(block.measure('ece').value)}{'; ' + found.note if found.note else ''}"
         )
 
 
-def _report(path: Path, scores: Path, sha256: str, result: dict[str, Any], joined: Any) -> None:
+def _report(path: Path, scores: Path, sha256: str, result: Result, joined: Scores) -> None:
     from unmask.pipeline.disk.files import write_whole
     from unmask.pipeline.evaluation.page import Extras, evaluation_page
     from unmask.pipeline.reports.plots import pictures_of

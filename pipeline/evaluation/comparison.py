@@ -8,7 +8,7 @@ from unmask.pipeline.errors import UsageError
 from unmask.pipeline.reports.tables import Table
 from unmask.pipeline.scores.delong import DeLong, delong
 from unmask.pipeline.scores.metrics import METRICS, measure, measure_difference
-from unmask.pipeline.scores.results import same_videos, sizes
+from unmask.pipeline.scores.results import Sizes, same_videos, sizes_of
 from unmask.pipeline.scores.table import Scores
 from unmask.pipeline.scores.video_scores import video_scores
 
@@ -29,7 +29,7 @@ class Comparison:
     table: Table
     auc: DeLong
     left_out: tuple[int, int]
-    sizes: dict[str, int]
+    sizes: Sizes
 
     @property
     def verdict(self) -> str:
@@ -67,10 +67,10 @@ def compare(
         raise UsageError(f"these two cannot be compared: {error}") from error
     left_out = len(a) - len(rows_a), len(b) - len(rows_b)
     a, b = a.take(rows_a), b.take(rows_b)
-    counts = sizes(a)
-    if min(counts["real"], counts["fake"]) < LEAST:
+    counts = sizes_of(a)
+    if min(counts.real, counts.fake) < LEAST:
         raise UsageError(
-            f"they share {counts['real']} real and {counts['fake']} fake videos; a comparison "
+            f"they share {counts.real} real and {counts.fake} fake videos; a comparison "
             "needs two of each"
         )
     options = {"threshold": threshold, "resamples": resamples, "seed": seed}

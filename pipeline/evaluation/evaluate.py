@@ -11,8 +11,6 @@ RUN/calibration.json                                          temperature, thres
 
 from __future__ import annotations
 
-import json
-import logging
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -25,7 +23,7 @@ from unmask.pipeline.errors import UsageError
 from unmask.pipeline.evaluation import protocols, robustness
 from unmask.pipeline.evaluation.admission import Allowed, admit
 from unmask.pipeline.evaluation.coverage import coverage_of
-from unmask.pipeline.evaluation.inference import Loaded, Progress, Scored, score_manifest
+from unmask.pipeline.evaluation.inference import Loaded, Progress, Scored, Scoring
 from unmask.pipeline.evaluation.most_wrong import explain
 from unmask.pipeline.evaluation.page import Extras, evaluation_page
 from unmask.pipeline.evaluation.provenance import provenance_of
@@ -39,26 +37,14 @@ from unmask.pipeline.runs.run_folder import Run, load_model, open_run
 from unmask.pipeline.scores import calibration as cal
 from unmask.pipeline.scores import metrics
 from unmask.pipeline.scores.csv_file import read_scores, write_scores
+from unmask.pipeline.scores.evaluation_folder import SCORES, Evaluation, write_metrics
 from unmask.pipeline.scores.results import Options, evaluate_scores
+from unmask.pipeline.scores.table import Scores
 from unmask.pipeline.scores.video_scores import video_scores
 
-log = logging.getLogger(__name__)
-
-FOLDER, SCORES, METRICS, REPORT = "evaluations", "scores.csv", "metrics.json", "report.html"
+FOLDER, REPORT = "evaluations", "report.html"
 # Fewer points make no picture; more make it slow and a blot.
 TSNE_VIDEOS = (8, 1500)
-
-
-@dataclass(frozen=True)
-class Evaluation:
-    """What one manifest gave. document: metrics.json as written.
-
-    folder: where everything lies.
-    """
-
-    name: str
-    folder: Path
-    document: dict[str, object]
 
 
 def evaluate(
@@ -78,16 +64,16 @@ def evaluate(
     keep_freed_memory(device)
     model, point = load_model(run, config.which)
     loaded = Loaded(run, model, point, device)
+    scoring = Scoring(model, device, config.batch, config.threads, config.half, progress)
     sources = [admit(Path(path), run, model, _allowed(config)) for path in config.manifests]
     names = _names([source.path for source, _ in sources])
-    calibration = _calibration(config, loaded, progress)
-    results = []
-    for (source, cautions), name in zip(sources, names, strict=True):
-        results.append(
-            _one(config, loaded, source, name, cautions, calibration, published, progress)
-        )
+    call = _Call(config, loaded, scoring, _calibration(config, loaded, scoring), published)
+    results = [
+        call.evaluate(source, name, cautions)
+        for (source, cautions), name in zip(sources, names, strict=True)
+    ]
     if len(results) > 1:
-        _across(config, results, published)
+        _across(results, published)
     return results
 
 
@@ -119,7 +105,7 @@ def _names(paths: Sequence[Path]) -> list[str]:
 
 
 def _calibration(
-    config: EvaluateConfig, loaded: Loaded, progress: Progress
+    config: EvaluateConfig, loaded: Loaded, scoring: Scoring
 ) -> cal.Calibration | None:
     """Fitted on validation: a scores file, an evaluation folder, or a manifest that this run
     scores now.
@@ -132,11 +118,9 @@ def _calibration(
     if path.suffix in (".txt", ".h5"):
         source, _ = admit(path, loaded.run, loaded.model, _allowed(config))
         folder = _folder(config, loaded.run, f"{name_of(path)}-threshold")
-        write_scores(
-            folder / SCORES,
-            score_manifest(config, loaded, source, f"threshold {path.name}", progress).scores,
-        )
+        scored = scoring.score(source, f"threshold {path.name}", per_video=config.clips)
         path = folder / SCORES
+        write_scores(path, scored.scores)
     rows, sha256 = read_scores(path)
     joined = video_scores(rows, config.rule, config.tracks)
     fitted = cal.fit_calibration(
@@ -160,66 +144,99 @@ def _folder(config: EvaluateConfig, run: Run, name: str) -> Path:
     return folder
 
 
-def _one(
-    config: EvaluateConfig,
-    loaded: Loaded,
-    source: ClipSource,
-    name: str,
-    cautions: list[str],
-    calibration: cal.Calibration | None,
-    published: protocols.Protocol | None,
-    progress: Progress,
-) -> Evaluation:
-    folder = _folder(config, loaded.run, name)
-    start = time.monotonic()
-    scored = score_manifest(config, loaded, source, name, progress)
-    seconds = time.monotonic() - start
-    write_scores(folder / SCORES, scored.scores)
-    scores, sha256 = read_scores(
-        folder / SCORES
-    )  # every number below comes from the file, as anybody would compute it
-    options = Options(config.rule, config.tracks, config.threshold, config.resamples, config.seed)
-    result = evaluate_scores(scores, options, coverage_of(source), calibration)
-    provenance = provenance_of(config, loaded, source, sha256)
-    document = {"name": name, "cautions": cautions, **result, "provenance": provenance}
-    joined = video_scores(scores, config.rule, config.tracks)
-    pictures = (
-        plots.pictures_of(result, joined) + _feature_map(source, scored) if config.pictures else []
-    )
-    robust = (
-        score_distorted(config, loaded, source, options, progress) if config.robustness else None
-    )
-    if robust:
-        document["robustness"] = [list(row) for row in robust[0].rows]
-    protocol = (
-        (protocols.beside(published, [document]), _protocol_line(published)) if published else None
-    )
-    worst = (
-        explain(loaded.model, source, scores, joined, loaded.device, config.explain, config.clips)
-        if config.explain
-        else []
-    )
-    speed = ("clips/s", float(len(scores) / seconds) if seconds > 0 else None)
-    extras = Extras(
-        pictures=pictures,
-        worst=worst,
-        provenance=[
-            (title, [*pairs.items(), *([speed] if title == "Run" else [])])
-            for title, pairs in provenance.items()
-        ],
-        protocol=protocol,
-        robustness=robust,
-        cautions=cautions,
-    )
-    title = f"{loaded.run.model} on {name}"
-    page = evaluation_page(
-        f"Evaluation: {title}", f"run {loaded.run.folder}, manifest {source.path}", result, extras
-    )
-    for picture in pictures:
-        write_whole(folder / f"{_slug(picture.title)}.png", picture.png())
-    write_whole(folder / REPORT, page.encode())
-    write_whole(folder / METRICS, (json.dumps(document, indent=1, allow_nan=False) + "\n").encode())
-    return Evaluation(name, folder, document)
+@dataclass(frozen=True)
+class _Call:
+    """What all manifests of one call share."""
+
+    config: EvaluateConfig
+    loaded: Loaded
+    scoring: Scoring
+    calibration: cal.Calibration | None
+    published: protocols.Protocol | None
+
+    def evaluate(self, source: ClipSource, name: str, cautions: list[str]) -> Evaluation:
+        """Scores, numbers and page of one manifest, each on disk."""
+        folder = _folder(self.config, self.loaded.run, name)
+        start = time.monotonic()
+        scored = self.scoring.score(source, name, per_video=self.config.clips)
+        rate = len(scored.scores) / max(time.monotonic() - start, 1e-9)
+        write_scores(folder / SCORES, scored.scores)
+        # Every number below comes from the file, as anybody would compute it.
+        scores, sha256 = read_scores(folder / SCORES)
+        result = evaluate_scores(scores, self.options, coverage_of(source), self.calibration)
+        robust = self._robustness(source)
+        evaluation = Evaluation(
+            name,
+            folder,
+            result,
+            cautions,
+            provenance_of(self.config, self.loaded, source, sha256),
+            robust[0].rows if robust else None,
+        )
+        self._write_page(evaluation, source, scored, scores, robust, rate)
+        write_metrics(evaluation)
+        return evaluation
+
+    @property
+    def options(self) -> Options:
+        config = self.config
+        return Options(config.rule, config.tracks, config.threshold, config.resamples, config.seed)
+
+    def _robustness(self, source: ClipSource) -> tuple[Table, Picture, str] | None:
+        config = self.config
+        if not config.robustness:
+            return None
+        return score_distorted(
+            self.scoring,
+            source,
+            self.options,
+            videos=config.robust_videos,
+            clips=config.robust_clips,
+        )
+
+    def _write_page(
+        self,
+        evaluation: Evaluation,
+        source: ClipSource,
+        scored: Scored,
+        scores: Scores,
+        robust: tuple[Table, Picture, str] | None,
+        rate: float,
+    ) -> None:
+        """report.html, and each of its pictures as a file.
+
+        rate: clips scored per second.
+        """
+        config, loaded, result = self.config, self.loaded, evaluation.result
+        joined = video_scores(scores, config.rule, config.tracks)
+        pictures, worst, published = [], [], None
+        if config.pictures:
+            pictures = plots.pictures_of(result, joined) + _feature_map(source, scored)
+        if config.explain:
+            worst = explain(
+                loaded.model, source, scores, joined, loaded.device, config.explain, config.clips
+            )
+        if self.published:
+            table = protocols.beside(self.published, [result])
+            published = table, _protocol_line(self.published)
+        provenance = {title: list(facts.items()) for title, facts in evaluation.provenance.items()}
+        provenance["Run"].append(("clips/s", rate))
+        page = evaluation_page(
+            f"Evaluation: {loaded.run.model} on {evaluation.name}",
+            f"run {loaded.run.folder}, manifest {source.path}",
+            result,
+            Extras(
+                pictures=pictures,
+                worst=worst,
+                provenance=list(provenance.items()),
+                protocol=published,
+                robustness=robust,
+                cautions=evaluation.cautions,
+            ),
+        )
+        for picture in pictures:
+            write_whole(evaluation.folder / f"{_slug(picture.title)}.png", picture.png())
+        write_whole(evaluation.folder / REPORT, page.encode())
 
 
 def _feature_map(source: ClipSource, scored: Scored) -> list[Picture]:
@@ -243,9 +260,7 @@ def _protocol_line(protocol: protocols.Protocol) -> str:
     )
 
 
-def _across(
-    config: EvaluateConfig, results: list[Evaluation], published: protocols.Protocol | None
-) -> None:
+def _across(results: list[Evaluation], published: protocols.Protocol | None) -> None:
     root = results[0].folder.parent
     for table, stem in across(results, published):
         for suffix, spell in WRITERS.items():
@@ -260,10 +275,10 @@ def across(
     """The cross-dataset table at video level, and the protocol's over all evaluations, with their
     file names.
     """
-    blocks = {result.name: result.document["levels"]["video"] for result in results}
+    blocks = {evaluation.name: evaluation.result.video for evaluation in results}
     yield metrics_table("Across manifests, video level", blocks, "manifest", keys), "across"
     if published:
-        yield protocols.beside(published, [result.document for result in results]), published.name
+        yield protocols.beside(published, [one.result for one in results]), published.name
 
 
 def _slug(title: str) -> str:

@@ -23,7 +23,6 @@ from unmask.pipeline.clips.batches import RawBatch
 from unmask.pipeline.clips.prepare import prepare, random_of
 from unmask.pipeline.clips.samples import MODES, Sample
 from unmask.pipeline.clips.source import ClipSource
-from unmask.pipeline.config import EvaluateConfig
 from unmask.pipeline.errors import CheckpointError
 from unmask.pipeline.runs.checkpoint import Checkpoint
 from unmask.pipeline.runs.run_folder import Run
@@ -33,6 +32,18 @@ from unmask.pipeline.scores.table import ABSENT, Scores, scores_table
 # One clip (T,S,S,3) uint8 and its random numbers -> the same shape: what robustness does to the
 # pixels.
 Change = Callable[[NDArray[np.uint8], np.random.Generator], NDArray[np.uint8]]
+# What is scored, samples done, samples in all.
+Progress = Callable[[str, int, int], None]
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A run ready to score."""
+
+    run: Run
+    model: nn.Module
+    point: Checkpoint
+    device: str
 
 
 @dataclass(frozen=True)
@@ -46,71 +57,78 @@ class Scored:
     feature: NDArray[np.float32] | None
 
 
-def score(
-    model: nn.Module,
-    source: ClipSource,
-    device: str,
-    *,
-    batch: int = 8,
-    threads: int = 2,
-    half: bool = False,
-    per_video: int = 0,
-    only: Sequence[int] | None = None,
-    change: Change | None = None,
-    progress: Callable[[int], None] = lambda samples: None,
-) -> Scored:
-    """Score every sample of every video.
+@dataclass(frozen=True)
+class Scoring:
+    """How samples meet the network; the same for everything that one evaluation scores.
 
+    model, device: the network is moved there.
+    batch: samples at once.
+    threads: that read the cache.
     half: bfloat16 autocast.
-    per_video: at most so many samples per video, 0 for all.
-    only: positions of the videos to score, None for all.
-    change: applied to the cached pixels first.
-    progress: hears of each batch.
-    Raises CheckpointError when the model answers with something that is not a number, naming the
-    folder.
+    progress: is told (what, samples done, samples in all) after each batch.
     """
-    samples = source.evaluation_samples(per_video)
-    if only is not None:
-        chosen = set(only)
-        samples = [sample for sample in samples if sample.video in chosen]
-    model = model.to(device).eval()
-    logit: list[NDArray[np.float64]] = []
-    sums, counts = None, np.zeros(len(source))
-    for raw, outputs in _outputs(model, source, samples, device, batch, threads, half, change):
-        logit.append((outputs["logits"][:, 1] - outputs["logits"][:, 0]).double().cpu().numpy())
-        _refuse_nan(logit[-1], raw, source)
-        if "feature" in outputs:
-            feature = outputs["feature"].float().cpu().numpy()
-            sums = np.zeros((len(source), feature.shape[1])) if sums is None else sums
-            place = [sample.video for sample in raw.samples]
-            np.add.at(sums, place, feature)
-            np.add.at(counts, place, 1)
-        progress(len(raw.samples))
-    mean = None if sums is None else (sums / np.maximum(counts, 1)[:, None]).astype(np.float32)
-    return Scored(_table(source, samples, np.concatenate(logit)), mean)
 
+    model: nn.Module
+    device: str
+    batch: int = 8
+    threads: int = 2
+    half: bool = False
+    progress: Progress = lambda what, done, total: None
 
-def _outputs(
-    model: nn.Module,
-    source: ClipSource,
-    samples: list[Sample],
-    device: str,
-    batch: int,
-    threads: int,
-    half: bool,
-    change: Change | None,
-) -> Iterator[tuple[RawBatch, dict[str, Tensor]]]:
-    plan = [samples[start : start + batch] for start in range(0, len(samples), batch)]
-    for raw in source.batches(plan, threads=threads, pin=device != "cpu"):
-        if change is not None:
-            for clip, sample in zip(raw.pixels, raw.samples, strict=True):
-                clip.copy_(torch.from_numpy(change(clip.numpy(), random_of(sample))))
-        ready = prepare(raw, source.spec, device)
-        with (
-            torch.inference_mode(),
-            torch.autocast(device, torch.bfloat16) if half else nullcontext(),
-        ):
-            yield raw, model.outputs(ready.pixels, ready.bands)
+    def score(
+        self,
+        source: ClipSource,
+        what: str = "",
+        *,
+        per_video: int = 0,
+        only: Sequence[int] | None = None,
+        change: Change | None = None,
+    ) -> Scored:
+        """Score every sample of every video.
+
+        what: name of this pass for `progress`.
+        per_video: at most so many samples per video, 0 for all.
+        only: positions of the videos to score, None for all.
+        change: applied to the cached pixels first.
+        Raises CheckpointError when the model answers with something that is not a number, naming
+        the folder.
+        """
+        samples = source.evaluation_samples(per_video)
+        if only is not None:
+            chosen = set(only)
+            samples = [sample for sample in samples if sample.video in chosen]
+        logit: list[NDArray[np.float64]] = []
+        sums, counts, done = None, np.zeros(len(source)), 0
+        for raw, outputs in self._outputs(source, samples, change):
+            logit.append((outputs["logits"][:, 1] - outputs["logits"][:, 0]).double().cpu().numpy())
+            _refuse_nan(logit[-1], raw, source)
+            if "feature" in outputs:
+                feature = outputs["feature"].float().cpu().numpy()
+                sums = np.zeros((len(source), feature.shape[1])) if sums is None else sums
+                place = [sample.video for sample in raw.samples]
+                np.add.at(sums, place, feature)
+                np.add.at(counts, place, 1)
+            done += len(raw.samples)
+            self.progress(what, done, len(samples))
+        mean = None if sums is None else (sums / np.maximum(counts, 1)[:, None]).astype(np.float32)
+        return Scored(_table(source, samples, np.concatenate(logit)), mean)
+
+    def _outputs(
+        self, source: ClipSource, samples: list[Sample], change: Change | None
+    ) -> Iterator[tuple[RawBatch, dict[str, Tensor]]]:
+        model = self.model.to(self.device).eval()
+        starts = range(0, len(samples), self.batch)
+        plan = [samples[start : start + self.batch] for start in starts]
+        for raw in source.batches(plan, threads=self.threads, pin=self.device != "cpu"):
+            if change is not None:
+                for clip, sample in zip(raw.pixels, raw.samples, strict=True):
+                    clip.copy_(torch.from_numpy(change(clip.numpy(), random_of(sample))))
+            ready = prepare(raw, source.spec, self.device)
+            with (
+                torch.inference_mode(),
+                torch.autocast(self.device, torch.bfloat16) if self.half else nullcontext(),
+            ):
+                yield raw, model.outputs(ready.pixels, ready.bands)
 
 
 def _refuse_nan(logit: NDArray[np.float64], raw: RawBatch, source: ClipSource) -> None:
@@ -179,44 +197,3 @@ def _frame(source: ClipSource, sample: Sample) -> int:
     clip, frame = sample.picks[0]
     index = source.readers[sample.video].attributes.get("index")
     return clip * source.length + frame if index is None else int(index[clip][frame])
-
-
-Progress = Callable[[str, int, int], None]
-
-
-@dataclass(frozen=True)
-class Loaded:
-    """A run ready to score. caution: what the report must say of the way it is used."""
-
-    run: Run
-    model: nn.Module
-    point: Checkpoint
-    device: str
-
-
-def score_manifest(
-    config: EvaluateConfig,
-    loaded: Loaded,
-    source: ClipSource,
-    what: str,
-    progress: Progress,
-    **more: object,
-) -> Scored:
-    settings = {
-        "batch": config.batch,
-        "threads": config.threads,
-        "half": config.half,
-        "per_video": config.clips,
-        **more,
-    }
-    only = settings.get("only")
-    chosen = set() if only is None else set(only)
-    samples = source.evaluation_samples(settings["per_video"])
-    total, done = sum(only is None or sample.video in chosen for sample in samples), 0
-
-    def step(samples: int) -> None:
-        nonlocal done
-        done += samples
-        progress(what, done, total)
-
-    return score(loaded.model, source, loaded.device, progress=step, **settings)

@@ -8,13 +8,15 @@ facts.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from unmask.pipeline.records import FAKE, REAL
 from unmask.pipeline.reports.html import page
 from unmask.pipeline.reports.plots import Picture, image_uri
 from unmask.pipeline.reports.tables import NONE, Cell, Table, levels_table, metrics_table, number
-from unmask.pipeline.scores.metrics import METRICS, Measure, brief_keys, calibration_keys
+from unmask.pipeline.scores.metrics import METRICS, brief_keys, calibration_keys
+from unmask.pipeline.scores.results import Block, Calibrated, Coverage, Result
 
 CAUTIONS = (
     "They are not evidence about any single video, and no score is a probability of guilt.",
@@ -58,13 +60,10 @@ class Extras:
     cautions: Sequence[str] = field(default=())
 
 
-def evaluation_page(title: str, subtitle: str, result: dict[str, object], extras: Extras) -> str:
-    """The report of one evaluation as HTML.
-
-    result: what evaluation.evaluate_scores returned.
-    """
-    breakdowns = list(_breakdowns(result["by"]))
-    calibration = _calibration(result.get("calibrated"))
+def evaluation_page(title: str, subtitle: str, result: Result, extras: Extras) -> str:
+    """The report of one evaluation as HTML."""
+    breakdowns = list(_breakdowns(result.by))
+    calibration = None if result.calibrated is None else _calibration(result.calibrated)
     sections = [("What they are not", "not"), ("Numbers", "numbers")]
     sections += [("Curves", "curves")] if extras.pictures else []
     sections += [("Who was counted", "who")]
@@ -73,7 +72,7 @@ def evaluation_page(title: str, subtitle: str, result: dict[str, object], extras
     sections += [("Robustness", "robustness")] if extras.robustness else []
     sections += [("Published", "published")] if extras.protocol else []
     sections += [("Most wrong", "worst")] if extras.worst else []
-    options, half = result["options"], result["failed_as_half"]
+    options, half = result.options, result.failed_as_half
     return page(
         "evaluation.html",
         title=title,
@@ -81,15 +80,15 @@ def evaluation_page(title: str, subtitle: str, result: dict[str, object], extras
         sections=[*sections, ("How it was made", "made")],
         tiles=_tiles(result),
         cautions=[*extras.cautions, *CAUTIONS],
-        levels=levels_table(result),
-        resamples=f"{options['resamples']:,}",
-        threshold=float(options["threshold"]),
-        rule=options["rule"],
+        levels=levels_table(result.levels),
+        resamples=f"{options.resamples:,}",
+        threshold=options.threshold,
+        rule=options.rule,
         notes=_notes(result),
         meanings=[(metric.name, metric.meaning) for metric in METRICS.values()],
         pictures=extras.pictures,
-        coverage=_coverage(result["coverage"]),
-        coverage_line=_coverage_line(result["coverage"]),
+        coverage=_coverage(result.coverage),
+        coverage_line=_coverage_line(result.coverage),
         failed_as_half=half
         and metrics_table("Unscored at 0.5", {"all videos": half}, "videos", brief_keys()),
         breakdowns=breakdowns,
@@ -105,16 +104,15 @@ def evaluation_page(title: str, subtitle: str, result: dict[str, object], extras
     )
 
 
-def _tiles(result: dict[str, object]) -> list[tuple[str, str, str]]:
+def _tiles(result: Result) -> list[tuple[str, str, str]]:
     """The four things a reader wants first."""
-    video = result["levels"]["video"]
     tiles = []
     for key in ("auc", "balanced_acc", "eer"):
-        value = Measure(**video["metrics"][key])
+        value = result.video.measure(key)
         known = value.low is not None and value.high is not None
         below = f"{number(value.low)} to {number(value.high)}" if known else value.note
         tiles.append((number(value.value), f"video {METRICS[key].name}", below))
-    share = result["coverage"]["share"]
+    share = result.coverage.share
     scored = (
         NONE
         if share is None
@@ -122,19 +120,19 @@ def _tiles(result: dict[str, object]) -> list[tuple[str, str, str]]:
         if share in (0, 1)
         else f"{100 * share:.1f} %"
     )
-    return [*tiles, (scored, "of the videos scored", f"{video['real']} real, {video['fake']} fake")]
+    sizes = result.video.sizes
+    return [*tiles, (scored, "of the videos scored", f"{sizes.real} real, {sizes.fake} fake")]
 
 
-def _notes(result: dict[str, object]) -> list[str]:
+def _notes(result: Result) -> list[str]:
     """What weakens a value, once per metric and level."""
     lines = [
-        f"{level} {METRICS[key].name}: {value['note']}."
-        for level, block in result["levels"].items()
-        for key, value in block["metrics"].items()
-        if value["note"] and value["value"] is not None
+        f"{level} {METRICS[key].name}: {measure.note}."
+        for level, block in result.levels.items()
+        for key, measure in block.metrics.items()
+        if measure.note and measure.value is not None
     ]
-    video = result["levels"]["video"]["metrics"]["auc"]
-    if video["value"] == 1.0:
+    if result.video.measure("auc").value == 1.0:
         lines.append(
             "Perfect separation has an interval of width zero; that is a limit of the bootstrap, "
             "not certainty."
@@ -142,32 +140,31 @@ def _notes(result: dict[str, object]) -> list[str]:
     return lines
 
 
-def _coverage(coverage: dict[str, object]) -> Table:
-    names = {
-        "scored": "scored",
-        "failed": "refused by extraction",
-        "missing": "in the manifest, not in the cache",
-    }
+def _coverage(coverage: Coverage) -> Table:
     rows = [
-        (text, *(coverage[key][part] for part in ("n", "real", "fake")))
-        for key, text in names.items()
+        (text, sum(counts), counts[REAL], counts[FAKE])
+        for text, counts in (
+            ("scored", coverage.scored),
+            ("refused by extraction", coverage.failed),
+            ("in the manifest, not in the cache", coverage.missing),
+        )
     ]
     return Table("Who was counted", ("videos", "all", "real", "fake"), tuple(rows))
 
 
-def _coverage_line(coverage: dict[str, object]) -> str:
-    reasons = ", ".join(f"{name} {count}" for name, count in coverage["reasons"].items())
-    if not coverage["failed"]["known"]:
+def _coverage_line(coverage: Coverage) -> str:
+    if not coverage.known:
         return (
             "No list of outcomes lay beside the manifest, so nobody knows how many videos "
             "extraction refused."
         )
+    reasons = ", ".join(f"{name} {count}" for name, count in coverage.reasons.items())
     return (
         f"Refused because: {reasons}." if reasons else "Extraction refused no video of this split."
     )
 
 
-def _breakdowns(by: dict[str, dict[str, object]]) -> list[tuple[str, str, Table]]:
+def _breakdowns(by: Mapping[str, Mapping[str, Block]]) -> list[tuple[str, str, Table]]:
     lines = {
         "method": ("By method", "The fakes of each method against all reals."),
         "compression": ("By compression", "Both classes of each compression."),
@@ -180,27 +177,23 @@ def _breakdowns(by: dict[str, dict[str, object]]) -> list[tuple[str, str, Table]
     ]
 
 
-def _calibration(block: dict[str, object] | None) -> dict[str, object] | None:
-    if block is None:
-        return None
-    unsure = block["unsure"]
+def _calibration(calibrated: Calibrated) -> dict[str, object]:
+    unsure = calibrated.unsure
     facts: list[tuple[str, Cell]] = [
-        ("fitted on", block["source"]),
-        ("temperature", block["temperature"]),
-        ("threshold", block["threshold"]),
-        ("unsure zone", f"{number(unsure['low'])} to {number(unsure['high'])}"),
-        ("videos in the zone", _percent(unsure["share"])),
-        ("wrong outside the zone", _percent(unsure["wrong_outside"])),
-        ("wrong without a zone", _percent(unsure["wrong_everywhere"])),
-        *([("note", block["note"])] if block["note"] else []),
+        ("fitted on", calibrated.source),
+        ("temperature", calibrated.temperature),
+        ("threshold", calibrated.threshold),
+        ("unsure zone", f"{number(unsure.low)} to {number(unsure.high)}"),
+        ("videos in the zone", _percent(unsure.share)),
+        ("wrong outside the zone", _percent(unsure.wrong_outside)),
+        ("wrong without a zone", _percent(unsure.wrong_everywhere)),
+        *([("note", calibrated.note)] if calibrated.note else []),
     ]
     return {
-        "line": "Temperature, threshold and unsure zone were fitted on validation videos and only applied here.",  # noqa: E501
+        "line": "Temperature, threshold and unsure zone were fitted on validation videos and only "
+        "applied here.",
         "table": metrics_table(
-            "After calibration",
-            {"video": block},
-            "level",
-            calibration_keys(),
+            "After calibration", {"video": calibrated.block}, "level", calibration_keys()
         ),
         "facts": facts,
     }

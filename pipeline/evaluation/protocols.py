@@ -8,11 +8,13 @@ wrong, in the metric's own unit.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from unmask.pipeline.errors import UsageError
 from unmask.pipeline.reports.tables import Table
 from unmask.pipeline.scores.metrics import METRICS, Measure
+from unmask.pipeline.scores.results import Result
 
 
 @dataclass(frozen=True)
@@ -204,12 +206,12 @@ def find_protocol(name: str) -> Protocol:
     return PROTOCOLS[name]
 
 
-def beside(protocol: Protocol, results: list[dict[str, object]]) -> Table:
+def beside(protocol: Protocol, results: Sequence[Result]) -> Table:
     """The published cells beside what was measured: value with interval, and whether it is within
     the tolerance.
 
-    results: evaluations of one model, each with `sets`: the datasets and compressions its videos
-    come from.
+    results: evaluations of one model; a cell is measured where all videos are of its dataset and
+    compression.
     """
     rows = []
     for cell in protocol.cells:
@@ -244,15 +246,15 @@ def beside(protocol: Protocol, results: list[dict[str, object]]) -> Table:
     )
 
 
-def _measured(cell: Published, result: dict[str, object]) -> Measure | None:
-    sets = result["sets"]
-    if sets["dataset"] != [cell.dataset] or (
-        cell.compression and sets["compression"] != [cell.compression]
-    ):
+def _measured(cell: Published, result: Result) -> Measure | None:
+    if result.datasets != (cell.dataset,):
+        return None
+    if cell.compression and result.compressions != (cell.compression,):
         return None
     if not cell.method:
-        block = result["levels"].get(cell.level)
+        block = result.levels.get(cell.level)
+    elif cell.level == "video":
+        block = result.by["method"].get(cell.method)
     else:
-        block = result["by" if cell.level == "video" else "rows_by"]["method"].get(cell.method)
-        block = block if cell.level == "video" or cell.level in result["levels"] else None
-    return None if block is None else Measure(**block["metrics"][cell.metric])
+        block = result.rows_by["method"].get(cell.method) if cell.level in result.levels else None
+    return None if block is None else block.measure(cell.metric)

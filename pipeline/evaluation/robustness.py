@@ -20,9 +20,8 @@ from torchvision.transforms.v2 import functional as tv
 
 from unmask.pipeline.clips.h264 import h264
 from unmask.pipeline.clips.source import ClipSource
-from unmask.pipeline.config import EvaluateConfig
 from unmask.pipeline.errors import UsageError
-from unmask.pipeline.evaluation.inference import Loaded, Progress, score_manifest
+from unmask.pipeline.evaluation.inference import Change, Scoring
 from unmask.pipeline.reports import plots
 from unmask.pipeline.reports.plots import Picture
 from unmask.pipeline.reports.tables import Table
@@ -210,22 +209,21 @@ def subset(label: NDArray, each: int) -> NDArray[np.int64]:
 
 
 def score_distorted(
-    config: EvaluateConfig, loaded: Loaded, source: ClipSource, options: Options, progress: Progress
+    scoring: Scoring, source: ClipSource, options: Options, *, videos: int, clips: int
 ) -> tuple[Table, Picture, str]:
     """Video AUC under every distortion and level, on a subset that is named.
 
+    videos: at most so many of each class, 0 for all.
+    clips: at most so many of each video, 0 for all.
     A perturbation with fewer levels than another leaves its last columns empty; one of another
     distribution that fails is left out, and the line says why.
     """
-    only = subset(source.labels, config.robust_videos)
-    common = {"per_video": config.robust_clips, "only": only}
+    only = subset(source.labels, videos)
     quick = replace(options, resamples=0)
 
-    def auc(what: str, change: object = None) -> float | None:
-        rows = score_manifest(
-            config, loaded, source, what, progress, change=change, **common
-        ).scores
-        return evaluate_scores(rows, quick)["levels"]["video"]["metrics"]["auc"]["value"]
+    def auc(what: str, change: Change | None = None) -> float | None:
+        scored = scoring.score(source, what, per_video=clips, only=only, change=change)
+        return evaluate_scores(scored.scores, quick).video.measure("auc").value
 
     first = next(source.batches([source.evaluation_samples(1)[:1]], threads=1))
     left_out = failing(first.pixels[0].numpy())
@@ -240,7 +238,7 @@ def score_distorted(
     picture = plots.lines("Robustness", found, header, "video AUC", "level")
     ladder = ", ".join(f"{crf:g}" for crf in PERTURBATIONS["CRF"].levels)
     line = (
-        f"Video AUC on {len(only)} videos, {config.robust_clips or 'all'} clips each. "
+        f"Video AUC on {len(only)} videos, {clips or 'all'} clips each. "
         "Distortions and levels of "
         f"DeeperForensics-1.0, applied to the face crops; the H.264 ladder is crf {ladder}."
     )

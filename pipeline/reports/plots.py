@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from unmask.pipeline.scores.calibration import Reliability, reliability
 from unmask.pipeline.scores.metrics import roc
-from unmask.pipeline.scores.results import measures
+from unmask.pipeline.scores.results import Result
 from unmask.pipeline.scores.table import Scores
 
 Floats = NDArray[np.float64]
@@ -371,21 +371,21 @@ def lines(
     return picture(title, f"{axis} of {', '.join(series)}.", draw, (5.2, 4.6))
 
 
-def pictures_of(result: dict[str, object], joined: Scores) -> list[Picture]:
+def pictures_of(result: Result, joined: Scores) -> list[Picture]:
     """ROC, DET, scores, reliability and bars per method, as far as the classes allow."""
-    video = measures(result["levels"]["video"])
+    auc, eer = result.video.measure("auc"), result.video.measure("eer")
     drawn = []
-    if video["auc"].value is not None:
-        auc = video["auc"]
+    if auc.value is not None:
         drawn += [
             roc_plot(joined.label, joined.score, auc.value, (auc.low, auc.high)),
-            det_plot(joined.label, joined.score, video["eer"].value),
+            det_plot(joined.label, joined.score, eer.value),
         ]
     if len(joined):
-        drawn.append(histogram(joined.label, joined.score, result["options"]["threshold"]))
-        drawn.append(reliability_plot(reliability(joined.label, joined.score), video["ece"].value))
-    rows = [(name, measures(block)["auc"]) for name, block in result["by"]["method"].items()]
-    rows = [(name, auc.value, auc.low, auc.high) for name, auc in rows if auc.value is not None]
+        drawn.append(histogram(joined.label, joined.score, result.options.threshold))
+        error = result.video.measure("ece").value
+        drawn.append(reliability_plot(reliability(joined.label, joined.score), error))
+    by_method = {name: block.measure("auc") for name, block in result.by["method"].items()}
+    rows = [(n, m.value, m.low, m.high) for n, m in by_method.items() if m.value is not None]
     if len(rows) > 1:
         drawn.append(bars("AUC by method", rows))
     return drawn

@@ -7,12 +7,13 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from unmask.pipeline.reports.printable import printable
 from unmask.pipeline.scores.csv_file import protect
 from unmask.pipeline.scores.metrics import METRICS, Measure
+from unmask.pipeline.scores.results import Block
 
 Cell = str | int | float | Measure | None
 
@@ -164,20 +165,17 @@ def as_json(table: Table) -> str:
 WRITERS = {"md": markdown, "csv": comma_separated, "json": as_json, "tex": latex}
 
 
-def metrics_row(
-    name: str, block: dict[str, object], keys: Sequence[str] | None = None
-) -> tuple[Cell, ...]:
+def metrics_row(name: str, block: Block, keys: Sequence[str] | None = None) -> tuple[Cell, ...]:
     """name, n per class and the metrics of one block of an evaluation.
 
     keys: of METRICS, None for all.
     """
-    values = block["metrics"]
     chosen = METRICS if keys is None else keys
-    return name, block["real"], block["fake"], *(Measure(**values[key]) for key in chosen)
+    return name, block.sizes.real, block.sizes.fake, *map(block.measure, chosen)
 
 
 def metrics_table(
-    title: str, blocks: dict[str, dict[str, object]], first: str, keys: Sequence[str] | None = None
+    title: str, blocks: Mapping[str, Block], first: str, keys: Sequence[str] | None = None
 ) -> Table:
     """One row per block; `first` names what a row is, `keys` the metrics, None for all."""
     chosen = METRICS if keys is None else keys
@@ -187,11 +185,10 @@ def metrics_table(
     )
 
 
-def levels_table(result: dict[str, object]) -> Table:
+def levels_table(levels: Mapping[str, Block]) -> Table:
     """One row per metric, one column per level of an evaluation: the table that is read first."""
-    levels = result["levels"]
     rows = [
-        (METRICS[key].name, *(Measure(**block["metrics"][key]) for block in levels.values()))
-        for key in METRICS
+        (metric.name, *(block.measure(key) for block in levels.values()))
+        for key, metric in METRICS.items()
     ]
     return Table("Metrics", ("metric", *levels), tuple(rows))

@@ -7,9 +7,11 @@ Interface, by file:
         read_calibration, reliability, sigmoid
     csv_file: protect, read_scores, write_scores
     delong: DeLong, delong
+    evaluation_folder: Evaluation, METRICS_FILE, SCORES, read_evaluation, write_metrics
     metrics: METRICS, Measure, Metric, OURS, add_metric, brief_keys, calibration_keys, embed,
         measure, measure_difference, roc
-    results: Coverage, Options, evaluate_scores, measures, most_wrong, same_videos, sizes
+    results: Block, Calibrated, Coverage, Options, Result, Sizes, evaluate_scores, most_wrong,
+        same_videos, sizes_of
     table: ABSENT, Scores, scores_table
     video_scores: RULES, video_scores
 """

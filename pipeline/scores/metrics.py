@@ -51,6 +51,7 @@ class Metric:
     lower_is_better: a cost.
     ranks_only: depends on the order of the scores only, so that calibration cannot change it.
     brief: also a column of tables with little room.
+    bounds: smallest and largest value it can have.
     weakness: number of reals -> what weakens the value, or "".
     origin: the distribution that brings it.
     """
@@ -64,6 +65,7 @@ class Metric:
     lower_is_better: bool = False
     ranks_only: bool = False
     brief: bool = False
+    bounds: tuple[float, float] = (0.0, 1.0)
     weakness: Callable[[int], str] = lambda reals: ""
     origin: str = OURS
 
@@ -289,6 +291,7 @@ METRICS: dict[str, Metric] = {
             value=lambda label, score, threshold: sk.log_loss(label, score, labels=[REAL, FAKE]),
             resampled=_log_loss,
             lower_is_better=True,
+            bounds=(0.0, math.inf),
         ),
         Metric(
             key="ece",
@@ -408,8 +411,10 @@ def _point(metric: Metric, label: Labels, score: Floats, threshold: float) -> Me
         if metric.origin == OURS:
             raise
         return Measure(None, note=_failed(metric, error))
-    if not math.isfinite(value):
-        return Measure(None, note=f"{metric.key} of {metric.origin} gives {value}")
+    low, high = metric.bounds
+    if not (math.isfinite(value) and low <= value <= high):
+        note = f"{metric.key} of {metric.origin} gives {value}, its bounds are {low:g} and {high:g}"
+        return Measure(None, note=note)
     return Measure(value, note=metric.weakness(reals))
 
 

@@ -2,29 +2,35 @@
 who was not scored.
 
 No model, no cache and no pictures here: `unmask metrics` runs exactly this on a file that others
-made, and evaluate runs it on the file it has just written. The result is plain JSON.
+made, and evaluate runs it on the file it has just written. Every record knows its JSON, and reads
+it back strictly.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from unmask.pipeline.records import FAKE, REAL
+from unmask.pipeline.scores.bootstrap import LEVEL
 from unmask.pipeline.scores.calibration import Calibration, calibrate
-from unmask.pipeline.scores.metrics import Measure, confusion, measure
+from unmask.pipeline.scores.json_fields import Fields
+from unmask.pipeline.scores.metrics import METRICS, Measure, confusion, measure
 from unmask.pipeline.scores.table import Scores, concatenate, groups, scores_table
 from unmask.pipeline.scores.video_scores import video_scores
 
 FORMAT = 1
+OUTCOMES = ("real_as_real", "real_as_fake", "fake_as_real", "fake_as_fake")
 
 
 @dataclass(frozen=True)
 class Coverage:
-    """Who should have been scored. failed and missing: (videos of REAL, videos of FAKE).
+    """Who should have been scored. scored, failed and missing: (videos of REAL, videos of FAKE).
 
+    scored: have a score.
     failed: extraction saw the file and kept nothing; by reason in `reasons`.
     missing: named in the manifest, not in the cache.
     known: an outcomes list lay beside the manifest, so that failed = 0 means that none failed.
@@ -34,10 +40,46 @@ class Coverage:
     missing: tuple[int, int] = (0, 0)
     reasons: dict[str, int] = field(default_factory=dict)
     known: bool = False
+    scored: tuple[int, int] = (0, 0)
 
     @property
     def unscored(self) -> tuple[int, int]:
         return self.failed[0] + self.missing[0], self.failed[1] + self.missing[1]
+
+    @property
+    def share(self) -> float | None:
+        """Share scored of all that should have been."""
+        total = sum(self.scored) + sum(self.unscored)
+        return sum(self.scored) / total if total else None
+
+    def as_json(self) -> dict[str, object]:
+        return {
+            "scored": _per_class(self.scored),
+            "failed": {**_per_class(self.failed), "known": self.known},
+            "missing": _per_class(self.missing),
+            "reasons": self.reasons,
+            "share": self.share,
+        }
+
+    @classmethod
+    def from_json(cls, raw: Fields) -> Coverage:
+        failed = raw.object("failed")
+        reasons = raw.object("reasons")
+        return cls(
+            failed=_pair(failed),
+            missing=_pair(raw.object("missing")),
+            reasons={name: reasons.whole(name) for name in reasons},
+            known=failed.flag("known"),
+            scored=_pair(raw.object("scored")),
+        )
+
+
+def _per_class(counts: tuple[int, int]) -> dict[str, int]:
+    return {"n": sum(counts), "real": counts[REAL], "fake": counts[FAKE]}
+
+
+def _pair(raw: Fields) -> tuple[int, int]:
+    return raw.whole("real"), raw.whole("fake")
 
 
 @dataclass(frozen=True)
@@ -52,59 +94,249 @@ class Options:
     resamples: int = 1000
     seed: int = 0
 
+    @classmethod
+    def from_json(cls, raw: Fields) -> Options:
+        return cls(
+            rule=raw.text("rule"),
+            tracks=raw.text("tracks"),
+            threshold=raw.number("threshold", 0, 1),
+            resamples=raw.whole("resamples"),
+            seed=raw.whole("seed", least=None),
+        )
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """n rows, of which real and fake, and of how many videos they come."""
+
+    n: int
+    real: int
+    fake: int
+    videos: int
+
+
+@dataclass(frozen=True)
+class Block:
+    """The metrics of some rows, by key of METRICS, and how many rows there are."""
+
+    sizes: Sizes
+    metrics: Mapping[str, Measure]
+
+    def measure(self, key: str) -> Measure:
+        """The metric, also one that was unknown when the block was measured."""
+        return self.metrics.get(key) or Measure(None, note=f"{key} was not measured")
+
+    def as_json(self) -> dict[str, object]:
+        metrics = {key: value.as_json() for key, value in self.metrics.items()}
+        return {**asdict(self.sizes), "metrics": metrics}
+
+    @classmethod
+    def from_json(cls, raw: Fields) -> Block:
+        sizes = Sizes(*(raw.whole(name) for name in ("n", "real", "fake", "videos")))
+        if sizes.n != sizes.real + sizes.fake or sizes.videos > sizes.n:
+            raise raw.refusal(f"{sizes} do not add up")
+        return cls(sizes, {key: _measure_from(key, one) for key, one in raw.objects("metrics")})
+
+
+def _measure_from(key: str, raw: Fields) -> Measure:
+    lowest, highest = METRICS[key].bounds if key in METRICS else (-np.inf, np.inf)
+    return Measure(
+        value=raw.number_or_none("value", lowest, highest),
+        low=raw.number_or_none("low"),
+        high=raw.number_or_none("high"),
+        note=raw.text("note"),
+    )
+
+
+@dataclass(frozen=True)
+class UnsureZone:
+    """What the zone (low, high) of calibrated scores keeps back.
+
+    share: videos inside, None without videos.
+    wrong_outside: share of wrong verdicts outside of it, None where nothing is outside.
+    wrong_everywhere: share of wrong verdicts without a zone.
+    """
+
+    low: float
+    high: float
+    share: float | None
+    wrong_outside: float | None
+    wrong_everywhere: float | None
+
+
+@dataclass(frozen=True)
+class Calibrated:
+    """The video numbers at the calibrated score and its threshold.
+
+    source: what the calibration was fitted on.
+    note: what was not possible.
+    """
+
+    block: Block
+    threshold: float
+    temperature: float
+    unsure: UnsureZone
+    confusion: dict[str, int]
+    source: str
+    note: str
+
+    def as_json(self) -> dict[str, object]:
+        return {
+            **self.block.as_json(),
+            "threshold": self.threshold,
+            "temperature": self.temperature,
+            "unsure": asdict(self.unsure),
+            "confusion": self.confusion,
+            "source": self.source,
+            "note": self.note,
+        }
+
+    @classmethod
+    def from_json(cls, raw: Fields) -> Calibrated:
+        zone = raw.object("unsure")
+        shares = ("share", "wrong_outside", "wrong_everywhere")
+        return cls(
+            block=Block.from_json(raw),
+            threshold=raw.number("threshold", 0, 1),
+            temperature=raw.number("temperature", 0),
+            unsure=UnsureZone(
+                zone.number("low", 0, 1),
+                zone.number("high", 0, 1),
+                *(zone.number_or_none(name, 0, 1) for name in shares),
+            ),
+            confusion=_confusion_from(raw),
+            source=raw.text("source"),
+            note=raw.text("note"),
+        )
+
+
+def _confusion_from(raw: Fields) -> dict[str, int]:
+    counts = raw.object("confusion")
+    return {name: counts.whole(name) for name in OUTCOMES}
+
+
+@dataclass(frozen=True)
+class Result:
+    """All numbers of one scores table.
+
+    levels: clip or frame, and video: a clip or frame counts by its own label, a video by the
+        video's.
+    datasets, compressions: what the videos are of.
+    by: video level in parts: method, compression and dataset -> each value -> its block.
+    rows_by: the same by method at the level of clips or frames.
+    confusion: videos by truth and decision.
+    failed_as_half: the videos with every unscored one at 0.5, None where all were scored.
+    calibrated: the videos after a calibration, None without one.
+    """
+
+    options: Options
+    levels: dict[str, Block]
+    datasets: tuple[str, ...]
+    compressions: tuple[str, ...]
+    by: dict[str, dict[str, Block]]
+    rows_by: dict[str, dict[str, Block]]
+    confusion: dict[str, int]
+    coverage: Coverage
+    failed_as_half: Block | None = None
+    calibrated: Calibrated | None = None
+
+    @property
+    def video(self) -> Block:
+        """The numbers at video level, which are always there."""
+        return self.levels["video"]
+
+    def as_json(self) -> dict[str, object]:
+        half = self.failed_as_half
+        raw: dict[str, object] = {
+            "format": FORMAT,
+            "options": {**asdict(self.options), "interval": LEVEL},
+            "levels": _blocks_as_json(self.levels),
+            "sets": {"dataset": list(self.datasets), "compression": list(self.compressions)},
+            "by": {name: _blocks_as_json(blocks) for name, blocks in self.by.items()},
+            "rows_by": {name: _blocks_as_json(blocks) for name, blocks in self.rows_by.items()},
+            "confusion": self.confusion,
+            "coverage": self.coverage.as_json(),
+            "failed_as_half": None if half is None else half.as_json(),
+        }
+        if self.calibrated is not None:
+            raw["calibrated"] = self.calibrated.as_json()
+        return raw
+
+    @classmethod
+    def from_json(cls, raw: Fields) -> Result:
+        """The same result again. Raises ScoresError naming the field that is absent or wrong."""
+        if raw.whole("format") != FORMAT:
+            raise raw.refusal(f"of a format this version does not read, it reads {FORMAT}")
+        levels, sets = _blocks_from(raw.object("levels")), raw.object("sets")
+        if "video" not in levels:
+            raise raw.refusal("levels without video")
+        return cls(
+            options=Options.from_json(raw.object("options")),
+            levels=levels,
+            datasets=sets.texts("dataset"),
+            compressions=sets.texts("compression"),
+            by=_parts_from(raw, "by", ("method", "compression", "dataset")),
+            rows_by=_parts_from(raw, "rows_by", ("method",)),
+            confusion=_confusion_from(raw),
+            coverage=Coverage.from_json(raw.object("coverage")),
+            failed_as_half=Block.from_json(raw.object("failed_as_half"))
+            if raw.has("failed_as_half")
+            else None,
+            calibrated=Calibrated.from_json(raw.object("calibrated"))
+            if raw.has("calibrated")
+            else None,
+        )
+
+
+def _blocks_as_json(blocks: Mapping[str, Block]) -> dict[str, object]:
+    return {name: block.as_json() for name, block in blocks.items()}
+
+
+def _blocks_from(raw: Fields) -> dict[str, Block]:
+    return {name: Block.from_json(raw.object(name)) for name in raw}
+
+
+def _parts_from(raw: Fields, name: str, columns: tuple[str, ...]) -> dict[str, dict[str, Block]]:
+    parts = raw.object(name)
+    return {column: _blocks_from(parts.object(column)) for column in columns}
+
 
 def evaluate_scores(
     scores: Scores,
     options: Options,
     coverage: Coverage | None = None,
     calibration: Calibration | None = None,
-) -> dict[str, object]:
-    """All numbers of one scores table: a clip or frame counts by its own label, a video by the
-    video's.
+) -> Result:
+    """All numbers of one scores table.
 
-    Returns a JSON object with levels (clip or frame, and video), by (method, compression, dataset;
-    video level), rows_by (method; clip or frame level), sets, confusion, coverage, failed_as_half
-    and, with a calibration, the video numbers after it.
+    coverage: who should have been scored beside those of the table; `scored` is filled in.
     """
     coverage = coverage or Coverage()
     joined, rows = video_scores(scores, options.rule, options.tracks), scores.by_row()
-    levels: dict[str, object] = {}
+    levels, rows_by = {}, {}
     if scores.level != "video":
         levels[scores.level] = block(rows, options)
+        rows_by = breakdown(rows, "method", options)
     levels["video"] = block(joined, options)
-    result: dict[str, object] = {
-        "format": FORMAT,
-        "options": {
-            "rule": options.rule,
-            "tracks": options.tracks,
-            "threshold": options.threshold,
-            "resamples": options.resamples,
-            "seed": options.seed,
-            "interval": 0.95,
-        },
-        "levels": levels,
-        "sets": {
-            name: sorted(set(getattr(joined, name).tolist())) for name in ("dataset", "compression")
-        },
-        "by": {
+    sizes = levels["video"].sizes
+    half = block(with_unscored(joined, coverage), options) if any(coverage.unscored) else None
+    return Result(
+        options=options,
+        levels=levels,
+        datasets=tuple(sorted(set(joined.dataset.tolist()))),
+        compressions=tuple(sorted(set(joined.compression.tolist()))),
+        by={
             name: breakdown(joined, name, options) for name in ("method", "compression", "dataset")
         },
-        "rows_by": {"method": breakdown(rows, "method", options)}
-        if scores.level != "video"
-        else {"method": {}},
-        "confusion": confusion(joined.label, joined.score, options.threshold),
-        "coverage": coverage_json(joined, coverage),
-        "failed_as_half": None,
-    }
-    if any(coverage.unscored):
-        result["failed_as_half"] = block(with_unscored(joined, coverage), options)
-    if calibration is not None:
-        warm = joined.with_score(calibrate(joined.score, calibration.temperature))
-        result["calibrated"] = calibrated(warm, options, calibration)
-    return result
+        rows_by={"method": rows_by},
+        confusion=confusion(joined.label, joined.score, options.threshold),
+        coverage=replace(coverage, scored=(sizes.real, sizes.fake)),
+        failed_as_half=half,
+        calibrated=None if calibration is None else calibrated(joined, options, calibration),
+    )
 
 
-def block(scores: Scores, options: Options) -> dict[str, object]:
+def block(scores: Scores, options: Options) -> Block:
     """n per class and every metric with its interval over videos."""
     values = measure(
         scores.label,
@@ -114,21 +346,16 @@ def block(scores: Scores, options: Options) -> dict[str, object]:
         resamples=options.resamples,
         seed=options.seed,
     )
-    return {**sizes(scores), "metrics": {key: value.as_json() for key, value in values.items()}}
+    return Block(sizes_of(scores), values)
 
 
-def sizes(scores: Scores) -> dict[str, int]:
-    """n, reals and fakes of the rows, and of how many videos they come."""
+def sizes_of(scores: Scores) -> Sizes:
     reals = int((scores.label == REAL).sum())
-    return {
-        "n": len(scores),
-        "real": reals,
-        "fake": len(scores) - reals,
-        "videos": len(np.unique(scores.video)),
-    }
+    videos = len(np.unique(scores.video))
+    return Sizes(len(scores), reals, len(scores) - reals, videos)
 
 
-def breakdown(scores: Scores, column: str, options: Options) -> dict[str, object]:
+def breakdown(scores: Scores, column: str, options: Options) -> dict[str, Block]:
     """One block per value of the column.
 
     Methods: the fakes of that method against ALL reals, because a method has no reals of its own
@@ -162,62 +389,27 @@ def with_unscored(joined: Scores, coverage: Coverage) -> Scores:
     return concatenate([joined, lost])
 
 
-def coverage_json(joined: Scores, coverage: Coverage) -> dict[str, object]:
-    """Denominators: scored, failed and missing videos per class; share scored of all that should
-    have been.
-    """
-    scored = sizes(joined)
-    failed, missing = coverage.failed, coverage.missing
-    total = scored["n"] + sum(failed) + sum(missing)
-    return {
-        "scored": {"n": scored["n"], "real": scored["real"], "fake": scored["fake"]},
-        "failed": {
-            "n": sum(failed),
-            "real": failed[REAL],
-            "fake": failed[FAKE],
-            "known": coverage.known,
-        },
-        "missing": {"n": sum(missing), "real": missing[REAL], "fake": missing[FAKE]},
-        "reasons": coverage.reasons,
-        "share": scored["n"] / total if total else None,
-    }
-
-
-def calibrated(warm: Scores, options: Options, calibration: Calibration) -> dict[str, object]:
+def calibrated(joined: Scores, options: Options, calibration: Calibration) -> Calibrated:
     """The video numbers at the calibrated score and its threshold, and what the unsure zone keeps
     back.
     """
+    scores = joined.with_score(calibrate(joined.score, calibration.temperature))
     low, high = calibration.unsure
-    at = Options(
-        options.rule, options.tracks, calibration.threshold, options.resamples, options.seed
+    decided = (scores.score < low) | (scores.score >= high)
+    wrong = (scores.score >= calibration.threshold) != (scores.label == FAKE)
+    return Calibrated(
+        block=block(scores, replace(options, threshold=calibration.threshold)),
+        threshold=calibration.threshold,
+        temperature=calibration.temperature,
+        unsure=UnsureZone(low, high, _share(~decided), _share(wrong[decided]), _share(wrong)),
+        confusion=confusion(scores.label, scores.score, calibration.threshold),
+        source=calibration.source,
+        note=calibration.note,
     )
-    unsure = (warm.score >= low) & (warm.score < high)
-    decided = ~unsure
-    wrong = (warm.score >= calibration.threshold) != (warm.label == FAKE)
-    return {
-        **block(warm, at),
-        "threshold": calibration.threshold,
-        "temperature": calibration.temperature,
-        "unsure": {
-            "low": low,
-            "high": high,
-            "share": float(unsure.mean()) if len(unsure) else None,
-            "wrong_outside": _share(wrong[decided]),
-            "wrong_everywhere": _share(wrong),
-        },
-        "confusion": confusion(warm.label, warm.score, calibration.threshold),
-        "source": calibration.source,
-        "note": calibration.note,
-    }
 
 
 def _share(values: NDArray[np.bool_]) -> float | None:
     return float(values.mean()) if len(values) else None
-
-
-def measures(block: dict[str, object]) -> dict[str, Measure]:
-    """The metrics of a block as records again."""
-    return {key: Measure(**value) for key, value in block["metrics"].items()}
 
 
 def most_wrong(joined: Scores, count: int = 6) -> NDArray[np.int64]:

@@ -188,13 +188,13 @@ def test_clips_count_by_their_own_label_and_videos_by_the_videos(
         lines = list(csv.DictReader(file))
     assert [line["row_label"] for line in lines] == ["", "", "", "", "0", "1", "0", "0"] * 3
     assert [line["label"] for line in lines] == ["0"] * 4 + ["1"] * 4 + (["0"] * 4 + ["1"] * 4) * 2
-    levels = done.document["levels"]
-    assert (levels["clip"]["real"], levels["clip"]["fake"]) == (21, 3)
-    assert (levels["video"]["real"], levels["video"]["fake"]) == (3, 3)
+    clip = done.result.levels["clip"]
+    assert (clip.sizes.real, clip.sizes.fake) == (21, 3)
+    assert (done.result.video.sizes.real, done.result.video.sizes.fake) == (3, 3)
     own = [int(line["row_label"] or line["label"]) for line in lines]
     score = [float(line["score"]) for line in lines]
-    assert levels["clip"]["metrics"]["auc"]["value"] == roc_auc_score(own, score)
-    assert done.document["rows_by"]["method"]["visual"]["fake"] == 3
+    assert clip.measure("auc").value == roc_auc_score(own, score)
+    assert done.result.rows_by["method"]["visual"].sizes.fake == 3
     rows, _ = read_scores(done.folder / "scores.csv")
     write_scores(tmp_path / "again.csv", rows)
     assert (tmp_path / "again.csv").read_bytes() == (done.folder / "scores.csv").read_bytes()
@@ -209,7 +209,7 @@ def test_files_of_others_need_no_such_column_and_a_contradiction_is_told(tmp_pat
     )
     write_scores(tmp_path / "plain.csv", plain)
     assert b"row_label" not in (tmp_path / "plain.csv").read_bytes()
-    assert evaluate_scores(plain, OPTIONS)["levels"]["clip"]["fake"] == 2
+    assert evaluate_scores(plain, OPTIONS).levels["clip"].sizes.fake == 2
     for rows, why in (("a,0,0.1,1", "row_label 1"), ("a,1,0.1,2", "row_label '2'")):
         (tmp_path / "bad.csv").write_text(f"video_id,label,score,row_label\n{rows}\n")
         with pytest.raises(ScoresError, match=f"bad.csv:2: {why}"):
@@ -226,6 +226,6 @@ def test_intervals_draw_partly_fake_videos_as_a_class_of_their_own() -> None:
         video_id=[f"v{n // 2}" for n in range(12)], label=(np.array(video) > 1).astype(int), clip=[0, 1] * 6,  # noqa: E501
         score=np.where(own == 1, 0.9, 0.1), row_label=np.where(np.array(video) == 2, own, -1),
     )  # fmt: skip
-    metrics = evaluate_scores(rows, Options(resamples=200))["levels"]["clip"]["metrics"]
-    assert metrics["auc"]["value"] == metrics["auc"]["low"] == 1.0
-    assert metrics["acc"]["low"] == 1.0
+    metrics = evaluate_scores(rows, Options(resamples=200)).levels["clip"].metrics
+    assert metrics["auc"].value == metrics["auc"].low == 1.0
+    assert metrics["acc"].low == 1.0

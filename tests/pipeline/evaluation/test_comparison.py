@@ -55,7 +55,7 @@ def test_equal_detectors_show_no_difference() -> None:
 def test_only_common_videos_are_compared() -> None:
     found = compare(detector(1, 1.0, range(0, 60)), detector(2, 1.0, range(20, 90)), resamples=20)
     assert found.left_out == (20, 30)
-    assert found.sizes["n"] == 40
+    assert found.sizes.n == 40
 
 
 def test_strangers_cannot_be_compared() -> None:

@@ -29,6 +29,8 @@ from unmask.pipeline.records import FAKE, REAL, Entry, Outcome
 from unmask.pipeline.runs.run_folder import load_model, open_run
 from unmask.pipeline.scores import calibration as cal
 from unmask.pipeline.scores.csv_file import read_scores
+from unmask.pipeline.scores.evaluation_folder import read_evaluation
+from unmask.pipeline.scores.results import Sizes
 from unmask.pipeline.scores.video_scores import video_scores
 
 
@@ -77,8 +79,10 @@ def test_every_promised_file_is_there(done) -> None:
         "reliability.png",
     } <= names
     assert json.loads((done.folder / "metrics.json").read_text()) == json.loads(
-        json.dumps(done.document)
+        json.dumps(done.as_json())
     )
+    again = read_evaluation(done.folder)
+    assert again.as_json() == done.as_json() and again.result == done.result
 
 
 def test_scores_are_the_models_own_and_complete(world: Path, done) -> None:
@@ -100,17 +104,15 @@ def test_scores_are_the_models_own_and_complete(world: Path, done) -> None:
 
 def test_the_numbers_are_those_anybody_gets_from_the_file(done) -> None:
     rows, sha256 = read_scores(done.folder / "scores.csv")
-    video = done.document["levels"]["video"]
+    video = done.result.video
     by_hand = {v: rows.score[rows.video_id == v].mean() for v in np.unique(rows.video_id)}
     label = [int(v.startswith("f")) for v in by_hand]
-    assert video["metrics"]["auc"]["value"] == pytest.approx(
+    assert video.measure("auc").value == pytest.approx(
         roc_auc_score(label, list(by_hand.values())), abs=1e-12
     )
-    assert done.document["levels"]["clip"]["metrics"]["auc"]["value"] == roc_auc_score(
-        rows.label, rows.score
-    )
-    assert (video["n"], video["real"], video["fake"]) == (10, 5, 5)
-    assert done.document["provenance"]["Evaluated"]["scores sha256"] == sha256
+    assert done.result.levels["clip"].measure("auc").value == roc_auc_score(rows.label, rows.score)
+    assert video.sizes == Sizes(10, 5, 5, 10)
+    assert done.provenance["Evaluated"]["scores sha256"] == sha256
 
 
 def test_batch_size_and_order_of_work_do_not_matter(world: Path, done, tmp_path: Path) -> None:
@@ -123,7 +125,7 @@ def test_batch_size_and_order_of_work_do_not_matter(world: Path, done, tmp_path:
 def test_same_call_twice_gives_the_same_bytes(world: Path, done, tmp_path: Path) -> None:
     again = evaluate(config_of(world, out=str(tmp_path)))[0]
     assert (again.folder / "scores.csv").read_bytes() == (done.folder / "scores.csv").read_bytes()
-    assert again.document["levels"] == done.document["levels"]
+    assert again.result.levels == done.result.levels
 
 
 def test_the_page_asks_the_network_for_nothing(done) -> None:
@@ -133,7 +135,7 @@ def test_the_page_asks_the_network_for_nothing(done) -> None:
     assert "<script" not in page and "url(" not in page
     for fact in (
         "clrnet",
-        done.document["provenance"]["Run"]["weights sha256"],
+        done.provenance["Run"]["weights sha256"],
         "What these numbers are not",
     ):
         assert fact in page
@@ -147,7 +149,7 @@ def test_videos_seen_in_training_are_refused(world: Path, tmp_path: Path) -> Non
     assert "--allow-leakage" in str(caught.value)
     assert not list(tmp_path.iterdir())
     allowed = evaluate(config_of(world, "train", out=str(tmp_path), allow_leakage=True))[0]
-    assert "4 of these videos were trained on" in allowed.document["cautions"][0]
+    assert "4 of these videos were trained on" in allowed.cautions[0]
     assert "4 of these videos were trained on" in (allowed.folder / "report.html").read_text()
 
 
@@ -208,7 +210,7 @@ def test_a_shared_leakage_group_is_refused_unless_the_owners_split_it(
     )
     config = config_of(world, manifests=(str(path),), run=str(run), out=str(tmp_path / "o"))
     if official:
-        assert "1 videos share a person" in evaluate(config)[0].document["cautions"][0]
+        assert "1 videos share a person" in evaluate(config)[0].cautions[0]
     else:
         with pytest.raises(ManifestError, match="1 leakage groups"):
             evaluate(config)
@@ -220,7 +222,7 @@ def test_a_training_manifest_that_is_gone_is_said(world: Path, tmp_path: Path) -
     run = make_run(tmp_path / "run", world / "cache", training)
     training.unlink()
     result = evaluate(config_of(world, run=str(run), out=str(tmp_path / "o")))[0]
-    assert "unknown" in result.document["cautions"][0]
+    assert "unknown" in result.cautions[0]
 
 
 def test_crops_of_other_settings_are_refused_by_the_name_of_the_setting(
@@ -267,7 +269,7 @@ def test_crops_of_other_settings_are_refused_by_the_name_of_the_setting(
         and "size" not in str(caught.value).split("tiny-key")[1]
     )
     allowed = evaluate(replace(config, other_pixels=True))[0]
-    assert "margin 1.3 instead of 1.1" in allowed.document["cautions"][0]
+    assert "margin 1.3 instead of 1.1" in allowed.cautions[0]
 
 
 def test_denominators_say_who_was_not_scored(world: Path, tmp_path: Path) -> None:
@@ -288,20 +290,22 @@ def test_denominators_say_who_was_not_scored(world: Path, tmp_path: Path) -> Non
     config = config_of(tmp_path, run=str(run), out=str(tmp_path / "o"))
     with pytest.raises(ManifestError, match="2 of 8"):
         evaluate(config)
-    document = evaluate(replace(config, allow_missing=True))[0].document
-    coverage = document["coverage"]
-    assert coverage["scored"] == {"n": 6, "real": 3, "fake": 3}
-    assert coverage["failed"] == {"n": 3, "real": 1, "fake": 2, "known": True}
-    assert coverage["missing"] == {"n": 2, "real": 1, "fake": 1}
-    assert coverage["reasons"] == {"no_face": 1, "truncated": 2}
-    assert coverage["share"] == pytest.approx(6 / 11)
-    assert (document["levels"]["video"]["real"], document["levels"]["video"]["fake"]) == (3, 3)
-    half = document["failed_as_half"]
-    assert (half["real"], half["fake"]) == (5, 6)
-    rows, _ = read_scores(tmp_path / "o" / document["name"] / "scores.csv")
+    evaluation = evaluate(replace(config, allow_missing=True))[0]
+    coverage = evaluation.result.coverage
+    assert (coverage.scored, coverage.failed, coverage.missing) == ((3, 3), (1, 2), (1, 1))
+    assert coverage.known and coverage.reasons == {"no_face": 1, "truncated": 2}
+    assert coverage.share == pytest.approx(6 / 11)
+    written = json.loads((evaluation.folder / "metrics.json").read_text())["coverage"]
+    assert written["scored"] == {"n": 6, "real": 3, "fake": 3}
+    assert written["failed"] == {"n": 3, "real": 1, "fake": 2, "known": True}
+    assert written["missing"] == {"n": 2, "real": 1, "fake": 1}
+    assert evaluation.result.video.sizes == Sizes(6, 3, 3, 6)
+    half = evaluation.result.failed_as_half
+    assert half.sizes == Sizes(11, 5, 6, 11)
+    rows, _ = read_scores(evaluation.folder / "scores.csv")
     joined = video_scores(rows)
     label, score = [*joined.label, 1, 1, 1, 0, 0], [*joined.score, *[0.5] * 5]
-    assert half["metrics"]["auc"]["value"] == pytest.approx(roc_auc_score(label, score), abs=1e-12)
+    assert half.measure("auc").value == pytest.approx(roc_auc_score(label, score), abs=1e-12)
 
 
 def test_several_manifests_make_one_table_in_four_spellings(world: Path, tmp_path: Path) -> None:
@@ -310,9 +314,7 @@ def test_several_manifests_make_one_table_in_four_spellings(world: Path, tmp_pat
     assert all(name.endswith(("tiny-val", "tiny-test")) for name in names)
     rows = json.loads((tmp_path / "across.json").read_text())["rows"]
     assert [row["manifest"] for row in rows] == names
-    assert (
-        rows[1]["AUC"]["value"] == results[1].document["levels"]["video"]["metrics"]["auc"]["value"]
-    )
+    assert rows[1]["AUC"]["value"] == results[1].result.video.measure("auc").value
     assert (tmp_path / "across.md").read_text().count("\n") == 4
     assert r"\toprule" in (tmp_path / "across.tex").read_text()
     assert (
@@ -329,16 +331,16 @@ def test_threshold_and_temperature_come_from_validation(
         first = evaluate(config_of(world, "val", out=str(tmp_path / "v")))[0]
         source = first.folder
     out = tmp_path / "o"
-    document = evaluate(config_of(world, out=str(out), threshold_from=str(source)))[0].document
+    evaluation = evaluate(config_of(world, out=str(out), threshold_from=str(source)))[0]
     fitted = cal.read_calibration(out / cal.FILE)
     assert fitted.videos == 8
-    block = document["calibrated"]
-    assert (block["threshold"], block["temperature"]) == (fitted.threshold, fitted.temperature)
-    rows, _ = read_scores(out / document["name"] / "scores.csv")
+    found = evaluation.result.calibrated
+    assert (found.threshold, found.temperature) == (fitted.threshold, fitted.temperature)
+    rows, _ = read_scores(evaluation.folder / "scores.csv")
     warm = cal.calibrate(video_scores(rows).score, fitted.temperature)
     accuracy = np.mean((warm >= fitted.threshold) == video_scores(rows).label)
-    assert block["metrics"]["acc"]["value"] == pytest.approx(accuracy)
-    assert "After calibration" in (out / document["name"] / "report.html").read_text()
+    assert found.block.measure("acc").value == pytest.approx(accuracy)
+    assert "After calibration" in (evaluation.folder / "report.html").read_text()
 
 
 def test_a_protocol_is_printed_beside_the_measured_numbers(world: Path, tmp_path: Path) -> None:
@@ -368,21 +370,21 @@ def test_names_of_manifests() -> None:
 
 def test_a_model_that_answers_nan_is_named_with_its_video(world: Path, tmp_path: Path) -> None:
     from unmask.pipeline.errors import CheckpointError
-    from unmask.pipeline.evaluation.inference import score
+    from unmask.pipeline.evaluation.inference import Scoring
 
     model, _ = load_model(open_run(world / "runs" / "0001-clrnet-tiny"))
     source = ClipSource(world / "manifests" / "tiny" / "test.txt", world / "cache", model.spec)
     with torch.no_grad():
         model.head.fc.bias[0] = float("nan")
     with pytest.raises(CheckpointError, match=r"tiny/tiny-key/\w+: the model answers nan"):
-        score(model, source, "cpu")
+        Scoring(model, "cpu").score(source)
 
 
 def test_robustness_scores_every_distortion_on_the_same_videos(world: Path, tmp_path: Path) -> None:
     heard: list[str] = []
     config = config_of(world, out=str(tmp_path), robustness=True, robust_videos=2, robust_clips=1)
     result = evaluate(config, lambda what, done, total: heard.append(f"{what} {done}/{total}"))[0]
-    table = result.document["robustness"]
+    table = result.robustness
     assert [row[0] for row in table][-1] == "H.264 crf" and len(table) == 8
     assert all(len(row) == 7 and all(0 <= value <= 1 for value in row[1:]) for row in table)
     assert len({row[1] for row in table}) == 1  # the clean column is one and the same
@@ -411,13 +413,13 @@ def test_perturbations_with_other_numbers_of_levels_and_failing_ones_of_somebody
         monkeypatch.setitem(robustness.PERTURBATIONS, added.name, added)
     config = config_of(world, out=str(tmp_path), robustness=True, robust_videos=2, robust_clips=1)
     result = evaluate(replace(config, pictures=True))[0]
-    table = {row[0]: row[1:] for row in result.document["robustness"]}
+    table = {row[0]: row[1:] for row in result.robustness}
     assert set(table) == {"colour contrast", "H.264 crf", "three levels", "six"}
     known = {title: sum(v is not None for v in values) for title, values in table.items()}
     assert known == {"colour contrast": 6, "H.264 crf": 6, "three levels": 4, "six": 7}
     assert all(len(values) == 7 for values in table.values())
     # Black crops are all the same, so every pair of a real and a fake is a tie.
-    assert table["three levels"][3] == 0.5 and table["three levels"][4:] == [None] * 3
+    assert table["three levels"][3] == 0.5 and table["three levels"][4:] == (None,) * 3
     page = (result.folder / "report.html").read_text()
     assert "three levels" in page
     assert "BAD of somebody is left out: it fails at level 1: OSError: no model for it" in page

@@ -11,13 +11,13 @@ from unmask.models import list_models
 from unmask.pipeline.errors import UsageError
 from unmask.pipeline.evaluation.protocols import PROTOCOLS, beside, find_protocol
 from unmask.pipeline.scores.metrics import METRICS
-from unmask.pipeline.scores.results import Options, evaluate_scores
+from unmask.pipeline.scores.results import Options, Result, evaluate_scores
 from unmask.pipeline.scores.table import scores_table
 
 
 def result(
     dataset: str, compression: str, right: float, seed: int = 0, frame: bool = False
-) -> dict:
+) -> Result:
     """100 reals and 100 fakes of two methods, two clips each, a share `right` of them scored on
     the right side.
     """

@@ -144,7 +144,7 @@ def test_the_videos_score_is_its_most_suspicious_persons_and_can_be_switched(
         }
         joined = [join([persons[name, "0"], persons[name, "1"]]) for name in ("real", "fake")]
         assert persons["fake", "0"] != persons["fake", "1"]
-        video = found.document["levels"]["video"]
-        assert (video["n"], found.document["levels"]["clip"]["n"]) == (2, 12)
+        video = found.result.video
+        assert (video.sizes.n, found.result.levels["clip"].sizes.n) == (2, 12)
         loss = -np.mean([np.log(1 - joined[0]), np.log(joined[1])])
-        assert video["metrics"]["log_loss"]["value"] == pytest.approx(loss, rel=1e-9)
+        assert video.measure("log_loss").value == pytest.approx(loss, rel=1e-9)

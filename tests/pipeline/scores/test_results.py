@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-
 import numpy as np
 import pytest
 from sklearn.metrics import average_precision_score, roc_auc_score
@@ -12,9 +10,11 @@ from unmask.pipeline.evaluation.coverage import failed_of
 from unmask.pipeline.manifests.outcomes import Listed
 from unmask.pipeline.records import FAKE, REAL, Outcome
 from unmask.pipeline.scores import calibration as cal
+from unmask.pipeline.scores.metrics import Measure
 from unmask.pipeline.scores.results import (
     Coverage,
     Options,
+    Sizes,
     evaluate_scores,
     most_wrong,
     same_videos,
@@ -54,24 +54,21 @@ def test_the_video_level_is_the_mean_of_the_clips() -> None:
     mean = scores.score.reshape(-1, 3).mean(1)
     label = scores.label.reshape(-1, 3)[:, 0]
     result = evaluate_scores(scores, QUICK)
-    assert result["levels"]["video"]["metrics"]["auc"]["value"] == roc_auc_score(label, mean)
-    assert result["levels"]["video"]["metrics"]["ap"]["value"] == average_precision_score(
-        label, mean
-    )
-    assert result["levels"]["clip"]["n"] == 108 and result["levels"]["clip"]["videos"] == 36
-    assert result["levels"]["video"]["n"] == 36
-    assert json.loads(json.dumps(result, allow_nan=False)) == result
+    assert result.video.measure("auc").value == roc_auc_score(label, mean)
+    assert result.video.measure("ap").value == average_precision_score(label, mean)
+    assert result.levels["clip"].sizes == Sizes(108, 36, 72, 36)
+    assert result.video.sizes == Sizes(36, 12, 24, 36)
 
 
 def test_each_method_stands_against_all_reals() -> None:
     scores = rows()
     joined = video_scores(scores)
-    by = evaluate_scores(scores, QUICK)["by"]["method"]
+    by = evaluate_scores(scores, QUICK).by["method"]
     assert set(by) == {"Deepfakes", "NeuralTextures"}
     for name, block in by.items():
         member = (joined.method == name) | (joined.label == 0)
-        assert (block["real"], block["fake"]) == (12, 12)
-        assert block["metrics"]["auc"]["value"] == roc_auc_score(
+        assert (block.sizes.real, block.sizes.fake) == (12, 12)
+        assert block.measure("auc").value == roc_auc_score(
             joined.label[member], joined.score[member]
         )
 
@@ -79,10 +76,10 @@ def test_each_method_stands_against_all_reals() -> None:
 def test_compressions_have_their_own_reals() -> None:
     scores = rows()
     joined = video_scores(scores)
-    for name, block in evaluate_scores(scores, QUICK)["by"]["compression"].items():
+    for name, block in evaluate_scores(scores, QUICK).by["compression"].items():
         member = joined.compression == name
-        assert block["n"] == 18
-        assert block["metrics"]["auc"]["value"] == roc_auc_score(
+        assert block.sizes.n == 18
+        assert block.measure("auc").value == roc_auc_score(
             joined.label[member], joined.score[member]
         )
 
@@ -91,26 +88,21 @@ def test_frames_are_called_frames() -> None:
     scores = scores_table(
         video_id=["a", "a", "b"], label=[0, 0, 1], frame=[3, 9, 4], score=[0.1, 0.2, 0.9]
     )
-    assert set(evaluate_scores(scores, QUICK)["levels"]) == {"frame", "video"}
+    assert set(evaluate_scores(scores, QUICK).levels) == {"frame", "video"}
 
 
 def test_one_score_per_video_has_one_level() -> None:
     scores = scores_table(video_id=["a", "b"], label=[0, 1], score=[0.1, 0.9])
-    assert list(evaluate_scores(scores, QUICK)["levels"]) == ["video"]
+    assert list(evaluate_scores(scores, QUICK).levels) == ["video"]
 
 
 def test_one_class_gives_null_and_never_an_exception() -> None:
     result = evaluate_scores(
         scores_table(video_id=["a", "b"], label=[0, 0], score=[0.1, 0.9]), QUICK
     )
-    assert result["levels"]["video"]["metrics"]["auc"] == {
-        "value": None,
-        "low": None,
-        "high": None,
-        "note": "no fake among the scored videos",
-    }
-    assert result["levels"]["video"]["metrics"]["acc"]["value"] == 0.5
-    assert result["by"]["method"] == {}
+    assert result.video.measure("auc") == Measure(None, note="no fake among the scored videos")
+    assert result.video.measure("acc").value == 0.5
+    assert result.by["method"] == {}
 
 
 def test_unscored_videos_keep_their_label_and_score_a_half() -> None:
@@ -140,10 +132,10 @@ def test_the_unsure_zone_is_counted() -> None:
         video_id=list("abcdef"), label=[0, 0, 0, 1, 1, 1], score=[0.1, 0.45, 0.6, 0.4, 0.55, 0.9]
     )
     zone = cal.Calibration(1.0, 0.5, (0.42, 0.58), "half", 0.05, 6, "val")
-    block = evaluate_scores(joined, QUICK, calibration=zone)["calibrated"]
-    assert block["unsure"]["share"] == pytest.approx(2 / 6)
-    assert block["unsure"]["wrong_outside"] == pytest.approx(2 / 4)  # 0.6 of a real, 0.4 of a fake
-    assert block["unsure"]["wrong_everywhere"] == pytest.approx(2 / 6)
+    unsure = evaluate_scores(joined, QUICK, calibration=zone).calibrated.unsure
+    assert unsure.share == pytest.approx(2 / 6)
+    assert unsure.wrong_outside == pytest.approx(2 / 4)  # 0.6 of a real, 0.4 of a fake
+    assert unsure.wrong_everywhere == pytest.approx(2 / 6)
 
 
 def test_the_most_wrong_of_each_class_come_first() -> None:
