@@ -8,7 +8,8 @@ from typing import Any
 
 import click
 
-from unmask.pipeline.errors import UsageError
+from unmask.pipeline.errors import CheckpointError, UsageError
+from unmask.pipeline.reports.printable import printable
 
 COLUMNS = {
     "run": "run",
@@ -47,13 +48,19 @@ def command(runs: Path, as_json: bool) -> None:
         raise UsageError(
             f"{runs}: no training run here; train first, or name the folder with --runs"
         )
-    rows = [summary(folder) for folder in folders]
+    rows = []
+    for folder in folders:
+        try:
+            rows.append(summary(folder))
+        except CheckpointError as error:
+            rows.append({"run": folder.name, "damaged": printable(str(error), 1000)})
+            click.echo(f"runs: {printable(str(error), 1000)}", err=True)
     if as_json:
         click.echo(json.dumps(rows, indent=1))
         return
     cells = [
         list(COLUMNS.values()),
-        *([_cell(name, row[name]) for name in COLUMNS] for row in rows),
+        *([_cell(name, row) for name in COLUMNS] for row in rows),
     ]
     widths = [max(len(line[place]) for line in cells) for place in range(len(COLUMNS))]
     for line in cells:
@@ -62,11 +69,14 @@ def command(runs: Path, as_json: bool) -> None:
         )
 
 
-def _cell(name: str, value: Any) -> str:
+def _cell(name: str, row: dict[str, Any]) -> str:
+    value = row.get(name)
+    if name == "model" and "damaged" in row:
+        return "damaged"
     if value is None:
         return "-"
     if name == "wait":
         return f"{100 * value:.1f} %"
     if name == "clips_per_second":
         return f"{value:.1f}"
-    return f"{value:.4f}" if isinstance(value, float) else str(value)
+    return f"{value:.4f}" if isinstance(value, float) else printable(str(value))

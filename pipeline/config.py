@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from functools import cache
 from importlib.metadata import version
@@ -83,6 +84,19 @@ class CropConfig:
     def settings(self) -> dict[str, object]:
         """Everything that decides the bytes of a cached group, as plain JSON values."""
         return {"format": CACHE_FORMAT, **asdict(self), "libraries": dict(_pixel_libraries())}
+
+    @staticmethod
+    def differing(
+        there: Mapping[str, object], here: Mapping[str, object]
+    ) -> dict[str, tuple[object, object]]:
+        """Name -> (value there, value here) of every setting in which two extractions differ.
+
+        there, here: settings as a cache folder keeps them; a setting that one of them lacks is
+            None.
+        """
+        names = sorted({*there, *here})
+        pairs = {name: (there.get(name), here.get(name)) for name in names}
+        return {name: pair for name, pair in pairs.items() if pair[0] != pair[1]}
 
     def cache_key(self) -> str:
         """Name of the cache folder for these settings, e.g. `16x5-240px-3f2a9c0d41b7`."""

@@ -7,7 +7,7 @@ Interface, by file:
     clip_reader: ClipReader
     check: cache_folders, check, video_folders
     digest: canonical
-    index: crop_config, read_index, write_index
+    index: crop_config, read_index, settings_in_cache, settings_of_key, write_index
     refused: Fingerprint, RECORDS, forget, plain_outcome, recall, remember
     video: CachedVideo, GROUP_FILE, attributes_of, is_committed, open_video, settings_of,
         verify_video

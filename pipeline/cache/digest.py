@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from unmask.pipeline.disk.files import json_object, parse_json, read_bounded
 from unmask.pipeline.errors import CacheError
 
 DIGEST = "digest.json"
@@ -122,34 +123,12 @@ def read_small(path: Path) -> bytes:
     """Bytes of a metadata file. Raises CacheError when it is absent, no regular file, or too large
     to be one.
     """
-    try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-        with os.fdopen(descriptor, "rb") as file:
-            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-                raise CacheError(f"{path}: not a regular file")
-            data = file.read(MAX_METADATA_BYTES + 1)
-    except OSError as error:
-        raise CacheError(
-            f"{path}: not there or unreadable ({error.strerror}); extract the video again"
-        ) from error
-    if len(data) > MAX_METADATA_BYTES:
-        raise CacheError(
-            f"{path}: larger than {MAX_METADATA_BYTES} bytes; unmask never writes that"
-        )
-    return data
+    return read_bounded(path, MAX_METADATA_BYTES, CacheError, follow=False)
 
 
 def parse_object(data: bytes, path: Path) -> Facts:
     """Strict JSON object of finite numbers. Raises CacheError."""
-    try:
-        document = json.loads(data, parse_constant=_refuse_constant)
-    except (ValueError, RecursionError) as error:
-        raise CacheError(
-            f"{path}: damaged: not JSON ({type(error).__name__}); extract the video again"
-        ) from error
-    if not isinstance(document, dict):
-        raise CacheError(f"{path}: damaged: not a JSON object; extract the video again")
-    return document
+    return json_object(parse_json(data, path, CacheError), path, CacheError)
 
 
 def canonical(document: Any) -> str:
@@ -174,7 +153,3 @@ def _sound(name: str, facts: Any) -> bool:
         and isinstance(facts["sha256"], str)
         and SHA256.fullmatch(facts["sha256"]) is not None
     )
-
-
-def _refuse_constant(word: str) -> float:
-    raise ValueError(f"{word} is not JSON")

@@ -10,19 +10,27 @@ from __future__ import annotations
 import json
 import logging
 import os
+import re
 from collections.abc import Sequence
 from dataclasses import asdict, fields
 from pathlib import Path
 
+from unmask.pipeline.cache.video import settings_of
 from unmask.pipeline.config import CropConfig
-from unmask.pipeline.disk.files import write_whole
+from unmask.pipeline.disk.files import read_json, write_whole
+from unmask.pipeline.disk.json_records import record_of
 from unmask.pipeline.disk.locks import taking_turns
-from unmask.pipeline.errors import CacheError
+from unmask.pipeline.errors import CacheError, ManifestError
 from unmask.pipeline.records import Video
 
 log = logging.getLogger(__name__)
 
 INDEX = "index.json"
+
+# A row has some 500 bytes: room for a million videos, far from filling a machine's memory.
+MAX_INDEX = 2**29
+
+KEY = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,200}")
 
 
 def write_index(parent: Path, videos: Sequence[Video], crop: CropConfig) -> None:
@@ -54,12 +62,52 @@ def read_index(parent: Path) -> tuple[list[Video], dict[str, object]]:
     """
     path = parent / INDEX
     try:
-        index = json.loads(path.read_bytes())
-        return [_video(row) for row in index["videos"]], index["settings"]
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        index = read_json(path, MAX_INDEX, CacheError)
+        videos, settings = index.get("videos"), index.get("settings")
+        if not isinstance(videos, list) or not isinstance(settings, dict):
+            raise CacheError(f"{path}: damaged: not a list of videos with their settings")
+        return [
+            record_of(Video, row, f"{path}: video {place}", CacheError)
+            for place, row in enumerate(videos, start=1)
+        ], settings
+    except CacheError as error:
         raise CacheError(
-            f"{path}: no readable index ({error}); run extract again, it writes a new one"
+            f"{error}; no readable index: run extract again, it writes a new one"
         ) from error
+
+
+def settings_of_key(parent: Path) -> dict[str, object]:
+    """The settings that a cache folder <cache>/<dataset>/<key> was made with; {} where nobody knows
+    them.
+
+    They stand in its index. Where that is absent or damaged (videos copied by hand), the first
+    video that says so answers.
+    """
+    try:
+        return read_index(parent)[1]
+    except CacheError as error:
+        log.info("settings of %r are asked of its videos: %s", os.fspath(parent), error)
+    try:
+        names = sorted(entry.name for entry in os.scandir(parent) if entry.is_dir())
+    except (OSError, ValueError):
+        return {}
+    for name in names:
+        try:
+            if not name.startswith(".") and (settings := settings_of(parent / name)):
+                return settings
+        except ManifestError:
+            continue
+    return {}
+
+
+def settings_in_cache(cache: Path, key: str) -> dict[str, object]:
+    """The settings behind a cache key, of whichever dataset has a folder of that name; {} where
+    nobody knows them.
+    """
+    if not KEY.fullmatch(key):
+        return {}
+    found = (settings_of_key(parent) for parent in sorted(cache.glob(f"*/{key}")))
+    return next((settings for settings in found if settings), {})
 
 
 def crop_config(settings: dict[str, object]) -> CropConfig:
@@ -68,13 +116,11 @@ def crop_config(settings: dict[str, object]) -> CropConfig:
     Raises: CacheError naming what differs, when the software of today would give another cache key.
     """
     names = {field.name for field in fields(CropConfig)}
-    crop = CropConfig(**{name: value for name, value in settings.items() if name in names})
-    today = crop.settings()
-    if differing := sorted(
-        name for name in today.keys() | settings.keys() if today.get(name) != settings.get(name)
-    ):
+    known = {name: value for name, value in settings.items() if name in names}
+    crop = record_of(CropConfig, known, "settings of the cache", CacheError)
+    if differing := CropConfig.differing(settings, crop.settings()):
         what = ", ".join(
-            f"{name} {settings.get(name)} there, {today.get(name)} here" for name in differing
+            f"{name} {there} there, {here} here" for name, (there, here) in differing.items()
         )
         raise CacheError(
             f"this cache was made with other software ({what}); extract into a new cache folder "
@@ -86,9 +132,3 @@ def crop_config(settings: dict[str, object]) -> CropConfig:
 def _plain(video: Video) -> dict[str, object]:
     mask = os.fspath(video.mask) if video.mask else None
     return {**asdict(video), "path": os.fspath(video.path), "mask": mask}
-
-
-def _video(row: dict[str, object]) -> Video:
-    mask = Path(row["mask"]) if row["mask"] else None
-    spans = {name: tuple(map(tuple, row[name])) for name in ("fake_spans", "fake_frames")}
-    return Video(**{**row, **spans, "path": Path(row["path"]), "mask": mask})

@@ -8,12 +8,15 @@ import json
 from dataclasses import asdict
 from pathlib import Path
 
-from unmask.pipeline.disk.files import refusals, write_whole
+from unmask.pipeline.disk.files import read_json, refusals, write_whole
+from unmask.pipeline.disk.json_records import record_of
+from unmask.pipeline.errors import CacheError
 from unmask.pipeline.records import REASONS, TRANSIENT_REASONS, Outcome
 
 Fingerprint = dict[str, int]
 
 RECORDS = ".outcomes"  # beside the groups of a cache folder
+MAX_RECORD = 2**20
 
 
 def remember(parent: Path, outcome: Outcome, fingerprint: Fingerprint) -> None:
@@ -32,12 +35,13 @@ def recall(parent: Path, video_id: str, fingerprint: Fingerprint | None = None) 
     fingerprint: the file's present size and time; None asks for the record whatever the file is
     like now.
     """
+    path = _record(parent, video_id)
     try:
-        record = json.loads(_record(parent, video_id).read_bytes())
-        outcome = Outcome(**{**record["outcome"], "flags": tuple(record["outcome"]["flags"])})
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        record = read_json(path, MAX_RECORD, CacheError)
+        outcome = record_of(Outcome, record.get("outcome", {}), path, CacheError)
+    except CacheError:
         return None  # absent or half readable: trying again is always right
-    if outcome.video_id != video_id or outcome.reason not in REASONS:
+    if outcome.video_id != video_id or outcome.reason not in REASONS or "fingerprint" not in record:
         return None
     if fingerprint is not None and (
         record["fingerprint"] != fingerprint or outcome.reason in TRANSIENT_REASONS

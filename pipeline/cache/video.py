@@ -15,7 +15,6 @@ Equal input gives equal bytes.
 
 from __future__ import annotations
 
-import json
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -24,9 +23,17 @@ from numpy.typing import NDArray
 
 from unmask.pipeline.cache.clip_reader import ClipReader
 from unmask.pipeline.cache.described import Described
-from unmask.pipeline.cache.digest import Facts, check_size, problems_of, read_checked, read_digest
+from unmask.pipeline.cache.digest import (
+    MAX_METADATA_BYTES,
+    Facts,
+    check_size,
+    problems_of,
+    read_checked,
+    read_digest,
+)
 from unmask.pipeline.cache.shard_reader import Shard
 from unmask.pipeline.cache.zarr_layout import ARRAYS, GROUP, checked_metadata, shard_name
+from unmask.pipeline.disk.files import read_json
 from unmask.pipeline.errors import CacheError, ManifestError
 
 
@@ -136,8 +143,6 @@ def _open_shard(folder: Path, name: str, files: dict[str, Facts]) -> Shard:
     )
 
 
-MAX_METADATA = 16 * 1024 * 1024
-
 GROUP_FILE = "zarr.json"
 
 
@@ -150,12 +155,7 @@ def attributes_of(folder: Path) -> dict[str, object]:
     path = folder / GROUP_FILE
     if not path.is_file():
         return {}
-    try:
-        if path.stat().st_size > MAX_METADATA:
-            raise ValueError(f"more than {MAX_METADATA} bytes")
-        attributes = json.loads(path.read_bytes()).get("attributes", {})
-    except (OSError, ValueError, AttributeError, RecursionError) as error:
-        raise ManifestError(f"{path}: not the metadata of a cached video: {error}") from error
+    attributes = read_json(path, MAX_METADATA_BYTES, ManifestError).get("attributes", {})
     return attributes if isinstance(attributes, dict) else {}
 
 

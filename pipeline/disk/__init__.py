@@ -4,7 +4,9 @@ them.
 Bytes and folders come in; they appear under their name by one rename, or not at all.
 
 Interface, by file:
-    files: begin_sync, refusals, sync_folder, write_whole
+    files: begin_sync, json_lines, json_object, parse_json, read_bounded, read_json, refusals,
+        sync_folder, write_whole
     folders: commit_folder, remove_folder, remove_stale, scratch_folder
+    json_records: record_of
     locks: lock_cache, taking_turns
 """

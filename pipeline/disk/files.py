@@ -1,5 +1,5 @@
-"""Put one small file on disk so that it is absent or whole, also after a killed process or a power
-cut.
+"""One small file on disk: written so that it is absent or whole, also after a killed process or a
+power cut, and read so that a damaged or forged one is a refusal that names it.
 """
 
 from __future__ import annotations
@@ -7,14 +7,20 @@ from __future__ import annotations
 import contextlib
 import errno
 import fcntl
+import json
+import math
 import os
 import secrets
 import shutil
+import stat
 from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
-from unmask.pipeline.errors import DiskError
+from unmask.pipeline.errors import DiskError, PipelineError
+
+# Deeper than any record of ours (metrics.json is the deepest, 7), far below where recursion ends.
+MAX_DEPTH = 32
 
 
 def write_whole(path: Path, data: bytes) -> None:
@@ -65,6 +71,126 @@ def _why(error: OSError, folder: Path, needed: int) -> str:
     if error.errno == errno.EXDEV:
         return f"{reason}: the folder changes file system inside; choose another place; {sizes}"
     return f"{reason}: {sizes}; make the folder writable or choose another place"
+
+
+def read_bounded(
+    path: Path, most: int, error: type[PipelineError], *, follow: bool = True
+) -> bytes:
+    """The bytes of a regular file of at most `most` bytes; a FIFO or a device is never waited for.
+
+    follow: whether `path` itself may be a link.
+    Raises: `error`, naming the file.
+    """
+    flags = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | (0 if follow else os.O_NOFOLLOW)
+    try:
+        descriptor = os.open(path, flags)
+        with os.fdopen(descriptor, "rb") as file:
+            found = os.fstat(descriptor)
+            if not stat.S_ISREG(found.st_mode):
+                raise error(f"{path}: not a regular file")
+            if found.st_size > most:
+                raise error(f"{path}: larger than {most} bytes, which unmask never writes")
+            return file.read(found.st_size)
+    except OSError as refusal:
+        raise error(f"{path}: not there or unreadable ({refusal.strerror})") from refusal
+    except ValueError as refusal:  # a zero byte in the name
+        raise error(f"{path!r}: not a file name ({refusal})") from refusal
+
+
+def parse_json(data: bytes | str, where: object, error: type[PipelineError]) -> Any:
+    """The value of one JSON text: finite numbers, integers of at most 64 bits, nested at most
+    MAX_DEPTH deep.
+
+    where: what the refusal names, a path or a path with a line.
+    Raises: `error`.
+    """
+    try:
+        value = json.loads(
+            data, parse_constant=_refuse_constant, parse_float=_finite, parse_int=_whole
+        )
+    except (ValueError, RecursionError) as damage:
+        raise error(f"{where}: damaged: not JSON as unmask writes it ({damage})") from damage
+    if not _shallow(value):
+        raise error(f"{where}: damaged: nested more than {MAX_DEPTH} deep")
+    return value
+
+
+def read_json(path: Path, most: int, error: type[PipelineError]) -> dict[str, Any]:
+    """The JSON object in one of our own small files, of at most `most` bytes.
+
+    Raises: `error` naming the file: absent, no regular file, too large, not JSON, too deep, no
+        object.
+    """
+    return json_object(parse_json(read_bounded(path, most, error), path, error), path, error)
+
+
+def json_object(value: Any, where: object, error: type[PipelineError]) -> dict[str, Any]:
+    """`value` where it is a JSON object. Raises: `error`."""
+    if not isinstance(value, dict):
+        raise error(f"{where}: damaged: {type(value).__name__} where a JSON object belongs")
+    return value
+
+
+def json_lines(
+    path: Path, most: int, error: type[PipelineError], *, growing: bool = False
+) -> Iterator[tuple[int, dict[str, Any]]]:
+    """(line number from 1, object) of every line of one of our own .jsonl files, each of at most
+    `most` bytes; an absent file has none.
+
+    growing: the last line may be half written, by a process that works on it or was killed; it is
+        then left out.
+    Raises: `error` naming file and line.
+    """
+    if not os.path.lexists(path):
+        return
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        with os.fdopen(descriptor, "rb") as file:
+            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+                raise error(f"{path}: not a regular file")
+            number = 0
+            while line := file.readline(most + 1):
+                number += 1
+                if growing and not line.endswith(b"\n") and len(line) <= most:
+                    return
+                if len(line) > most:
+                    raise error(f"{path}:{number}: longer than {most} bytes")
+                where = f"{path}:{number}"
+                yield number, json_object(parse_json(line, where, error), where, error)
+    except OSError as refusal:
+        raise error(f"{path}: cannot be read ({refusal.strerror})") from refusal
+
+
+def _refuse_constant(word: str) -> float:
+    raise ValueError(f"{word} is not JSON")
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError(f"{text:.40} is not a finite number")
+    return number
+
+
+def _whole(text: str) -> int:
+    if len(text) > 20 or not -(2**63) <= (number := int(text)) < 2**63:
+        raise ValueError(f"{text:.40} does not fit 64 bits")
+    return number
+
+
+def _shallow(value: Any) -> bool:
+    level = [value]
+    for _ in range(MAX_DEPTH + 1):
+        level = [
+            inner
+            for outer in level
+            if isinstance(outer, dict | list)
+            for inner in (outer.values() if isinstance(outer, dict) else outer)
+            if isinstance(inner, dict | list)
+        ]
+        if not level:
+            return True
+    return False
 
 
 def begin_sync(file: BinaryIO) -> None:

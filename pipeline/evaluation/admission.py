@@ -12,8 +12,10 @@ from torch import nn
 
 from unmask.models.spec import ClipSpec
 from unmask.pipeline.cache.clip_reader import ClipReader
-from unmask.pipeline.cache.video import attributes_of, settings_of
+from unmask.pipeline.cache.index import settings_in_cache
+from unmask.pipeline.cache.video import attributes_of
 from unmask.pipeline.clips.source import ClipSource
+from unmask.pipeline.config import CropConfig
 from unmask.pipeline.errors import CacheError, ManifestError
 from unmask.pipeline.manifests.checked import PICTURES_KEY
 from unmask.pipeline.manifests.text import parse
@@ -60,32 +62,20 @@ def admit(path: Path, run: Run, model: nn.Module, allowed: Allowed) -> tuple[Cli
 
 
 def other_pixels(source: ClipSource, run: Run, cache: Path) -> str:
-    """ "" when the crops have the key the run was trained on, else both keys and the settings that
-    differ.
+    """Empty when the crops have the key the run was trained on; else both keys and the settings
+    that differ.
     """
     if source.key == run.key or PICTURES_KEY in (source.key, run.key) or not run.key:
         return ""
-    return (
-        f"its crops have key {source.key}, the run was trained on "
-        f"{run.key}{_differing(source, run, cache)}"
-    )
-
-
-def _differing(source: ClipSource, run: Run, cache: Path) -> str:
-    """The settings in which two cache keys differ, read from one video of each."""
     here = source.readers[0].attributes.get("settings")
-    there: dict[str, object] = {}
-    for folder in (
-        path
-        for dataset in sorted(cache.glob(f"*/{run.key}"))
-        for path in sorted(dataset.iterdir())[:3]
-    ):
-        there = there or settings_of(folder)
-    if not isinstance(here, dict) or not there:
-        return ""
-    names = [name for name in sorted({*here, *there}) if here.get(name) != there.get(name)]
-    return ": " + ", ".join(
-        f"{name} {here.get(name)!r} instead of {there.get(name)!r}" for name in names
+    there = settings_in_cache(cache, run.key) or run.settings
+    differing = CropConfig.differing(there, here) if isinstance(here, dict) and there else {}
+    values = ", ".join(
+        f"{name} {ours!r} instead of {trained!r}" for name, (trained, ours) in differing.items()
+    )
+    return (
+        f"its crops have key {source.key}, the run was trained on {run.key}"
+        f"{': ' if values else ''}{values}"
     )
 
 

@@ -14,6 +14,8 @@ from unmask.pipeline.cache.video import is_committed, open_video
 from unmask.pipeline.config import PIXEL_LIBRARIES, CropConfig, ExtractConfig
 from unmask.pipeline.disk.files import write_whole
 from unmask.pipeline.disk.folders import remove_stale
+from unmask.pipeline.disk.json_records import record_of
+from unmask.pipeline.errors import CacheError
 from unmask.pipeline.extraction.masks import MASK_ELSEWHERE
 from unmask.pipeline.extraction.run import cache_folder
 from unmask.pipeline.manifests import outcomes
@@ -102,8 +104,8 @@ def _present(video: Video, parent: Path) -> Outcome | None:
     folder = parent / video.video_id
     if not is_committed(folder):
         return refused.recall(parent, video.video_id)
-    found = open_video(folder).attributes["outcome"]
-    return Outcome(**{**found, "flags": tuple(found["flags"])})
+    found = open_video(folder).attributes.get("outcome")
+    return record_of(Outcome, found, f"{folder}: outcome", CacheError)
 
 
 def _tracks(parent: Path, video_id: str, crop: CropConfig) -> list[str]:

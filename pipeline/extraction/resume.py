@@ -14,7 +14,9 @@ from typing import TYPE_CHECKING
 from unmask.pipeline.cache import refused
 from unmask.pipeline.cache.video import open_video
 from unmask.pipeline.config import ExtractConfig
+from unmask.pipeline.disk.files import json_object
 from unmask.pipeline.disk.folders import remove_folder
+from unmask.pipeline.disk.json_records import record_of
 from unmask.pipeline.errors import CacheError
 from unmask.pipeline.records import Outcome, Video
 
@@ -52,15 +54,17 @@ def _standing(folder: Path, video: Video, fingerprint: refused.Fingerprint) -> O
     """
     try:
         attributes = open_video(folder).attributes
+        outcome = record_of(Outcome, attributes.get("outcome"), folder, CacheError)
+        file = json_object(attributes.get("file"), folder, CacheError)
     except CacheError as error:
         log.info("%r is damaged and is made again: %s", str(folder), error)
         return None
-    file, said = attributes["file"], facts(video)
-    same_size = file["size"] == fingerprint["size"]
-    same_file = same_size and file["mtime_ns"] == fingerprint["mtime_ns"]
+    said = facts(video)
+    same_size = file.get("size") == fingerprint["size"]
+    same_file = same_size and file.get("mtime_ns") == fingerprint["mtime_ns"]
     same_facts = {name: attributes.get(name) for name in said} == said
-    if same_facts and (same_file or (same_size and file["sha256"] == hash_now(video))):
-        return Outcome(**{**attributes["outcome"], "flags": tuple(attributes["outcome"]["flags"])})
+    if same_facts and (same_file or (same_size and file.get("sha256") == hash_now(video))):
+        return outcome
     log.info("%r was made from another file or with other labels; it is made again", str(folder))
     return None
 

@@ -14,7 +14,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from unmask.pipeline.cache.video import GROUP_FILE, settings_of
+from unmask.pipeline.cache.index import settings_of_key
+from unmask.pipeline.cache.video import GROUP_FILE
+from unmask.pipeline.config import CropConfig
 from unmask.pipeline.errors import ManifestError
 from unmask.pipeline.manifests.text import SHOWN, parse, refuse_manifest
 from unmask.pipeline.records import Entry
@@ -200,11 +202,13 @@ def _one_key(entries: list[Entry], folders: list[Path], cached: list[bool], path
     if len(first) == 1:
         return next(iter(first))
     keys = list(first)
-    a, b = (settings_of(folders[first[key]]) for key in keys[:2])
+    settings = [
+        {} if key == PICTURES_KEY else settings_of_key(folders[first[key]].parent)
+        for key in keys[:2]
+    ]
     differing = ", ".join(
-        f"{name} {a.get(name)!r} and {b.get(name)!r}"
-        for name in sorted({*a, *b})
-        if a.get(name) != b.get(name)
+        f"{name} {one!r} and {other!r}"
+        for name, (one, other) in CropConfig.differing(*settings).items()
     )
     raise ManifestError(
         f"{path}: entries of {len(keys)} different extractions ({', '.join(keys[:4])}) must not "

@@ -16,9 +16,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from unmask.pipeline.cache.refused import plain_outcome
-from unmask.pipeline.disk.files import write_whole
+from unmask.pipeline.disk.files import json_lines, write_whole
+from unmask.pipeline.disk.json_records import record_of
 from unmask.pipeline.errors import ManifestError
 from unmask.pipeline.records import Outcome
+
+MAX_LINE = 2**20
 
 
 @dataclass(frozen=True)
@@ -51,17 +54,15 @@ def read_outcomes(path: Path) -> list[Listed]:
     Raises: ManifestError naming the line that is not one of ours.
     """
     rows = []
-    for number, line in enumerate(path.read_text().splitlines() if path.exists() else (), start=1):
-        try:
-            row = json.loads(line)
-            label, method, split = row.pop("label"), row.pop("method"), row.pop("split")
+    try:
+        for number, row in json_lines(path, MAX_LINE, ManifestError):
+            own = {name: row.pop(name) for name in ("label", "method", "split") if name in row}
+            outcome = record_of(Outcome, row, f"{path}:{number}", ManifestError)
             rows.append(
-                Listed(Outcome(**{**row, "flags": tuple(row["flags"])}), label, method, split)
+                record_of(Listed, {"outcome": outcome, **own}, f"{path}:{number}", ManifestError)
             )
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise ManifestError(
-                f"{path}:{number}: not an outcome that extract wrote ({error}); run extract again"
-            ) from error
+    except ManifestError as error:
+        raise ManifestError(f"{error}: not an outcome of extract; run extract again") from error
     return rows
 
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import torch
 
-from unmask.pipeline.cache.video import settings_of
+from unmask.pipeline.cache.index import settings_in_cache
 from unmask.pipeline.config import CropConfig, PredictConfig
 from unmask.pipeline.errors import CheckpointError
 from unmask.pipeline.manifests.checked import PICTURES_KEY
@@ -18,8 +17,8 @@ from unmask.pipeline.runs.run_folder import Run
 def crop_of(run: Run, cache: Path | None = None) -> tuple[CropConfig, list[str]]:
     """Settings of the crops a run was trained on, and what is doubtful about them.
 
-    From run.json, else from one cached video of the run's key. Raises CheckpointError when neither
-    knows them.
+    From run.json, else from the index of a cache folder with the run's key.
+    Raises: CheckpointError when neither knows them.
     """
     if run.key == PICTURES_KEY:
         length = _at_least(run.config.options.get("frames"), CropConfig.frames)
@@ -28,11 +27,9 @@ def crop_of(run: Run, cache: Path | None = None) -> tuple[CropConfig, list[str]]
             "Trained on plain pictures: nobody knows how they were cut; the settings of extract "
             "are taken."
         ]
-    manifest = run.document.get("manifest")
-    known = manifest.get("settings") if isinstance(manifest, dict) else None
-    for settings in (known, *_cached_settings(run, cache or Path(run.config.cache))):
-        if isinstance(settings, dict) and settings:
-            return crop_from(settings, str(run.folder))
+    settings = run.settings or settings_in_cache(cache or Path(run.config.cache), run.key)
+    if settings:
+        return crop_from(settings, str(run.folder))
     if CropConfig().cache_key() == run.key:
         return CropConfig(), []
     raise CheckpointError(
@@ -44,11 +41,6 @@ def crop_of(run: Run, cache: Path | None = None) -> tuple[CropConfig, list[str]]
 
 def _at_least(value: object, least: int) -> int:
     return max(least, value) if isinstance(value, int) else least
-
-
-def _cached_settings(run: Run, cache: Path) -> Iterator[dict[str, object]]:
-    for parent in sorted(cache.glob(f"*/{run.key}")) if run.key else []:
-        yield from (settings_of(folder) for folder in sorted(parent.iterdir())[:3])
 
 
 def crop_from(settings: dict[str, object], where: str) -> tuple[CropConfig, list[str]]:

@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import hashlib
 import io
-import json
 import logging
 from pathlib import Path
 
@@ -24,20 +23,33 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from unmask.models.spec import NORMS, ClipSpec
+from unmask.models.spec import ClipSpec
 from unmask.pipeline.clips.samples import MODES
 from unmask.pipeline.config import PredictConfig
+from unmask.pipeline.disk.files import read_json
+from unmask.pipeline.disk.json_records import record_of
 from unmask.pipeline.errors import CheckpointError, UsageError
 from unmask.pipeline.machine.devices import choose_device
 from unmask.pipeline.prediction.crop_settings import crop_from, for_prediction
 from unmask.pipeline.prediction.scorer import Logits, Scorer
-from unmask.pipeline.scores.calibration import Calibration
+from unmask.pipeline.scores.calibration import calibration_from
 
 log = logging.getLogger(__name__)
 
 FORMAT = 1
 KINDS = (".pt2", ".onnx")
 MAX_SIDECAR = 4 * 2**20
+
+# What a sidecar must hold, and of which type.
+SIDECAR = {
+    "name": str,
+    "sha256": str,
+    "spec": dict,
+    "settings": dict,
+    "calibration": dict,
+    "facts": dict,
+    "cautions": list,
+}
 
 # Scores of the file and of the run may differ by this much, on every one of CHECKED clips.
 TOLERANCE, CHECKED = 1e-4, 5
@@ -72,7 +84,7 @@ def open_exported(path: Path, config: PredictConfig) -> Scorer:
     where = str(sidecar_of(path))
     crop, cautions = crop_from(values["settings"], where)
     crop, more = for_prediction(crop, config)
-    calibration = _calibration(values["calibration"], where)
+    calibration = calibration_from(values["calibration"], f"{where}: calibration", CheckpointError)
     device = (
         "cpu" if path.suffix == ".onnx" else choose_device(config.device)
     )  # the extra runs on CPUs
@@ -100,32 +112,11 @@ def open_exported(path: Path, config: PredictConfig) -> Scorer:
 def _read_sidecar(path: Path) -> dict:
     sidecar = sidecar_of(path)
     try:
-        if sidecar.stat().st_size > MAX_SIDECAR:
-            raise CheckpointError(f"{sidecar}: larger than {MAX_SIDECAR} bytes, not a sidecar")
-        values = json.loads(sidecar.read_bytes())
-        missing = {
-            "format",
-            "name",
-            "sha256",
-            "spec",
-            "settings",
-            "calibration",
-            "facts",
-            "cautions",
-        } - set(values)
-        kinds = [
-            isinstance(values.get(key), dict)
-            for key in ("spec", "settings", "calibration", "facts")
-        ]
-    except (OSError, ValueError, RecursionError, TypeError, AttributeError) as error:
-        raise CheckpointError(
-            f"{sidecar}: not readable ({type(error).__name__}); it belongs beside the exported file"
-        ) from error
-    if (
-        missing
-        or not all(kinds)
-        or not isinstance(values["cautions"], list)
-        or values["format"] != FORMAT
+        values = read_json(sidecar, MAX_SIDECAR, CheckpointError)
+    except CheckpointError as error:
+        raise CheckpointError(f"{error}; it belongs beside the exported file") from error
+    if values.get("format") != FORMAT or not all(
+        isinstance(values.get(name), kind) for name, kind in SIDECAR.items()
     ):
         raise CheckpointError(
             f"{sidecar}: not a sidecar of format {FORMAT}; export the model again"
@@ -134,36 +125,10 @@ def _read_sidecar(path: Path) -> dict:
 
 
 def _spec(values: dict, where: str) -> ClipSpec:
-    try:
-        spec = ClipSpec(**values)
-        good = (
-            spec.mode in MODES
-            and spec.fit in ("crop", "resize")
-            and spec.norm in NORMS
-            and 1 <= int(spec.frames) <= 4096
-            and 16 <= int(spec.size) <= 4096
-        )
-    except (TypeError, ValueError) as error:
-        raise CheckpointError(
-            f"{where}: spec is not one of ours ({type(error).__name__})"
-        ) from error
-    if not good:
-        raise CheckpointError(f"{where}: spec {values} is out of range")
+    spec = record_of(ClipSpec, values, where, CheckpointError, "spec.")
+    if spec.mode not in MODES or not (1 <= spec.frames <= 4096 and 16 <= spec.size <= 4096):
+        raise CheckpointError(f"{where}: spec {values!r:.200} is out of range")
     return spec
-
-
-def _calibration(values: dict, where: str) -> Calibration:
-    try:
-        made = Calibration(**{**values, "unsure": tuple(values["unsure"])})
-        low, high = made.unsure
-        good = 0 <= low <= made.threshold <= high <= 1 and made.temperature > 0
-    except (TypeError, ValueError, KeyError) as error:
-        raise CheckpointError(
-            f"{where}: calibration is not one of ours ({type(error).__name__})"
-        ) from error
-    if not good:
-        raise CheckpointError(f"{where}: calibration out of range")
-    return made
 
 
 def _facts(values: dict) -> dict[str, dict[str, str]]:

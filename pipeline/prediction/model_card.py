@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
-from unmask.pipeline.errors import PipelineError
-from unmask.pipeline.prediction.scorer import Scorer
+from unmask.pipeline.disk.files import read_json
+from unmask.pipeline.errors import PipelineError, UsageError
+from unmask.pipeline.prediction.scorer import MAX_METRICS, Scorer
 from unmask.pipeline.reports.plots import Picture, roc_plot
 from unmask.pipeline.reports.tables import Cell, Table, number
 from unmask.pipeline.scores.csv_file import read_scores
@@ -42,7 +42,7 @@ def _evaluations(root: Path | None) -> list[dict[str, object]]:
 
 def _evaluation(folder: Path) -> dict[str, object]:
     try:
-        document = json.loads((folder / "metrics.json").read_bytes())
+        document = read_json(folder / "metrics.json", MAX_METRICS, UsageError)
         video = document["levels"]["video"]
         rows, _ = read_scores(folder / "scores.csv")
         options = document["options"]

@@ -66,8 +66,8 @@ def open_scorers(config: PredictConfig) -> list[Scorer]:
         if other.crop != scorers[0].crop:
             raise UsageError(
                 f"{other.source} and {scorers[0].source} were trained on crops of different "
-                "settings "
-                f"({_differing(other.crop, scorers[0].crop)}); an ensemble looks at the same crops"
+                f"settings ({_differences(other.crop, scorers[0].crop)}); an ensemble looks at the "
+                "same crops"
             )
     names = [scorer.name for scorer in scorers]
     return [
@@ -84,11 +84,9 @@ def _open(path: Path, config: PredictConfig) -> Scorer:
     return open_exported(path, config)
 
 
-def _differing(one: CropConfig, other: CropConfig) -> str:
-    pairs = (
-        (name, getattr(one, name), getattr(other, name)) for name in CropConfig.__dataclass_fields__
-    )
-    return ", ".join(f"{name} {a} and {b}" for name, a, b in pairs if a != b)
+def _differences(one: CropConfig, other: CropConfig) -> str:
+    pairs = CropConfig.differing(one.settings(), other.settings())
+    return ", ".join(f"{name} {a} and {b}" for name, (a, b) in pairs.items())
 
 
 def expand(inputs: Sequence[str]) -> list[Path]:

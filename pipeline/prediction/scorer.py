@@ -7,7 +7,6 @@ Predict asks a Scorer and never a model, so that runs and exported files
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -17,6 +16,7 @@ from torch import Tensor, nn
 
 from unmask.models.spec import ClipSpec
 from unmask.pipeline.config import CropConfig, PredictConfig
+from unmask.pipeline.disk.files import read_json
 from unmask.pipeline.errors import UsageError
 from unmask.pipeline.machine.devices import choose_device
 from unmask.pipeline.prediction.crop_settings import crop_of, for_prediction
@@ -37,6 +37,8 @@ DEFAULT = Calibration(
     "--threshold-from "
     "fits them",
 )
+
+MAX_METRICS = 2**28  # of one evaluation's metrics.json
 
 Logits = Callable[[Tensor, Tensor | None], Tensor]
 
@@ -118,13 +120,13 @@ def doubts(root: Path) -> list[str]:
     found = []
     for path in sorted(root.glob("*/metrics.json")):
         try:
-            auc = json.loads(path.read_bytes())["levels"]["video"]["metrics"]["auc"]
+            auc = read_json(path, MAX_METRICS, UsageError)["levels"]["video"]["metrics"]["auc"]
             if auc["low"] is not None and auc["low"] <= 0.5:
                 found.append(
                     f"On {path.parent.name} this model was no better than chance (AUC "
                     f"{auc['value']:.3f}, interval "
                     f"from {auc['low']:.3f}): its verdicts mean little."
                 )
-        except (OSError, ValueError, KeyError, TypeError):
+        except (UsageError, ValueError, KeyError, TypeError):
             log.warning("%s: not readable as an evaluation", path)
     return found

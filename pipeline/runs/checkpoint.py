@@ -26,6 +26,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save_file
 from torch import Tensor
 
+from unmask.pipeline.disk.files import json_object, parse_json, read_bounded
 from unmask.pipeline.disk.folders import commit_folder, remove_folder, remove_stale
 from unmask.pipeline.errors import CheckpointError
 
@@ -35,6 +36,8 @@ FORMAT = 1
 FOLDER, SUMS, STATE = "checkpoints", "SHA256SUMS", "state.json"
 PARTS = ("model", "ema", "optimizer")
 MAX_STATE = 16 * 1024 * 1024
+MAX_SUMS = 2**16
+MAX_TENSORS = 2**40
 
 Tensors = dict[str, Tensor]
 
@@ -279,20 +282,18 @@ def _sha256(path: Path) -> str:
 
 
 def _sums(folder: Path) -> dict[str, str]:
+    data = read_bounded(folder / SUMS, MAX_SUMS, CheckpointError)
     try:
-        lines = (folder / SUMS).read_text(encoding="ascii").splitlines()
+        lines = data.decode("ascii").splitlines()
         return {name: digest for digest, name in (line.split("  ", 1) for line in lines)}
-    except (OSError, ValueError) as error:
+    except ValueError as error:
         raise CheckpointError(
             f"{folder}: no readable {SUMS} ({type(error).__name__}); not a whole checkpoint"
         ) from error
 
 
 def _checked(path: Path, digest: str) -> bytes:
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise CheckpointError(f"{path}: cannot be read ({error.strerror})") from error
+    data = read_bounded(path, MAX_TENSORS, CheckpointError)
     if hashlib.sha256(data).hexdigest() != digest:
         raise CheckpointError(
             f"{path}: damaged, its sha256 is not the one in {SUMS}; use another checkpoint"
@@ -301,11 +302,8 @@ def _checked(path: Path, digest: str) -> bytes:
 
 
 def _state(data: bytes, path: Path) -> dict:
-    try:
-        state = json.loads(data)
-    except (ValueError, RecursionError) as error:
-        raise CheckpointError(f"{path}: not readable JSON ({type(error).__name__})") from error
-    if not isinstance(state, dict) or not isinstance(state.get("format"), int):
+    state = json_object(parse_json(data, path, CheckpointError), path, CheckpointError)
+    if type(state.get("format")) is not int:
         raise CheckpointError(f"{path}: expected an object with a format number")
     if state["format"] > FORMAT:
         raise CheckpointError(

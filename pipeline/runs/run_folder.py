@@ -19,13 +19,14 @@ import re
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any, Literal, get_args, get_origin, get_type_hints
+from typing import Any
 
 from torch import nn
 
 from unmask.models import ModelError, create_model
 from unmask.pipeline.config import TrainConfig
-from unmask.pipeline.disk.files import write_whole
+from unmask.pipeline.disk.files import read_json, write_whole
+from unmask.pipeline.disk.json_records import record_of
 from unmask.pipeline.errors import CheckpointError, UsageError
 from unmask.pipeline.runs import checkpoint
 from unmask.pipeline.runs.checkpoint import Checkpoint
@@ -57,6 +58,15 @@ class Run:
     @property
     def manifest(self) -> Path:
         return Path(self.config.manifest)
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """Extraction settings of the crops it was trained on; {} where run.json does not know
+        them.
+        """
+        manifest = self.document.get("manifest")
+        settings = manifest.get("settings") if isinstance(manifest, dict) else None
+        return settings if isinstance(settings, dict) else {}
 
 
 def new_run(root: Path, model: str, manifest: Path) -> Path:
@@ -131,18 +141,14 @@ def read_document(path: Path) -> dict[str, Any]:
     this form.
     """
     try:
-        if path.stat().st_size > MAX_RUN_FILE:
-            raise CheckpointError(f"{path}: larger than {MAX_RUN_FILE} bytes, not a run.json")
-        document = json.loads(path.read_bytes())
-    except (OSError, ValueError, RecursionError) as error:
-        raise CheckpointError(
-            f"{path}: not a readable run.json ({type(error).__name__}); name a run folder"
-        ) from error
-    if not isinstance(document, dict) or not isinstance(document.get("config"), dict):
+        document = read_json(path, MAX_RUN_FILE, CheckpointError)
+    except CheckpointError as error:
+        raise CheckpointError(f"{error}; not a readable run.json: name a run folder") from error
+    if not isinstance(document.get("config"), dict):
         raise CheckpointError(f"{path}: has no 'config'; expected a run.json of unmask")
-    if not isinstance(document.get("format"), int) or document["format"] > FORMAT:
+    if type(document.get("format")) is not int or document["format"] > FORMAT:
         raise CheckpointError(
-            f"{path}: format {document.get('format')!r}, this version reads up to {FORMAT}"
+            f"{path}: format {document.get('format')!r:.40}, this version reads up to {FORMAT}"
         )
     return document
 
@@ -161,26 +167,7 @@ def config_from(values: dict[str, Any], where: Path) -> TrainConfig:
     """A TrainConfig from JSON. Raises CheckpointError naming an unknown field or one of another
     type.
     """
-    hints = get_type_hints(TrainConfig)
-    for name, value in values.items():
-        if name not in hints:
-            raise CheckpointError(
-                f"{where}: config has a field '{name}' that this version does not know"
-            )
-        if not _fits(value, hints[name]):
-            raise CheckpointError(
-                f"{where}: config.{name} is {value!r:.80}, expected {hints[name]}"
-            )
-    return TrainConfig(**values)
-
-
-def _fits(value: object, hint: Any) -> bool:
-    if get_origin(hint) is Literal:
-        return value in get_args(hint)
-    kind = get_origin(hint) or hint
-    if kind is float:
-        return isinstance(value, int | float) and not isinstance(value, bool)
-    return isinstance(value, kind) and not (kind is int and isinstance(value, bool))
+    return record_of(TrainConfig, values, where, CheckpointError, "config.")
 
 
 def load_model(run: Run, which: str = "best", key: str = "") -> tuple[nn.Module, Checkpoint]:

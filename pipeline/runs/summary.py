@@ -2,37 +2,53 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
+from unmask.pipeline.disk.files import json_lines
+from unmask.pipeline.disk.json_records import record_of
+from unmask.pipeline.errors import CheckpointError
 from unmask.pipeline.runs.run_folder import METRICS, SPEED, open_run
 
+MAX_LINE = 2**16
 
-def read_lines(path: Path) -> Iterator[dict[str, Any]]:
-    """The objects of a .jsonl file; a half-written last line (a killed run) ends it."""
-    if not path.is_file():
-        return
-    for line in path.read_bytes().split(b"\n"):
-        try:
-            value = json.loads(line)
-        except ValueError:
-            continue
-        if isinstance(value, dict):
-            yield value
+
+@dataclass(frozen=True)
+class Line:
+    """One line of metrics.jsonl or speed.jsonl: only what the table shows of it."""
+
+    kind: str = ""
+    step: int = 0
+    loss: float | None = None
+    auc: float | None = None
+    log_loss: float | None = None
+    epoch: int | None = None
+    clips_per_second: float | None = None
+    wait: float | None = None
+
+
+def read_lines(path: Path) -> Iterator[Line]:
+    """The lines of a run's .jsonl file; a half-written last one (a killed run) ends it.
+
+    Raises: CheckpointError naming file and line.
+    """
+    shown = {field.name for field in fields(Line)}
+    for number, line in json_lines(path, MAX_LINE, CheckpointError, growing=True):
+        known = {name: value for name, value in line.items() if name in shown}
+        yield record_of(Line, known, f"{path}:{number}", CheckpointError)
 
 
 def summary(folder: Path) -> dict[str, Any]:
-    """One row of the runs table: what it is, how far it came, its best validation and its speed."""
+    """One row of the runs table: what it is, how far it came, its best validation and its speed.
+
+    Raises: CheckpointError for a run whose records are damaged.
+    """
     run = open_run(folder)
     lines, speeds = list(read_lines(folder / METRICS)), list(read_lines(folder / SPEED))
-    losses = [
-        line["loss"]
-        for line in lines
-        if line.get("kind") == "step" and line.get("loss") is not None
-    ]
-    best = max((line for line in lines if line.get("kind") == "epoch"), key=_rank, default={})
+    losses = [line.loss for line in lines if line.kind == "step" and line.loss is not None]
+    best = max((line for line in lines if line.kind == "epoch"), key=_rank, default=Line())
     device = run.document.get("device")
     return {
         "run": folder.name,
@@ -40,19 +56,19 @@ def summary(folder: Path) -> dict[str, Any]:
         "recipe": run.config.recipe,
         "manifest": run.config.manifest,
         "seed": run.config.seed,
-        "steps": max((line.get("step", 0) for line in lines), default=0),
-        "epochs": sum(line.get("kind") == "epoch" for line in lines),
+        "steps": max((line.step for line in lines), default=0),
+        "epochs": sum(line.kind == "epoch" for line in lines),
         "loss": losses[-1] if losses else None,
-        "auc": best.get("auc"),
-        "best_epoch": best.get("epoch"),
-        "clips_per_second": speeds[-1].get("clips_per_second") if speeds else None,
-        "wait": speeds[-1].get("wait") if speeds else None,
+        "auc": best.auc,
+        "best_epoch": best.epoch,
+        "clips_per_second": speeds[-1].clips_per_second if speeds else None,
+        "wait": speeds[-1].wait if speeds else None,
         "device": device.get("name") if isinstance(device, dict) else None,
     }
 
 
-def _rank(line: dict[str, Any]) -> tuple[float, float]:
-    return rank(line.get("auc"), line.get("log_loss"))
+def _rank(line: Line) -> tuple[float, float]:
+    return rank(line.auc, line.log_loss)
 
 
 def rank(auc: float | None, log_loss: float | None) -> tuple[float, float]:

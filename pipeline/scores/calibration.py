@@ -8,20 +8,24 @@ functions.
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from unmask.pipeline.errors import UsageError
+from unmask.pipeline.disk.files import read_json
+from unmask.pipeline.disk.json_records import record_of
+from unmask.pipeline.errors import PipelineError, UsageError
 from unmask.pipeline.scores.bootstrap import bin_of
 
 Floats = NDArray[np.float64]
 Rule = Literal["balanced", "eer", "half"]
 
 FILE = "calibration.json"
+MAX_FILE = 2**20
 # A score of exactly 0 or 1 has no logit; float32 softmax saturates at about this distance.
 EDGE = 1e-7
 HOTTEST = 100.0
@@ -189,21 +193,27 @@ def read_calibration(path: Path) -> Calibration:
     Raises UsageError when the file is not one of ours.
     """
     try:
-        raw = json.loads(path.read_text())
-        values = Calibration(**{**raw, "unsure": tuple(raw["unsure"])})
-        low, high = (float(edge) for edge in values.unsure)
-        good = (
-            0 <= low <= values.threshold <= high <= 1
-            and 1 / HOTTEST <= values.temperature <= HOTTEST
-        )
-    except (OSError, ValueError, TypeError, KeyError) as error:
-        raise UsageError(f"{path}: not a calibration file ({type(error).__name__})") from error
-    if not good:
+        return calibration_from(read_json(path, MAX_FILE, UsageError), path, UsageError)
+    except UsageError as error:
         raise UsageError(
-            f"{path}: threshold, zone or temperature out of range; fit it again with "
-            "--threshold-from"
-        )
-    return values
+            f"{error}: not a calibration file; fit it again with --threshold-from"
+        ) from error
+
+
+def calibration_from(
+    values: Mapping[str, Any], where: object, error: type[PipelineError]
+) -> Calibration:
+    """A calibration from JSON values. Raises `error` for other fields, types or ranges."""
+    made = record_of(Calibration, values, where, error)
+    low, high = made.unsure
+    if not (
+        0 <= low <= made.threshold <= high <= 1
+        and 1 / HOTTEST <= made.temperature <= HOTTEST
+        and 0 <= made.error <= 1
+        and made.videos >= 0
+    ):
+        raise error(f"{where}: threshold, zone or temperature out of range")
+    return made
 
 
 def as_json(calibration: Calibration) -> str:

@@ -6,6 +6,7 @@ import logging
 from dataclasses import asdict
 from pathlib import Path
 
+from unmask.pipeline.disk.json_records import record_of
 from unmask.pipeline.errors import CheckpointError
 from unmask.pipeline.runs import checkpoint
 from unmask.pipeline.training.progress import Progress
@@ -56,10 +57,9 @@ def restore(setup: Setup, run: Path) -> Progress:
     checkpoint.belongs(point.state.get("identity", {}), identity(setup), point.folder)
     checkpoint.load_into(setup.network, point.model, point.folder)
     checkpoint.load_optimizer(setup.optimizer, point)
-    try:
-        progress = Progress(**point.state["progress"])
-    except (KeyError, TypeError) as error:
-        raise CheckpointError(f"{point.folder}: its progress cannot be read ({error})") from error
+    progress = record_of(
+        Progress, point.state.get("progress"), point.folder, CheckpointError, "progress."
+    )
     if setup.ema is not None:
         checkpoint.load_into(setup.ema.module, point.ema or {}, point.folder)
         setup.ema.n_averaged.fill_(progress.step - progress.skipped)

@@ -12,7 +12,15 @@ from pathlib import Path
 
 import pytest
 
-from unmask.pipeline.cache.index import INDEX, crop_config, read_index, write_index
+from tests.support.cached_folders import plant_cached
+from unmask.pipeline.cache.index import (
+    INDEX,
+    crop_config,
+    read_index,
+    settings_in_cache,
+    settings_of_key,
+    write_index,
+)
 from unmask.pipeline.config import CropConfig
 from unmask.pipeline.errors import CacheError
 from unmask.pipeline.records import Video
@@ -63,6 +71,45 @@ def test_an_unreadable_index_is_one_clear_line(tmp_path: Path, text: str | None)
         (tmp_path / INDEX).write_text(text)
     with pytest.raises(CacheError, match="run extract again"):
         read_index(tmp_path)
+
+
+def test_the_settings_of_a_key_stand_in_its_index_whatever_lies_first_in_the_folder(
+    tmp_path: Path,
+) -> None:
+    crop = CropConfig(clips=4, margin=1.5)
+    parent = tmp_path / "cache" / "ffpp" / "4x5-240px-0123456789ab"
+    for name in (".lock", ".outcomes", ".tmp-a-1-00000000", "aaa"):
+        (parent / name).mkdir(parents=True)
+    write_index(parent, [REAL], crop)
+    assert settings_of_key(parent) == crop.settings()
+    assert settings_in_cache(tmp_path / "cache", parent.name) == crop.settings()
+    assert settings_in_cache(tmp_path / "cache", "another-key") == {}
+    assert settings_in_cache(tmp_path / "cache" / "ffpp", "../../ffpp") == {}
+
+
+@pytest.mark.parametrize("damage", ["absent", "cut"])
+def test_without_an_index_any_video_that_knows_its_settings_answers(
+    tmp_path: Path, damage: str
+) -> None:
+    (tmp_path / ".outcomes").mkdir()
+    (tmp_path / "aaa").mkdir()
+    (tmp_path / "aaa" / "zarr.json").write_text("damaged")
+    settings = CropConfig(size=224).settings()
+    plant_cached(tmp_path, "bbb", settings=settings)
+    if damage == "cut":
+        write_index(tmp_path, [REAL], CropConfig())
+        (tmp_path / INDEX).write_bytes((tmp_path / INDEX).read_bytes()[:-9])
+    assert settings_of_key(tmp_path) == settings
+    assert settings_of_key(tmp_path / "nowhere") == {}
+
+
+def test_only_settings_that_differ_are_named_with_both_values() -> None:
+    here, there = CropConfig(), CropConfig(margin=1.5, codec="compact")
+    assert CropConfig.differing(there.settings(), here.settings()) == {
+        "codec": ("compact", "zstd"),
+        "margin": (1.5, 1.3),
+    }
+    assert CropConfig.differing({"a": 1}, {}) == {"a": (1, None)}
 
 
 def test_the_key_changes_with_every_setting_that_decides_pixels() -> None:

@@ -66,7 +66,7 @@ def test_a_run_reads_back_as_it_was_written(tmp_path):
 @pytest.mark.parametrize(
     "change, words",
     [
-        (lambda d: d["config"].update(speed=3), "field 'speed'"),
+        (lambda d: d["config"].update(speed=3), "field 'config.speed'"),
         (lambda d: d["config"].update(seed="1"), "config.seed is '1'"),
         (lambda d: d["config"].update(seed=True), "config.seed is True"),
         (lambda d: d["config"].update(device="tpu"), "config.device is 'tpu'"),
