@@ -100,18 +100,24 @@ class Video:
 class VideoInfo:
     """What a file says of itself, checked against its packets.
 
-    width, height: of the upright picture, px.
+    width, height: of the upright picture in square pixels, px.
     frames: exact number of frames that can be shown.
     pts: (frames,) float64, seconds, increasing.
     rotation: degrees already undone in decoded Frames.
     method: planned or sequential (how decode_clips will read it); guard: why not planned, or "".
     flags: of incomplete, interlaced, vfr, damaged, gaps (steps of steady times are empty),
-        times_from_rate (the file's own times are unusable).
+        times_from_rate (the file's own times are unusable), anamorphic, mixed_sizes, high_range:
+        what was scaled to square pixels, scaled to one size, tone-mapped to BT.709.
     packets: scan's note for decode_clips, one row per packet of a planned video.
     numbers: (frames,) increasing frame numbers in the original video, of pictures whose names say
         them and of frames behind lost ones; else None, then a frame's number is its position.
     promised: frames that the file says or shows it should hold; 0 where nobody counted.
     missing: for a person, how many of the promised frames are missing and why, "" for none.
+    stored: (width, height) of most pictures as the file stores them, px; (0, 0) for pictures.
+    largest: pixels of its largest stored picture.
+    aspect: width over height of a stored pixel.
+    matrix, transfer, primaries: of the stored colours, "" where the file is silent.
+    full_range: whether stored colours use all code values.
     """
 
     container: str
@@ -130,6 +136,13 @@ class VideoInfo:
     numbers: NDArray[np.int64] | None = field(default=None, compare=False, repr=False)
     promised: int = 0
     missing: str = ""
+    stored: tuple[int, int] = (0, 0)
+    largest: int = 0
+    aspect: float = 1.0
+    matrix: str = ""
+    transfer: str = ""
+    primaries: str = ""
+    full_range: bool = False
 
 
 class View(Protocol):

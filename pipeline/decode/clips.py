@@ -39,13 +39,14 @@ def decode_clips(
         return
     planned = info.method == "planned"
     delay = "stated" if planned else "guess"  # guards watch over the order of planned frames
-    with open_container(path, info.width * info.height, threads, delay=delay) as (
+    with open_container(path, info.largest, threads, delay=delay) as (
         container,
         stream,
     ):
         if planned:
             assert info.packets is not None, "a planned VideoInfo comes from scan"
-            frames = decode_planned(container, stream, info.packets, np.unique(windows))
+            shape = *info.stored, info.pixel_format
+            frames = decode_planned(container, stream, info.packets, np.unique(windows), shape)
         else:
             frames = enumerate(decode_all(container, stream, Tally()))
         yield from _fill(frames, windows, info)

@@ -1,4 +1,4 @@
-"""A path comes in, an open container with its one video stream goes out; nothing hostile is
+"""A path comes in, an open container with its main video stream goes out; nothing hostile is
 followed on the way.
 
 Order of trust: the file system entry (never a FIFO or device), the first bytes, the container's
@@ -41,6 +41,8 @@ PYAV = int(av.__version__.split(".")[0])
 _METADATA_ERRORS: dict[str, str] = {} if PYAV >= 19 else {"metadata_errors": "replace"}
 
 _NOT_VIDEO = Disposition.attached_pic | Disposition.timed_thumbnails | Disposition.still_image
+
+_DEFAULT_WORTH = 5_000_000  # px
 
 # libavcodec measures rows rounded up to 64 px; rows are at most 16,384 (VideoError too_large comes
 # before).
@@ -127,8 +129,8 @@ def _entry_name(mode: int) -> str:
 def open_container(
     path: Path, max_pixels: int, threads: int = 1, *, delay: Delay = "guess"
 ) -> Iterator[tuple[InputContainer, VideoStream]]:
-    """Open a file and give its container and first real video stream (cover art is not one),
-    decoder set up.
+    """Open a file and give its container and main video stream (cover art is none), decoder set
+    up.
 
     max_pixels: of one frame; the decoder itself refuses more, also in the middle of a file.
     threads: of the decoder, 1 in a worker; more only helps a single interactive video.
@@ -147,7 +149,7 @@ def open_container(
         container.close()
         container = _open_container(path, head, quick=False)
     with container:
-        stream = _first_video(container, path)
+        stream = _main_video(container, path)
         for other in container.streams:
             if other.index != stream.index:
                 other.discard = Discard.all
@@ -212,10 +214,10 @@ def _short(error: BaseException) -> str:
     return type(error).__name__
 
 
-def _first_video(container: InputContainer, path: Path) -> VideoStream:
-    for stream in container.streams.video:
-        if stream.disposition & _NOT_VIDEO:
-            continue
+def _main_video(container: InputContainer, path: Path) -> VideoStream:
+    moving = [s for s in container.streams.video if not s.disposition & _NOT_VIDEO]
+    if moving:
+        stream = max(moving, key=_preference)  # the first of equals
         if stream.codec_context is None:
             raise VideoError(
                 "unsupported_codec", f"{path.name!r}: no decoder is installed for its video"
@@ -227,6 +229,13 @@ def _first_video(container: InputContainer, path: Path) -> VideoStream:
     raise VideoError(
         "no_video_stream", f"{path.name!r} holds {', '.join(kinds)} and no moving picture"
     )
+
+
+def _preference(stream: VideoStream) -> int:
+    """As ffmpeg chooses among several: by size, the default flag is worth 5 megapixels."""
+    codec = stream.codec_context
+    area = codec.width * codec.height if codec is not None else 0
+    return area + _DEFAULT_WORTH * bool(stream.disposition & Disposition.default)
 
 
 def decoder_limit(max_pixels: int) -> dict[str, str]:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from unmask.pipeline.decode.resize import halve
 from unmask.pipeline.decode.rgb import Converter, plane_rows
+from unmask.pipeline.decode.tone_map import is_high_range
 from unmask.pipeline.records import Frames
 
 # Pixel formats of which a part can be converted alone -> log2 of how much smaller their chroma is.
@@ -42,7 +43,10 @@ class DecodedFrame:
     def __init__(self, frame: VideoFrame, converters: Converters, height: int, width: int) -> None:
         self.height, self.width = height, width
         self.frame, self.converters = frame, converters
-        self.chroma = CHROMA.get(frame.format.name) if converters.upright else None
+        # A frame of another size or range is converted whole.
+        plain = converters.upright and (frame.width, frame.height) == (width, height)
+        plain = plain and not is_high_range(frame.color_trc)
+        self.chroma = CHROMA.get(frame.format.name) if plain else None
         self._pixels: NDArray[np.uint8] | None = None
 
     def pixels(self) -> NDArray[np.uint8]:
@@ -94,7 +98,8 @@ def sparse(pictures: Sequence[DecodedFrame], step: int) -> Sequence[NDArray[np.u
     conversion.
     """
     first = pictures[0]
-    if first.chroma is None or len({picture.frame.format.name for picture in pictures}) > 1:
+    formats = {picture.frame.format.name for picture in pictures}
+    if any(picture.chroma is None for picture in pictures) or len(formats) > 1:
         return [picture.pixels()[::step, ::step] for picture in pictures]
     height, width = -(-first.height // step), -(-first.width // step)
 

@@ -125,18 +125,19 @@ def decode_planned(
     stream: VideoStream,
     rows: NDArray[np.void],
     wanted: NDArray[np.int64],
+    shape: tuple[int, int, str],
 ) -> Iterator[tuple[int, VideoFrame]]:
     """Yield (number, frame) of the wanted frames in order, decoding no more than they need.
 
     rows: the packets as scan listed them.
     wanted: frame numbers, increasing.
+    shape: width, height (px) and pixel format of every frame, as scan found them on the first.
     Raises PlanBroken when a guard fires, VideoError out_of_memory.
     """
     codec = stream.codec_context
     runs = plan_runs(rows, wanted)
     actions = plan_actions(rows, runs, codec.codec.canonical_name)
     packets, pts = enumerate(container.demux(stream)), rows["pts"]
-    shape: list[tuple[int, int, str]] = []
     action, codec.skip_frame = FEED, "DEFAULT"  # setting it for every packet is felt
     for run in runs:
         check = _RunCheck(run, rows, shape)
@@ -163,13 +164,9 @@ def decode_planned(
 
 
 class _RunCheck:
-    """The guards while decoding, over the frames of one run; shape is shared by all runs of the
-    video.
-    """
+    """The guards while decoding, over the frames of one run."""
 
-    def __init__(
-        self, run: Stretch, rows: NDArray[np.void], shape: list[tuple[int, int, str]]
-    ) -> None:
+    def __init__(self, run: Stretch, rows: NDArray[np.void], shape: tuple[int, int, str]) -> None:
         self._wanted = dict(run.wanted)
         self._fed = set(rows["pts"][run.start : run.stop].tolist())
         self._start = None if rows["discard"][run.start] else int(rows["pts"][run.start])
@@ -196,10 +193,7 @@ class _RunCheck:
             if frame.pict_type != PictureType.I:
                 raise PlanBroken("a run's keyframe is not an intra picture")
             self._start = None
-        shape = (frame.width, frame.height, frame.format.name)
-        if not self._shape:
-            self._shape.append(shape)
-        if shape != self._shape[0]:
+        if (frame.width, frame.height, frame.format.name) != self._shape:
             raise PlanBroken("picture size or format changes")
 
     def finish(self) -> None:

@@ -11,6 +11,8 @@ scans again with planned=False and starts over.
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
+from operator import itemgetter
 from pathlib import Path
 
 import numpy as np
@@ -32,8 +34,9 @@ from unmask.pipeline.decode.packets import (
     shown_order,
 )
 from unmask.pipeline.decode.planned import find_guard
-from unmask.pipeline.decode.rgb import read_rotation, upright_size
+from unmask.pipeline.decode.rgb import read_aspect, read_colour, read_rotation, square_size
 from unmask.pipeline.decode.sequential import Tally, decode_all
+from unmask.pipeline.decode.tone_map import is_high_range
 from unmask.pipeline.errors import VideoError
 from unmask.pipeline.records import VideoInfo
 
@@ -106,8 +109,10 @@ def _planned_info(
         ),
     )
     flags = _flags(account, interlaced=first.interlaced_frame, vfr=is_variable(np.diff(ticks)))
-    seconds = ticks * float(stream.time_base)
-    return _info(container, stream, first, limits, seconds, "planned", "", flags, account, rows)
+    seconds, sizes = ticks * float(stream.time_base), {(first.width, first.height): 1}
+    return _info(
+        container, stream, first, limits, seconds, "planned", "", flags, account, sizes, rows
+    )
 
 
 def _flags(account: Account, **found: bool) -> tuple[str, ...]:
@@ -129,11 +134,23 @@ def _info(
     guard: str,
     flags: tuple[str, ...],
     account: Account,
+    sizes: Mapping[tuple[int, int], int],
     rows: NDArray[np.void] | None = None,
 ) -> VideoInfo:
-    check_size(first.width, first.height, limits)
-    rotation = read_rotation(first)
-    width, height = upright_size(first, rotation)
+    (stored_width, stored_height), _ = max(sizes.items(), key=itemgetter(1))  # the first of equals
+    aspect, rotation = read_aspect(stream), read_rotation(first)
+    width, height = square_size(stored_width, stored_height, aspect)
+    for size in (*sizes, (width, height)):
+        check_size(*size, limits)
+    if rotation % 180:
+        width, height = height, width
+    colour = read_colour(first)
+    scaled = {
+        "anamorphic": aspect != 1,
+        "mixed_sizes": len(sizes) > 1,
+        "high_range": is_high_range(first.color_trc),
+    }
+    flags = tuple(sorted((*flags, *(name for name, true in scaled.items() if true))))
     return VideoInfo(
         container=container.format.name,
         codec=stream.codec_context.codec.canonical_name,
@@ -151,6 +168,10 @@ def _info(
         numbers=account.numbers,
         promised=account.promised,
         missing=account.words,
+        stored=(stored_width, stored_height),
+        largest=max(width * height for width, height in sizes),
+        aspect=aspect,
+        **vars(colour),
     )
 
 
@@ -188,7 +209,9 @@ def _count(
         vfr=exact is not None and is_variable(np.diff(exact)),
         times_from_rate=made,
     )
-    return _info(container, stream, first, limits, seconds, "sequential", guard, flags, account)
+    return _info(
+        container, stream, first, limits, seconds, "sequential", guard, flags, account, tally.sizes
+    )
 
 
 def _evidence(

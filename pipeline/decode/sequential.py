@@ -2,13 +2,13 @@
 display order.
 
 The sequential walk is what "decode this file" plainly means and the measure of the planned one. The
-guards over the planned walk's frames are ours. Tests make several of them fire; a change of picture
-size or format inside a video has no test file yet.
+guards over the planned walk's frames are ours.
 """
 
 from __future__ import annotations
 
 from array import array
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
@@ -23,6 +23,9 @@ from unmask.pipeline.decode.containers import AV_ERRORS
 from unmask.pipeline.decode.packets import NO_TIME, is_flush
 from unmask.pipeline.errors import VideoError
 
+# Width over height may differ by so much where pictures are rounded to whole macroblocks.
+SAME_SHAPE = 0.02
+
 
 @dataclass
 class Tally:
@@ -34,6 +37,7 @@ class Tally:
     corrupt: frames marked so.
     ended_early: the container stopped with an error.
     interlaced: some frame was.
+    sizes: (width, height) as stored, px -> frames of that size, in order of appearance.
     pictures: pts of each packet that promises a picture, NO_TIME where it has none.
     first_key: whether the first packet is a keyframe.
     first_dts, last_dts: of the first packet that has one, and the highest, ticks.
@@ -49,6 +53,7 @@ class Tally:
     corrupt: int = 0
     ended_early: bool = False
     interlaced: bool = False
+    sizes: Counter[tuple[int, int]] = field(default_factory=Counter)
     pictures: array = field(default_factory=lambda: array("q"))
     first_key: bool = True
     first_dts: int | None = None
@@ -80,18 +85,27 @@ def decode_all(
 ) -> Iterator[VideoFrame]:
     """Decode every packet in turn and yield all frames in display order, stepping over damaged
     packets.
+
+    Raises VideoError mixed_sizes for a picture of another shape than the first, out_of_memory,
+    unsupported_codec.
     """
-    size = None
     for frame in _decode_packets(container, stream, tally):
         tally.corrupt += frame.is_corrupt
         tally.interlaced |= frame.interlaced_frame
-        size = size or (frame.width, frame.height)
-        if (frame.width, frame.height) != size:
-            now = f"{frame.width}x{frame.height}"
-            raise VideoError(
-                "corrupt", f"the picture size changes from {size[0]}x{size[1]} to {now} px"
-            )
+        size = frame.width, frame.height
+        if size not in tally.sizes:
+            _check_shape(next(iter(tally.sizes), size), size)
+        tally.sizes[size] += 1
         yield frame
+
+
+def _check_shape(first: tuple[int, int], size: tuple[int, int]) -> None:
+    """Pictures that differ in size only can be scaled to one; others would be squeezed."""
+    if abs(size[0] * first[1] / (size[1] * first[0]) - 1) > SAME_SHAPE:
+        raise VideoError(
+            "mixed_sizes",
+            f"the picture changes from {first[0]}x{first[1]} to {size[0]}x{size[1]} px",
+        )
 
 
 def _decode_packets(

@@ -213,6 +213,11 @@ def _media(info: VideoInfo) -> dict[str, object]:
         "frames",
         "promised",
         "missing",
+        "aspect",
+        "matrix",
+        "transfer",
+        "primaries",
+        "full_range",
         "method",
         "guard",
     )
