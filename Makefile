@@ -1,10 +1,11 @@
-# Two commands for a fresh clone: `make demo` and `make test`. Each builds .venv when it is needed.
+# Two commands for a fresh clone: `make demo` and `make test`. Each builds .venv when it is needed;
+# `make test PYTHON=python3.13 VENV=.venv-3.13` does so for another Python.
 PYTHON ?= python3
-VENV := .venv
+VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test lint faults bench bench-full clean
+.PHONY: demo test lint faults bench bench-full oldest clean
 
 $(READY): setup.cfg pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -32,5 +33,12 @@ bench: $(READY)
 bench-full: $(READY)
 	$(BIN)/python -m benchmarks --full
 
+# The suite with the lowest versions that setup.cfg promises, on Python 3.11 (all of them have wheels for it).
+oldest:
+	$(PYTHON) -m venv .venv-oldest
+	$(PYTHON) .ci/lowest.py setup.cfg > .venv-oldest/lowest.txt
+	.venv-oldest/bin/python -m pip install --quiet -c .venv-oldest/lowest.txt -e '.[test,dask,onnx]'
+	OMP_NUM_THREADS=1 .venv-oldest/bin/python -m pytest -n logical --dist loadfile
+
 clean:
-	rm -rf $(VENV) demo .pytest_cache .ruff_cache
+	rm -rf .venv .venv-* demo .pytest_cache .ruff_cache

@@ -14,8 +14,7 @@ from pathlib import Path
 
 from unmask.pipeline.config import ExtractConfig
 from unmask.pipeline.errors import DiskError
-from unmask.pipeline.extraction import dispatch, one_video
-from unmask.pipeline.machine import worker_pool
+from unmask.pipeline.extraction import dispatch
 from unmask.pipeline.records import Outcome, Video
 
 task = dispatch._task
@@ -65,8 +64,8 @@ def hostile_task(
         with ThreadPoolExecutor(len(videos)) as pool:
             return list(pool.map(lambda video: extract_video(video, config, parent), videos))
 
-    one_video.extract_video, one_video.extract_beside = extract_video, extract_beside
-    worker_pool.settle = lambda: None  # its imports take seconds and are not what is tried here
+    dispatch.extract_video, dispatch.extract_beside = extract_video, extract_beside
+    dispatch.settle = lambda: None  # its imports take seconds and are not what is tried here
     return task(videos, config, parent, notes)
 
 

@@ -19,7 +19,7 @@ from tests.faults import hostile
 from unmask.commands import main as cli
 from unmask.pipeline.config import CropConfig, ExtractConfig, Limits
 from unmask.pipeline.errors import DiskError, PipelineError
-from unmask.pipeline.extraction import crops, resume
+from unmask.pipeline.extraction import crops
 from unmask.pipeline.extraction import dispatch as dispatching
 from unmask.pipeline.extraction import run as extraction
 from unmask.pipeline.machine import worker_pool
@@ -98,7 +98,7 @@ def test_what_was_finished_before_its_process_died_is_not_done_twice(
         return Outcome("v1", "ok", flags=("finished",)) if video.video_id == "v1" else None
 
     monkeypatch.setitem(crops.BESIDE, "cpu", 4)
-    monkeypatch.setattr(resume, "finished", finished)
+    monkeypatch.setattr(dispatching, "finished", finished)
     monkeypatch.setattr(dispatching, "_task", hostile.hostile_task)
     for how in ("kill", "bug"):
         (tmp_path / hostile.PLAN).write_text(f"v3 {how}\n")

@@ -252,10 +252,10 @@ def test_sizes_beyond_the_limits_are_refused_before_decoding(
         tmp_path / "huge.mkv", Recipe("ffv1", ".mkv", "gray", frames=1, size=(9000, 600))
     )
     monkeypatch.setattr(
-        "unmask.pipeline.decode.packets.list_packets", lambda *_: pytest.fail("a packet was read")
+        "unmask.pipeline.decode.scan.list_packets", lambda *_: pytest.fail("a packet was read")
     )
     monkeypatch.setattr(
-        "unmask.pipeline.decode.sequential.decode_all",
+        "unmask.pipeline.decode.scan.decode_all",
         lambda *_: pytest.fail("a packet was decoded"),
     )
     error = refusal(huge)

@@ -245,7 +245,7 @@ def test_scanning_a_planned_video_decodes_almost_nothing(
     def refuse(*_: object) -> None:
         raise AssertionError("a planned scan must not decode the whole video")
 
-    monkeypatch.setattr("unmask.pipeline.decode.sequential.decode_all", refuse)
+    monkeypatch.setattr("unmask.pipeline.decode.scan.decode_all", refuse)
     assert scan(path, LIMITS).frames == 60
 
 

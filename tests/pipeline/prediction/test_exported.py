@@ -122,7 +122,7 @@ def test_scores_that_differ_write_nothing(
         return torch.tensor([[0.0, 9.0]]).expand(len(clip), 2)
 
     monkeypatch.setattr(export, "encode", lambda *a: b"data")
-    monkeypatch.setattr(module, "decoded_program", lambda *a: wrong)
+    monkeypatch.setattr(export, "decoded_program", lambda *a: wrong)
     with pytest.raises(CheckpointError, match="differ"):
         export_model(run, tmp_path / "model.onnx", PredictConfig(device="cpu"))
     assert list(tmp_path.iterdir()) == []
