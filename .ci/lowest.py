@@ -1,4 +1,4 @@
-"""Print each requirement of a setup.cfg at its lower bound, as constraints for pip."""
+"""Print each requirement of a setup.cfg at its lower bound, as constraints for pip: 4.10 is 4.10.*."""
 
 import configparser
 import re
@@ -9,4 +9,7 @@ settings.read(sys.argv[1], encoding="utf-8")
 blocks = [settings["options"]["install_requires"], *settings["options.extras_require"].values()]
 for line in "\n".join(blocks).split("\n"):
     if found := re.fullmatch(r"([\w.-]+)(?:>=|==)([\w.]+)", line.strip()):
-        sys.stdout.write("==".join(found.groups()) + "\n")
+        name, bound = found.groups()
+        numbers = bound.split(".")
+        exact = len(numbers) > 2
+        sys.stdout.write(f"{name}=={bound if exact else '.'.join([*numbers, '0'][:2]) + '.*'}\n")
