@@ -1,4 +1,4 @@
-"""Print each requirement of a setup.cfg at its lower bound, as constraints for pip: 4.10 is 4.10.*."""
+"""Print each requirement of a setup.cfg at its lower bound, for pip -c: 4.10 is 4.10.*."""
 
 import configparser
 import re
