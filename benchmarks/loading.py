@@ -5,22 +5,29 @@ smallest model eats.
 from __future__ import annotations
 
 import os
+import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import torch
 
 from benchmarks.rows import Row, alternate
-from benchmarks.storage import faces, shuffled, write_caches
+from benchmarks.storage import KEY, faces, shuffled, write_caches
 from unmask.models import create_model, list_models
 from unmask.models.cost import measure_cost
 from unmask.models.spec import ClipSpec
+from unmask.pipeline.cache.bands import coefficients
 from unmask.pipeline.cache.video import CachedVideo
-from unmask.pipeline.clips.batches import RawBatch
+from unmask.pipeline.cache.writing import write_video
+from unmask.pipeline.clips.batches import RawBatch, batches
 from unmask.pipeline.clips.prepare import prepare
 from unmask.pipeline.clips.samples import Sample
 from unmask.pipeline.clips.source import ClipSource
+from unmask.pipeline.clips.stored_bands import BandsFrom
 from unmask.pipeline.machine.worker_pool import settle
+from unmask.pipeline.manifests.text import write_manifest
+from unmask.pipeline.records import Crops, Entry
 
 BATCH, THREADS = 32, 2
 
@@ -28,7 +35,8 @@ BATCH, THREADS = 32, 2
 def rows(scratch: Path, full: bool) -> list[Row]:
     """uint8 batches of 32 shuffled clips, buffers used again, from the page cache."""
     settle()
-    caches = write_caches(scratch, faces(scratch))
+    people = faces(scratch)
+    caches = write_caches(scratch, people)
     plan = shuffled(caches["none"], 48)
     plan = plan[: len(plan) // BATCH * BATCH]
     every = _memmap(scratch / "raw.u8", caches["none"])
@@ -53,7 +61,63 @@ def rows(scratch: Path, full: bool) -> list[Row]:
         )
         for codec in ("none", "zstd", "compact")
     ]
-    return [*found, _consumption(rate["zstd"])]
+    return [*found, *bands_rows(scratch, people, full), _consumption(rate["zstd"])]
+
+
+# What a model wants of one frame: images of all three bands, or the stored coefficients alone.
+WANTED = {
+    "images of bands": ClipSpec("single", 1, 224, bands="area"),
+    "coefficients alone": ClipSpec("single", 1, 240, fit="resize", bands="area", coefficients=True),
+}
+
+
+def bands_rows(scratch: Path, people: list[Crops], full: bool) -> list[Row]:
+    """Frames with bands ready for the network, on the CPU: read from the cache against computed of
+    the pixels.
+    """
+    parent = scratch / "cache-bands" / "bench" / KEY
+    shutil.rmtree(parent, ignore_errors=True)
+    parent.mkdir(parents=True)
+    entries = []
+    for number, crops in enumerate(people):
+        name = f"v{number:03}"
+        facts = {"dataset": "bench", "key": name, "video_id": name, "label": number % 2}
+        write_video(parent, name, crops, coefficients(crops.pixels), None, facts, "zstd")
+        entries.append(Entry(f"bench/{KEY}/{name}", number % 2))
+    write_manifest(scratch / "cache-bands" / "all.txt", entries)
+    found = []
+    for what, spec in WANTED.items():
+        runs = {way: _with_bands(scratch / "cache-bands", spec, way) for way in _WAYS}
+        for run in runs.values():
+            run()
+        seconds = alternate(runs, 7 if full else 3)
+        frames = sum(len(crops.pixels) for crops in people)  # one of each clip
+        rate = {way: frames / value.wall for way, value in seconds.items()}
+        found.append(
+            Row(
+                f"bands, {what}",
+                "computed on this CPU",
+                rate["cached"] / rate["computed"],
+                0,
+                f"{rate['cached']:,.0f} read against {rate['computed']:,.0f} computed frames/s",
+            )
+        )
+    return found
+
+
+_WAYS: tuple[BandsFrom, ...] = ("cached", "computed")
+
+
+def _with_bands(root: Path, spec: ClipSpec, way: BandsFrom) -> Callable[[], None]:
+    source = ClipSource(root / "all.txt", root, spec, bands=way)
+    samples = source.evaluation_samples()
+    plan = [samples[start : start + BATCH] for start in range(0, len(samples), BATCH)]
+
+    def run() -> None:
+        for raw in batches(source, plan, threads=THREADS):
+            prepare(raw, spec, "cpu")
+
+    return run
 
 
 def _memmap(path: Path, videos: list[CachedVideo]) -> np.ndarray:
@@ -79,10 +143,10 @@ def _loader(root: Path, plan: list[tuple[int, int]], shape: tuple[int, ...]):
     frames, side = shape[1:3]
     source = ClipSource(root / "all.txt", root, ClipSpec("consecutive", frames, side))
     samples = [Sample(video, tuple((clip, t) for t in range(frames))) for video, clip in plan]
-    batches = [samples[start : start + BATCH] for start in range(0, len(samples), BATCH)]
+    plan = [samples[start : start + BATCH] for start in range(0, len(samples), BATCH)]
 
     def run() -> None:
-        for _ in source.batches(batches, threads=THREADS):
+        for _ in batches(source, plan, threads=THREADS):
             pass
 
     return run

@@ -122,6 +122,13 @@ E = EvaluateConfig()
     help="That read the cache.",
 )
 @click.option(
+    "--bands",
+    type=click.Choice(["auto", "cached", "computed"]),
+    default=E.bands,
+    show_default=True,
+    help="DCT bands of models that eat them: from the cache, or made of the pixels.",
+)
+@click.option(
     "--device", type=click.Choice(["auto", "cpu", "cuda"]), default=E.device, show_default=True
 )
 @click.option(

@@ -122,7 +122,8 @@ def needs(spec: ClipSpec) -> str:
     """What a model takes from the cache: `consecutive(5), 240 px by crop`, bands and masks where
     it wants them.
     """
-    extra = [f"bands {spec.bands}"] if spec.bands else []
+    kind = "coefficients" if spec.coefficients else "bands"
+    extra = [f"{kind} {spec.bands}"] if spec.bands else []
     extra += ["masks"] if spec.masks else []
     return ", ".join([f"{spec.mode}({spec.frames})", f"{spec.size} px by {spec.fit}", *extra])
 

@@ -130,6 +130,13 @@ FREE = {
     help="That read clips.",
 )
 @click.option(
+    "--bands",
+    type=click.Choice(["auto", "cached", "computed"]),
+    default=DEFAULTS.bands,
+    show_default=True,
+    help="DCT bands of models that eat them: from the cache, or made of the pixels.",
+)
+@click.option(
     "--val-clips",
     type=click.IntRange(0),
     default=DEFAULTS.val_clips,
@@ -313,6 +320,7 @@ _PLAIN = (
         "devices",
         "precision",
         "threads",
+        "bands",
         "val_clips",
         "patience",
         "checkpoint_steps",

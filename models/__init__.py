@@ -97,6 +97,15 @@ MODELS: dict[str, ModelRow] = {
         macs=2_360_734_432,
         spec=ClipSpec("single", 1, 224, norm="imagenet", bands="area"),
     ),
+    "dct_cnn": ModelRow(
+        "unmask.models.dct_cnn",
+        "DCTCNN",
+        "shallow convolutions on the stored DCT coefficients of one frame",
+        "Frank et al., ICML 2020, arXiv 2003.08685",
+        parameters=63_724,
+        macs=12_628_800,
+        spec=ClipSpec("single", 1, 240, fit="resize", bands="area", coefficients=True),
+    ),
 }
 
 

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from unmask.models import create_model
+from unmask.models.layers.bands import bands_shape
 
 RUNNING = ("running_mean", "running_var")
 
@@ -108,7 +109,8 @@ def count(model: nn.Module, clip: tuple[int, ...], depth: int = 1) -> ModelCost:
     device = next(model.parameters()).device
     inputs = [torch.empty(clip, device=device)]
     if model.spec.bands:
-        inputs.append(torch.empty((*clip[:2], 9, *clip[3:]), device=device))
+        shape = bands_shape(model.spec.bands, clip[-1], model.spec.coefficients)
+        inputs.append(torch.empty((*clip[:2], *shape), device=device))
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
         tally = _Tally(model, counter)
         model(*inputs)

@@ -26,6 +26,8 @@ class ClipSpec:
     size: side in px after `fit` (crop: native pixels, no interpolation; resize: bilinear).
     bands: DCT band definition whose (B, T, 9, S, S) images the model wants beside the pixels, or
     None.
+    coefficients: instead of those images it wants the low and mid (B, T, 3, R, R) coefficients of
+    the whole picture, R its rows below the high band; it then needs no pixels.
     masks: the training loss wants (B, T, 1, S, S) manipulation masks.
     """
 
@@ -36,3 +38,4 @@ class ClipSpec:
     norm: Literal["unit", "half", "imagenet", "raw255"] = "unit"
     bands: str | None = None
     masks: bool = False
+    coefficients: bool = False

@@ -135,6 +135,8 @@ class TrainConfig:
     sync_norm: batch statistics over all GPUs.
     precision: auto is float32 on a CPU, bf16 on a GPU that has it.
     devices: processes.
+    bands: whence the DCT bands of a model that eats them come; auto is the cache while the pixels
+        are unchanged or moved only, else the device.
     val_clips: samples scored per video between epochs, 0 for all.
     patience: epochs without a better validation before stopping, 0 for never.
     checkpoint_steps: also inside an epoch, 0 for its end only.
@@ -163,6 +165,7 @@ class TrainConfig:
     devices: int = 1
     precision: Literal["auto", "32-true", "bf16-mixed", "16-mixed"] = "auto"
     threads: int = 2
+    bands: Literal["auto", "cached", "computed"] = "auto"
     val_clips: int = 4
     patience: int = 0
     checkpoint_steps: int = 0
@@ -184,6 +187,7 @@ class EvaluateConfig:
     threshold: of decisions; threshold_from: validation scores, evaluation folder or manifest that
     chooses it, and the temperature, by threshold_rule; error: share of wrong verdicts per class
     that the unsure zone keeps outside.
+    bands: as in training; of distorted pixels they are always computed.
     clips: samples per video, 0 for all.   robust_videos (per class) and robust_clips (per video): of robustness.
     explain: most wrong videos per class that are shown.   pictures: draw curves and the map of features.
     other_pixels, allow_leakage, allow_missing: do what is otherwise refused, and say so in the
@@ -205,6 +209,7 @@ class EvaluateConfig:
     seed: int = 0
     batch: int = 8
     threads: int = 2
+    bands: Literal["auto", "cached", "computed"] = "auto"
     device: Literal["auto", "cpu", "cuda"] = "auto"
     half: bool = False
     clips: int = 0

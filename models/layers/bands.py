@@ -132,13 +132,18 @@ class Bands(nn.Module):
                 "another definition or size"
             )
         with full_precision(pixels.device):
-            grid = coefficients.new_zeros(
-                (*coefficients.shape[:-1], self.rows * self.rows), dtype=torch.float32
-            )
-            grid[..., self.places] = coefficients.float()
-            return self.assemble(
-                grid.unflatten(-1, (self.rows, self.rows)), at_least_float32(pixels)
-            )
+            return self.assemble(self.grid(coefficients), at_least_float32(pixels))
+
+    def grid(self, coefficients: Tensor) -> Tensor:
+        """Stored (..., 3, K) coefficients at their places, u down and v across.
+
+        Gives (..., 3, rows, rows) float32, zero beyond the mid band.
+        """
+        grid = coefficients.new_zeros(
+            (*coefficients.shape[:-1], self.rows * self.rows), dtype=torch.float32
+        )
+        grid[..., self.places] = coefficients.float()
+        return grid.unflatten(-1, (self.rows, self.rows))
 
     def coefficients(self, pixels: Tensor) -> Tensor:
         """Stored form of (..., 3, S, S) pixels in 0..1: (..., 3, K) float32, low and mid, row by
@@ -203,6 +208,15 @@ class LearnableBands(Bands):
                 self.spectrum(at_least_float32(pixels), self.side).unsqueeze(-4) * weights[:, None]
             )
             return self.picture(spectrum, self.side).flatten(-4, -3)  # (..., 9, S, S)
+
+
+def bands_shape(definition: str, side: int, coefficients: bool) -> tuple[int, int, int]:
+    """(9, S, S) of the band images of one picture, (3, R, R) of its low and mid coefficients."""
+    if not coefficients:
+        return 9, side, side
+    low, mid, _ = band_masks(side, definition)
+    rows = extent(low | mid)
+    return 3, rows, rows
 
 
 def extent(mask: Tensor) -> int:

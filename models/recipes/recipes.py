@@ -268,6 +268,23 @@ RECIPES: dict[str, dict[str, Recipe]] = {
             augment=("flip",),
         ),
     },
+    "dct_cnn": {
+        "paper": Recipe(
+            source="Frank et al. 2020, github.com/RUB-SysSec/GANDCTAnalysis, commit 44eb57c, "
+            "classifer.py: Adam 1e-3, batch 32, at most 50 epochs and a patience of 5 (--patience)",
+            lr=1e-3,
+            epochs=50,
+            batch=32,
+        ),
+        "small": Recipe(
+            source="ours: few videos on a small machine",
+            lr=1e-3,
+            schedule="cosine",
+            warmup=0.5,
+            epochs=30,
+            batch=8,
+        ),
+    },
 }
 
 

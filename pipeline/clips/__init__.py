@@ -3,8 +3,8 @@
 Reads cached folders, exports and folders of pictures alike.
 
 Interface, by file:
-    augment: build_augment
-    batches: RawBatch
+    augment: build_augment, only_moves
+    batches: RawBatch, batches
     h264: h264
     hdf5: Export, is_export, write_export
     plans: share, training_plan
@@ -12,4 +12,5 @@ Interface, by file:
     readers: all_fakes_have_masks, find_videos
     samples: MODES, Picks, Sample, evaluation_picks
     source: ClipSource
+    stored_bands: BandsFrom
 """

@@ -344,6 +344,17 @@ AUGMENTS: dict[str, tuple[Change, ...]] = {
 }
 
 
+# They put pixels elsewhere and change none: what is known of the pixels can be moved along.
+MOVES = (flip, reverse_time)
+
+
+def only_moves(names: Sequence[str]) -> bool:
+    """Whether the named changes mirror or reverse a clip at most, so that every pixel keeps its
+    value.
+    """
+    return all(change in MOVES for name in names for change in AUGMENTS.get(name, ()))
+
+
 def build_augment(names: Sequence[str], size: int) -> Augment | None:
     """The named changes one after the other for a model of side `size`, or None when there are
     none.

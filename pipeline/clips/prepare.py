@@ -6,17 +6,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cache
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.nn.functional import interpolate
 
-from unmask.models.layers.bands import Bands
 from unmask.models.spec import NORMS, ClipSpec
 from unmask.pipeline.clips.batches import RawBatch
 from unmask.pipeline.clips.samples import Sample
+from unmask.pipeline.clips.stored_bands import bands_of, moved
 from unmask.pipeline.errors import CacheError
 
 # (clip (T,3,S,S) uint8 on the device, masks (T,1,S,S) uint8 or None, random numbers) -> the same
@@ -28,13 +27,15 @@ Augment = Callable[[Tensor, Tensor | None, np.random.Generator], tuple[Tensor, T
 class Batch:
     """What a model eats.
 
-    pixels: (B,T,3,S,S) float32, normalised by spec.norm.
-    bands: (B,T,9,S,S) float32 of pixels / 255, or None.
+    pixels: (B,T,3,S,S) float32, normalised by spec.norm; None for a model that eats stored
+        coefficients only.
+    bands: (B,T,9,S,S) float32 of pixels / 255, or (B,T,3,R,R) coefficients of them where
+        spec.coefficients says so, or None.
     masks: (B,T,1,S,S) float32, 1 where manipulated, or None.
     label: (B,) int64, 1 fake.
     """
 
-    pixels: Tensor
+    pixels: Tensor | None
     bands: Tensor | None
     masks: Tensor | None
     label: Tensor
@@ -56,46 +57,59 @@ def prepare(
     in this order.
 
     Samples with a seed (training) are cropped at a random place, the others in the centre. Bands
-    are those of the whole crop after augmentation, cut like the pixels (m2tr.md section 9), so no
-    cached coefficient can be stale.
+    are those of the whole crop after augmentation, cut like the pixels (m2tr.md section 9).
+    Coefficients that came along serve where `augment` moves pixels and changes none.
     """
-    pixels = raw.pixels.to(device, non_blocking=True).permute(0, 1, 4, 2, 3)  # (B,T,3,S,S) uint8
-    masks = (
-        None if raw.masks is None else raw.masks.to(device, non_blocking=True).unsqueeze(2)
-    )  # (B,T,1,S,S)
+    pixels, masks, coefficients = (
+        None if tensor is None else tensor.to(device, non_blocking=True)
+        for tensor in (raw.pixels, raw.masks, raw.coefficients)
+    )
     label = raw.label.to(device, non_blocking=True)
-    if pixels.is_cuda:
+    if label.is_cuda:
         raw.copied = torch.cuda.Event()
         raw.copied.record()
+    if pixels is not None:
+        pixels = pixels.permute(0, 1, 4, 2, 3)  # (B,T,3,S,S) uint8
+    if masks is not None:
+        masks = masks.unsqueeze(2)  # (B,T,1,S,S)
     numbers = [random_of(sample) for sample in raw.samples]
     if augment is not None:
-        changed = [
-            augment(clip, None if masks is None else masks[i], numbers[i])
-            for i, clip in enumerate(pixels)
-        ]
-        pixels = torch.stack([clip for clip, _ in changed])
-        masks = None if masks is None else torch.stack([mask for _, mask in changed])
+        if coefficients is not None:
+            side = spec.size if pixels is None else pixels.shape[-1]
+            transform = bands_of(side, spec.bands, str(label.device))
+            coefficients = torch.stack(
+                [
+                    moved(clip, augment, random_of(sample), transform)
+                    for clip, sample in zip(coefficients, raw.samples, strict=True)
+                ]
+            )
+        if pixels is not None:
+            changed = [
+                augment(clip, None if masks is None else masks[i], numbers[i])
+                for i, clip in enumerate(pixels)
+            ]
+            pixels = torch.stack([clip for clip, _ in changed])
+            masks = None if masks is None else torch.stack([mask for _, mask in changed])
+    if pixels is None:
+        grid = bands_of(spec.size, spec.bands, str(label.device)).grid(coefficients)
+        return Batch(None, grid, None, label)
     unit = pixels.float().div_(255)
-    bands = (
-        None if spec.bands is None else _bands(unit.shape[-1], spec.bands, str(unit.device))(unit)
-    )
     place = [
         _offset(unit.shape[-1], spec, sample, rng)
         for sample, rng in zip(raw.samples, numbers, strict=True)
     ]
+    fitted = fit_to_side(unit, spec, place)
+    bands = None
+    if spec.coefficients:
+        transform = bands_of(spec.size, spec.bands, str(unit.device))
+        bands = transform.grid(transform.coefficients(fitted))
+    elif spec.bands is not None:
+        transform = bands_of(unit.shape[-1], spec.bands, str(unit.device))
+        images = transform(unit) if coefficients is None else transform.restore(coefficients, unit)
+        bands = fit_to_side(images, spec, place)
     if masks is not None:
         masks = (fit_to_side(masks.float(), spec, place, mode="nearest") > 127).float()
-    return Batch(
-        normalise(fit_to_side(unit, spec, place), spec.norm),
-        None if bands is None else fit_to_side(bands, spec, place),
-        masks,
-        label,
-    )
-
-
-@cache
-def _bands(side: int, definition: str, device: str) -> Bands:
-    return Bands(side, definition).to(device)
+    return Batch(normalise(fitted, spec.norm), bands, masks, label)
 
 
 def _offset(side: int, spec: ClipSpec, sample: Sample, rng: np.random.Generator) -> tuple[int, int]:

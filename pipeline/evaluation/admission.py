@@ -15,6 +15,7 @@ from unmask.pipeline.cache.clip_reader import ClipReader
 from unmask.pipeline.cache.index import settings_in_cache
 from unmask.pipeline.cache.video import attributes_of
 from unmask.pipeline.clips.source import ClipSource
+from unmask.pipeline.clips.stored_bands import BandsFrom
 from unmask.pipeline.config import CropConfig
 from unmask.pipeline.errors import CacheError, ManifestError
 from unmask.pipeline.manifests.checked import PICTURES_KEY
@@ -35,6 +36,7 @@ class Allowed:
     missing: bool = False
     leakage: bool = False
     other_pixels: bool = False
+    bands: BandsFrom = "auto"
 
 
 def admit(path: Path, run: Run, model: nn.Module, allowed: Allowed) -> tuple[ClipSource, list[str]]:
@@ -45,7 +47,11 @@ def admit(path: Path, run: Run, model: nn.Module, allowed: Allowed) -> tuple[Cli
     """
     cache = allowed.cache
     source = ClipSource(
-        path, cache, replace(model.spec, masks=False), allow_missing=allowed.missing
+        path,
+        cache,
+        replace(model.spec, masks=False),
+        allow_missing=allowed.missing,
+        bands=allowed.bands,
     )
     pixels = other_pixels(source, run, cache)
     if pixels and not allowed.other_pixels:

@@ -79,7 +79,11 @@ def evaluate(
 
 def _allowed(config: EvaluateConfig) -> Allowed:
     return Allowed(
-        Path(config.cache), config.allow_missing, config.allow_leakage, config.other_pixels
+        Path(config.cache),
+        config.allow_missing,
+        config.allow_leakage,
+        config.other_pixels,
+        config.bands,
     )
 
 

@@ -19,7 +19,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from unmask.pipeline.clips.batches import RawBatch
+from unmask.pipeline.clips.batches import RawBatch, batches
 from unmask.pipeline.clips.prepare import prepare, random_of
 from unmask.pipeline.clips.samples import MODES, Sample
 from unmask.pipeline.clips.source import ClipSource
@@ -119,7 +119,8 @@ class Scoring:
         model = self.model.to(self.device).eval()
         starts = range(0, len(samples), self.batch)
         plan = [samples[start : start + self.batch] for start in starts]
-        for raw in source.batches(plan, threads=self.threads, pin=self.device != "cpu"):
+        pin, unchanged = self.device != "cpu", change is None
+        for raw in batches(source, plan, threads=self.threads, pin=pin, as_stored=unchanged):
             if change is not None:
                 for clip, sample in zip(raw.pixels, raw.samples, strict=True):
                     clip.copy_(torch.from_numpy(change(clip.numpy(), random_of(sample))))

@@ -13,6 +13,7 @@ from __future__ import annotations
 import numpy as np
 from torch import nn
 
+from unmask.pipeline.clips.batches import batches
 from unmask.pipeline.clips.prepare import prepare
 from unmask.pipeline.clips.samples import Sample
 from unmask.pipeline.clips.source import ClipSource
@@ -53,7 +54,7 @@ def draw(model: nn.Module, source: ClipSource, sample: Sample, device: str) -> t
     """One sample as a JPEG: frames above, the same frames with the heat below; and what the heat
     is.
     """
-    raw = next(source.batches([[sample]], threads=1))
+    raw = next(batches(source, [[sample]], threads=1, as_stored=False))
     batch = prepare(raw, source.spec, device)
     heat, what = heat_of(model, batch)
     frames = seen(batch.pixels[0], source.spec)  # (T,3,S,S)

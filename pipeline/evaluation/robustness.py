@@ -18,6 +18,7 @@ import torch
 from numpy.typing import NDArray
 from torchvision.transforms.v2 import functional as tv
 
+from unmask.pipeline.clips.batches import batches
 from unmask.pipeline.clips.h264 import h264
 from unmask.pipeline.clips.source import ClipSource
 from unmask.pipeline.errors import UsageError
@@ -225,7 +226,8 @@ def score_distorted(
         scored = scoring.score(source, what, per_video=clips, only=only, change=change)
         return evaluate_scores(scored.scores, quick).video.measure("auc").value
 
-    first = next(source.batches([source.evaluation_samples(1)[:1]], threads=1))
+    one = source.evaluation_samples(1)[:1]
+    first = next(batches(source, [one], threads=1, as_stored=False))
     left_out = failing(first.pixels[0].numpy())
     clean = auc("robustness: clean")
     found: dict[str, list[float | None]] = {}

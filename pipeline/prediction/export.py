@@ -15,6 +15,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from unmask.models.layers.bands import bands_shape
 from unmask.models.spec import NORMS, ClipSpec
 from unmask.pipeline.config import PredictConfig
 from unmask.pipeline.disk.files import write_whole
@@ -139,7 +140,8 @@ def examples(spec: ClipSpec, count: int, seed: int = 0) -> tuple[Tensor, ...]:
     clip = (unit - mean) / std
     if spec.bands is None:
         return (clip,)
-    return clip, torch.rand(count, spec.frames, 9, spec.size, spec.size, generator=noise)
+    shape = bands_shape(spec.bands, spec.size, spec.coefficients)
+    return clip, torch.rand(count, spec.frames, *shape, generator=noise)
 
 
 def _difference(network: nn.Module, other: Logits, spec: ClipSpec) -> float:

@@ -36,6 +36,8 @@ def heat_of(model: nn.Module, batch: Batch) -> tuple[Tensor, str]:
         outputs = model.outputs(batch.pixels, batch.bands)
     if "mask" in outputs:
         return outputs["mask"][0, :, 0].sigmoid(), "predicted mask"
+    if batch.pixels is None or model.spec.coefficients:
+        return torch.zeros(1, 1, 1), "no map: this model looks at frequencies, not at places"
     frames = batch.pixels.shape[1]
     layer = last_map(model, batch, frames)
     if layer is None:

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from unmask.models.recipes.losses import total_loss
 from unmask.models.recipes.optimizers import learning_rate
-from unmask.pipeline.clips.batches import RawBatch
+from unmask.pipeline.clips.batches import RawBatch, batches
 from unmask.pipeline.clips.plans import share
 from unmask.pipeline.clips.prepare import prepare
 from unmask.pipeline.clips.samples import Sample
@@ -105,12 +105,12 @@ def _epoch(walk: _Walk) -> bool:
         for batch in todo
         for part in share(batch, fabric.global_rank, fabric.world_size, config.accumulate)
     ]
-    batches = setup.source.batches(
-        micro_batches, threads=config.threads, pin=fabric.device.type == "cuda"
+    ahead = batches(
+        setup.source, micro_batches, threads=config.threads, pin=fabric.device.type == "cuda"
     )
     clock = Clock()
     for batch in todo:
-        if _step(walk, batch, batches, clock):
+        if _step(walk, batch, ahead, clock):
             return False
         if config.checkpoint_steps and progress.step % config.checkpoint_steps == 0:
             walk.save()
@@ -118,7 +118,7 @@ def _epoch(walk: _Walk) -> bool:
     return True
 
 
-def _step(walk: _Walk, batch: list[Sample], batches: Iterator[RawBatch], clock: Clock) -> bool:
+def _step(walk: _Walk, batch: list[Sample], ahead: Iterator[RawBatch], clock: Clock) -> bool:
     """One optimizer step on one global batch; True when a signal asked any process to stop."""
     setup, step = walk.setup, walk.progress.step
     rate = learning_rate(setup.recipe, step, setup.per_epoch)
@@ -126,7 +126,7 @@ def _step(walk: _Walk, batch: list[Sample], batches: Iterator[RawBatch], clock: 
         group["lr"] = rate
     torch.manual_seed(zlib.crc32(f"{setup.config.seed}/{step}/{setup.fabric.global_rank}".encode()))
     buffers = [buffer.clone() for buffer in setup.network.buffers()]
-    share_of_loss = _forward_backward(setup, batch, batches, clock)
+    share_of_loss = _forward_backward(setup, batch, ahead, clock)
     norm = setup.fabric.clip_gradients(
         setup.model,
         setup.stepper,
@@ -146,7 +146,7 @@ def _step(walk: _Walk, batch: list[Sample], batches: Iterator[RawBatch], clock: 
 
 
 def _forward_backward(
-    setup: Setup, batch: list[Sample], batches: Iterator[RawBatch], clock: Clock
+    setup: Setup, batch: list[Sample], ahead: Iterator[RawBatch], clock: Clock
 ) -> Tensor:
     """Gradients of this process's parts of a global batch; returns its share of the mean loss, ()
     float64.
@@ -159,7 +159,7 @@ def _forward_backward(
     total = torch.zeros((), device=fabric.device, dtype=torch.float64)
     for number in range(parts):
         with clock.waiting():
-            raw = next(batches)
+            raw = next(ahead)
         data = prepare(raw, setup.spec, fabric.device, setup.augment)
         with fabric.no_backward_sync(setup.model, enabled=number < parts - 1):
             outputs = setup.model(data.pixels, data.bands)

@@ -18,13 +18,14 @@ from unmask.models.recipes.losses import balanced_weights
 from unmask.models.recipes.optimizers import build_optimizer, freeze
 from unmask.models.recipes.recipes import Recipe, as_values, get_recipe
 from unmask.models.spec import ClipSpec
-from unmask.pipeline.clips.augment import build_augment
+from unmask.pipeline.clips.augment import build_augment, only_moves
 from unmask.pipeline.clips.hdf5 import Export
 from unmask.pipeline.clips.plans import share, training_plan
 from unmask.pipeline.clips.prepare import Augment
 from unmask.pipeline.clips.readers import all_fakes_have_masks, find_videos
 from unmask.pipeline.clips.samples import Sample
 from unmask.pipeline.clips.source import ClipSource
+from unmask.pipeline.clips.stored_bands import BandsFrom
 from unmask.pipeline.config import TrainConfig
 from unmask.pipeline.errors import UsageError
 from unmask.pipeline.machine.memory import keep_freed_memory
@@ -104,7 +105,7 @@ def build_setup(config: TrainConfig, fabric: Fabric, *, restored: bool = False) 
             "the recipe's loss wants masks and the model makes none: --option mask=true (and a "
             "cache extracted with --masks), or --set loss.seg=0"
         )
-    source = ClipSource(videos, Path(config.cache), spec)
+    source = ClipSource(videos, Path(config.cache), spec, bands=_bands_from(config, recipe))
     validation = _open_validation(config, source)
     augment = build_augment(recipe.augment, spec.size)
     class_weight = None
@@ -143,6 +144,21 @@ def build_setup(config: TrainConfig, fabric: Fabric, *, restored: bool = False) 
     )
 
 
+def _bands_from(config: TrainConfig, recipe: Recipe) -> BandsFrom:
+    """Cached bands are of the cached pixels: an augmentation that changes them rules those out.
+
+    Raises UsageError where they are asked for all the same.
+    """
+    if only_moves(recipe.augment):
+        return config.bands
+    if config.bands == "cached":
+        raise UsageError(
+            f"--bands cached: the augmentation {', '.join(recipe.augment)} changes the pixels that "
+            "the cached bands are of; --set augment=flip, or leave out --bands"
+        )
+    return "computed"
+
+
 def identity(setup: Setup) -> dict[str, Any]:
     """Everything that decides the weights; a checkpoint of another identity is refused."""
     names = ("model", "options", "seed", "all_clips", "accumulate", "ema")
@@ -153,7 +169,9 @@ def identity(setup: Setup) -> dict[str, Any]:
         if name not in ("epochs", "source")
     }
     pixels = {"key": setup.source.key, "manifest": setup.source.sha256}
-    return json.loads(json.dumps({**values, **recipe, **pixels}))
+    # float16 rounds the stored coefficients, so weights differ by where the bands come from.
+    bands = {"bands": "cached"} if setup.source.stored_bands else {}
+    return json.loads(json.dumps({**values, **recipe, **pixels, **bands}))
 
 
 def facts(setup: Setup) -> dict[str, Any]:
@@ -222,7 +240,9 @@ def _open_validation(config: TrainConfig, training: ClipSource) -> ClipSource | 
         return None
     spec = replace(training.spec, masks=False)
     cache = Path(config.cache)
-    source = ClipSource(Path(config.val), cache, spec, allow_missing=config.allow_missing)
+    source = ClipSource(
+        Path(config.val), cache, spec, allow_missing=config.allow_missing, bands=config.bands
+    )
     checkpoint.belongs({"key": source.key}, {"key": training.key}, source.path)
     return source
 

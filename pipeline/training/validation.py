@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from unmask.pipeline.clips.batches import batches
 from unmask.pipeline.clips.prepare import prepare
 from unmask.pipeline.clips.source import ClipSource
 from unmask.pipeline.records import FAKE
@@ -49,7 +50,7 @@ def score_sums(
     samples = source.evaluation_samples(per_video)[process.global_rank :: process.world_size]
     plan = [samples[start : start + batch] for start in range(0, len(samples), batch)]
     sums = torch.zeros(len(source), 2, dtype=torch.float64, device=process.device)
-    for raw in source.batches(plan, threads=threads, pin=process.device.type == "cuda"):
+    for raw in batches(source, plan, threads=threads, pin=process.device.type == "cuda"):
         if stopped():
             return None
         data = prepare(raw, source.spec, process.device)

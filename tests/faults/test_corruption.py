@@ -16,6 +16,7 @@ from tests.pipeline.cache.test_damage import damages
 from tests.support.small_videos import files_of
 from unmask.commands import main as cli
 from unmask.models.spec import ClipSpec
+from unmask.pipeline.clips.batches import batches
 from unmask.pipeline.clips.source import ClipSource
 from unmask.pipeline.errors import CacheError, ManifestError
 from unmask.pipeline.extraction import dispatch, run
@@ -47,7 +48,7 @@ def read_all(work: Path) -> dict[str, np.ndarray]:
     for path in sorted((work / "manifests").rglob("*.txt")):
         source = ClipSource(path, work / "cache", SPEC)
         samples = source.evaluation_samples()
-        for raw in source.batches([samples]):
+        for raw in batches(source, [samples]):
             for sample, pixels in zip(raw.samples, raw.pixels.numpy().copy(), strict=True):
                 seen[f"{source.entries[sample.video].folder} {sample.picks}"] = pixels
     return seen

@@ -153,6 +153,7 @@ def test_a_read_only_cache_serves_training(
 ) -> None:
     """Whatever only reads makes no attempt to write: the reader, verify, manifests."""
     from unmask.models.spec import ClipSpec
+    from unmask.pipeline.clips.batches import batches
     from unmask.pipeline.clips.source import ClipSource
 
     ended = extraction.extract(dataset.videos, CONFIG, tmp_path / "cache")
@@ -171,6 +172,6 @@ def test_a_read_only_cache_serves_training(
         )
     for path in written:
         source = ClipSource(path, tmp_path / "cache", ClipSpec("consecutive", 2, size=48))
-        assert len(list(source.batches([source.evaluation_samples()]))) == 1
+        assert len(list(batches(source, [source.evaluation_samples()]))) == 1
     assert cli.main(["verify", "--cache", str(tmp_path / "cache")]) == 0
     assert "3 whole, 0 damaged" in capsys.readouterr().out

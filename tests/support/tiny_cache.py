@@ -67,12 +67,13 @@ def write_one(
     pixels: np.ndarray,
     label: int,
     masks: np.ndarray | None = None,
+    bands: np.ndarray | None = None,
     **facts: object,
 ) -> Entry:
     """Commit one video under cache/tiny/KEY and return its manifest entry."""
     attributes = {"dataset": "tiny", "key": name, "video_id": name, "label": label, **facts}
     (cache / "tiny" / KEY).mkdir(parents=True, exist_ok=True)
-    write_video(cache / "tiny" / KEY, name, crops_of(pixels), None, masks, attributes, "zstd")
+    write_video(cache / "tiny" / KEY, name, crops_of(pixels), bands, masks, attributes, "zstd")
     return Entry(f"tiny/{KEY}/{name}", label)
 
 

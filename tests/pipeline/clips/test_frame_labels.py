@@ -15,6 +15,7 @@ from sklearn.metrics import roc_auc_score
 from tests.support.tiny_cache import draw_video, write_one
 from tests.support.tiny_run import make_run
 from unmask.models.spec import ClipSpec
+from unmask.pipeline.clips.batches import batches
 from unmask.pipeline.clips.frame_labels import clip_label, frame_labels
 from unmask.pipeline.clips.plans import training_plan
 from unmask.pipeline.clips.source import ClipSource
@@ -169,7 +170,7 @@ def test_batches_carry_each_clips_own_label_and_no_mask_where_it_is_real(world: 
     source = ClipSource(
         world / "test.txt", world / "cache", ClipSpec("consecutive", 3, size=32, masks=True)
     )
-    (raw,) = source.batches([source.evaluation_samples()])
+    (raw,) = batches(source, [source.evaluation_samples()])
     expected = [0, 0, 0, 0, 0, 1, 0, 0] * 3
     assert raw.label.tolist() == expected
     assert raw.masks.flatten(1).bool().any(1).tolist() == [bool(label) for label in expected]

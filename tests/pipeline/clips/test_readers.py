@@ -14,6 +14,7 @@ from tests.support.tiny_cache import write_one
 from unmask.models.spec import ClipSpec
 from unmask.pipeline.cache.clip_reader import ClipReader
 from unmask.pipeline.cache.video import open_video
+from unmask.pipeline.clips.batches import batches
 from unmask.pipeline.clips.hdf5 import open_export, write_export
 from unmask.pipeline.clips.picture_folder import PictureClips
 from unmask.pipeline.clips.plans import training_plan
@@ -63,7 +64,7 @@ def test_every_mode_reads_every_storage(
         spec, source.labels, source.pairs, source.shapes, batch=2, seed=1, epoch=0
     )
     samples = [*source.evaluation_samples(), *(sample for batch in drawn for sample in batch)]
-    (raw,) = source.batches([samples])
+    (raw,) = batches(source, [samples])
     for sample, pixels, label in zip(samples, raw.pixels.numpy(), raw.label.tolist(), strict=True):
         expected = np.stack([PIXELS[sample.video, clip, frame] for clip, frame in sample.picks])
         np.testing.assert_array_equal(pixels, expected)

@@ -12,7 +12,7 @@ from torchvision.transforms import v2
 from tests.support.tiny_cache import KEY, make_cache, write_one
 from unmask.models.spec import NORMS, ClipSpec
 from unmask.pipeline.cache import bands as stored_bands
-from unmask.pipeline.clips.batches import RawBatch
+from unmask.pipeline.clips.batches import RawBatch, batches
 from unmask.pipeline.clips.hdf5 import write_export
 from unmask.pipeline.clips.plans import training_plan
 from unmask.pipeline.clips.prepare import prepare
@@ -39,7 +39,7 @@ def source(tiny, spec=SPEC, split="train", **options):
 def all_raw(found, plan, **options):
     return [
         (raw.samples, raw.pixels.clone(), raw.label.clone())
-        for raw in found.batches(plan, **options)
+        for raw in batches(found, plan, **options)
     ]
 
 
@@ -239,7 +239,7 @@ def test_masks_are_cut_like_the_pixels_and_zero_for_reals(tmp_path):
     spec = ClipSpec("consecutive", 3, 24, masks=True)
     found = ClipSource(manifests / "masked.txt", cache, spec)
     samples = [Sample(s.video, s.picks, seed) for seed, s in enumerate(found.evaluation_samples())]
-    batch = prepare(next(found.batches([samples])), spec, "cpu")
+    batch = prepare(next(batches(found, [samples])), spec, "cpu")
     assert batch.masks.shape == (4, 3, 1, 24, 24)
     assert not batch.masks[batch.label == 0].any()
     assert torch.equal(batch.masks[batch.label == 1], batch.pixels[batch.label == 1][:, :, :1])

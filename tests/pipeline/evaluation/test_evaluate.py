@@ -17,6 +17,7 @@ from sklearn.metrics import roc_auc_score
 from tests.support.tiny_cache import draw_video, make_cache, write_one
 from tests.support.tiny_run import make_run
 from unmask.commands.evaluate import defaults
+from unmask.pipeline.clips.batches import batches
 from unmask.pipeline.clips.prepare import prepare
 from unmask.pipeline.clips.source import ClipSource
 from unmask.pipeline.config import EvaluateConfig
@@ -94,7 +95,7 @@ def test_scores_are_the_models_own_and_complete(world: Path, done) -> None:
     source = ClipSource(world / "manifests" / "tiny" / "test.txt", world / "cache", model.spec)
     sample = source.evaluation_samples()[6]
     with torch.inference_mode():
-        batch = prepare(next(source.batches([[sample]])), model.spec, "cpu")
+        batch = prepare(next(batches(source, [[sample]])), model.spec, "cpu")
         alone = model(batch.pixels).softmax(1)[0, 1]
     assert rows.score[6] == pytest.approx(float(alone), abs=1e-6)
     assert rows.video_id[6] == Path(source.entries[1].folder).name
