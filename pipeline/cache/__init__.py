@@ -12,5 +12,5 @@ Interface, by file:
     video: CachedVideo, GROUP_FILE, attributes_of, is_committed, open_video, settings_of,
         verify_video
     writing: write_video
-    zarr_layout: ARRAYS
+    zarr_layout: ARRAYS, MAX_CLIP_BYTES
 """

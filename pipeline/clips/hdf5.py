@@ -19,9 +19,12 @@ faces, 1 thread, clips of 864 kB: gzip 1 is 0.58 of raw and 220 clips/s (as PNG 
 from __future__ import annotations
 
 import hashlib
+import io
 import json
+import math
 import os
 import secrets
+import shutil
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -36,11 +39,11 @@ from numpy.typing import NDArray
 from unmask.pipeline.cache.clip_reader import ClipReader
 from unmask.pipeline.cache.digest import canonical
 from unmask.pipeline.cache.video import CachedVideo, open_video
-from unmask.pipeline.cache.zarr_layout import ARRAYS
+from unmask.pipeline.cache.zarr_layout import ARRAYS, MAX_CLIP_BYTES
 from unmask.pipeline.disk.files import sync_folder
 from unmask.pipeline.errors import CacheError, UsageError
 from unmask.pipeline.manifests.checked import Manifest
-from unmask.pipeline.records import Entry
+from unmask.pipeline.records import FAKE, REAL, Entry
 
 FORMAT = 1
 MAGIC = b"\x89HDF\r\n\x1a\n"
@@ -80,13 +83,17 @@ def write_export(
     temporary = path.with_name(f".tmp-{path.name[:100]}-{os.getpid()}-{secrets.token_hex(4)}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with h5py.File(temporary, "x", libver="latest") as file:
-            _fill(file, manifest, videos, wanted, compression, progress)
+        with open(temporary, "xb+", buffering=0) as raw:
+            sink = _Sink(raw)
+            with h5py.File(sink, "w", libver="latest") as file:
+                _fill(file, manifest, videos, wanted, compression, progress, sink)
+            sink.check()
         _publish(temporary, path)
     except (OSError, RuntimeError) as error:
-        raw = sum(int(np.prod(video.shape)) for video in videos)
+        needed = sum(int(np.prod(video.shape)) for video in videos)
         raise CacheError(
-            f"{path}: not written ({error}); up to {raw / 2**20:,.0f} MiB are needed"
+            f"{path}: not written ({error}); up to {needed / 2**20:,.0f} MiB are needed, "
+            f"{_free(path)} are free"
         ) from error
     finally:
         temporary.unlink(missing_ok=True)
@@ -94,11 +101,70 @@ def write_export(
     return ExportSummary(path, len(videos), sum(v.clips for v in videos), held, path.stat().st_size)
 
 
+class _Sink:
+    """The file that HDF5 writes into, where a write never fails as far as HDF5 can tell.
+
+    HDF5 cannot close a file of which a write failed (no space, a quota): it raises again from every
+    destructor, or the process dies. Here the first failure is kept, the rest is thrown away, and
+    `check` raises it between two videos and after the close.
+    """
+
+    def __init__(self, file: io.FileIO) -> None:
+        self._file = file
+        self._failure: OSError | None = None
+
+    def check(self) -> None:
+        """Raises OSError, the first that a write ran into."""
+        if self._failure is not None:
+            raise self._failure
+
+    def write(self, data: memoryview) -> int:
+        left = memoryview(data).cast("B")
+        size = len(left)
+        try:
+            while self._failure is None and len(left):
+                left = left[self._file.write(left) :]
+        except OSError as error:
+            self._failure = error
+        return size
+
+    def truncate(self, size: int | None = None) -> int:
+        try:
+            return self._file.truncate(size)
+        except OSError as error:
+            self._failure = self._failure or error
+            return size or 0
+
+    def readinto(self, room: memoryview) -> int:
+        return self._file.readinto(room)
+
+    def read(self, size: int = -1) -> bytes:
+        return self._file.read(size)
+
+    def seek(self, offset: int, whence: int = 0) -> int:
+        return self._file.seek(offset, whence)
+
+    def tell(self) -> int:
+        return self._file.tell()
+
+    def flush(self) -> None:
+        """Nothing is held back."""
+
+
+def _free(path: Path) -> str:
+    try:
+        return f"{shutil.disk_usage(path.parent).free / 2**20:,.0f} MiB"
+    except OSError:
+        return "unknown MiB"
+
+
 def is_export(path: Path) -> bool:
     """Whether the file begins like HDF5, so that `--manifest FILE.h5` can be told from a text
     manifest.
     """
     try:
+        if not path.is_file():  # opening a FIFO waits for its writer, for ever
+            return False
         with open(path, "rb") as file:
             return file.read(len(MAGIC)) == MAGIC
     except OSError:
@@ -122,7 +188,17 @@ class ExportedVideo(ClipReader):
 
     @property
     def attributes(self) -> dict[str, Any]:
-        return json.loads(self._text)
+        try:
+            found = json.loads(self._text)
+        except (ValueError, RecursionError) as error:
+            raise self._forged("are no JSON") from error
+        if not isinstance(found, dict):
+            raise self._forged("are no JSON object")
+        return found
+
+    def _forged(self, why: str) -> CacheError:
+        path = self._stored["crops"].path
+        return CacheError(f"{path}: attributes of {self.folder} {why}; export it again")
 
     def empty(self, count: int, array: str = "crops") -> NDArray:
         rows = self._stored[array]
@@ -192,7 +268,9 @@ class _Rows:
     ) -> None:
         self.path, self.shape, self.dtype = path, dataset.shape[1:], dataset.dtype
         self.packed, self.crc, self.file_size = dataset.compression == "gzip", crc, size
-        self.bytes = int(np.prod(self.shape)) * self.dtype.itemsize
+        self.bytes = math.prod(self.shape) * self.dtype.itemsize
+        if self.bytes > MAX_CLIP_BYTES or dataset.shape[0] > size:
+            raise CacheError(f"{path}: {dataset.name} is larger than any export; export it again")
         self.places = np.full((dataset.shape[0], 2), -1, np.int64)
         dataset.id.chunk_iter(self._note)
         if dataset.chunks != (1, *self.shape) or (self.places < 0).any():
@@ -209,7 +287,9 @@ class _Rows:
                 got = os.preadv(descriptor, [stored], offset)
             finally:
                 os.close(descriptor)
-            plain = zlib.decompress(stored, bufsize=self.bytes) if self.packed else stored
+            # Never more than a byte too many, however much the stored bytes would unpack to.
+            unpack = zlib.decompressobj()
+            plain = unpack.decompress(stored, self.bytes + 1) if self.packed else stored
         except (OSError, zlib.error) as error:
             raise CacheError(
                 f"{self.path}: clip {row} cannot be read ({error}); export it again"
@@ -238,8 +318,9 @@ def _fill(
     wanted: list[str],
     compression: Compression,
     progress: Callable[[Entry], None],
+    sink: _Sink,
 ) -> None:
-    """Write every dataset of the file."""
+    """Write every dataset of the file. Raises OSError soon after a write has failed."""
     first = {name: _first_rows(videos, name) for name in wanted}
     stored = {name: _dataset(file, name, videos, compression) for name in wanted}
     stored = {name: dataset for name, dataset in stored.items() if dataset is not None}
@@ -253,6 +334,7 @@ def _fill(
         texts.append(canonical(attributes))
         index.append(np.asarray(attributes["index"], np.int64))
         pts.append(np.asarray(attributes["pts"], np.float64))
+        sink.check()
         progress(entry)
     document = {
         "video/folder": [entry.folder for entry in manifest.entries],
@@ -278,6 +360,7 @@ def _open(path: Path, file: h5py.File) -> Export:
         raise CacheError(
             f"{path}: format {file.attrs['format']}, this unmask reads {FORMAT}; export it again"
         )
+    size = path.stat().st_size
     names = [name for name in ARRAYS if name in file]
     keys = ["folder", "label", "clips", "attributes", *(f"first_{name}" for name in names)]
     places = [
@@ -286,11 +369,12 @@ def _open(path: Path, file: h5py.File) -> Export:
         "index",
         "pts",
     ]
-    document = {place: _column(file[place]) for place in places}
+    for place in (*names, *places):
+        _refuse_foreign(path, file, place)
+    document = {place: _column(path, file[place], size) for place in places}
     key, sha256 = str(file.attrs["key"]), str(file.attrs["manifest_sha256"])
     if _digest(document, key, sha256) != file.attrs["digest"]:
         raise CacheError(f"{path}: damaged: its digest does not match; export it again")
-    size = path.stat().st_size
     stored = {}
     for name in names:
         if file[name].dtype != ARRAYS[name][0] or file[name].ndim != len(ARRAYS[name][1]):
@@ -304,9 +388,35 @@ def _open(path: Path, file: h5py.File) -> Export:
         first = {name: document[f"video/first_{name}"][number] for name in names}
         first = {name: row for name, row in first.items() if row >= 0}
         clips, text = document["video/clips"][number], document["video/attributes"][number]
+        _check_row(path, entry, clips, first, stored)
         entries.append(entry)
         videos.append(ExportedVideo(stored, first, clips, entry, text))
     return Export(path, tuple(entries), tuple(videos), sha256, key)
+
+
+def _refuse_foreign(path: Path, file: h5py.File, name: str) -> None:
+    """An export holds its own data: no link to another file, no data stored elsewhere."""
+    at = name.split("/")
+    steps = ["/".join(at[: count + 1]) for count in range(len(at))]
+    if not all(isinstance(file.get(step, getlink=True), h5py.HardLink) for step in steps):
+        raise CacheError(f"{path}: {name} is a link, not data; export it again")
+    dataset = file[name]
+    if not isinstance(dataset, h5py.Dataset) or dataset.external or dataset.is_virtual:
+        raise CacheError(f"{path}: {name} lies in another file; export it again")
+
+
+def _check_row(
+    path: Path, entry: Entry, clips: int, first: dict[str, int], stored: dict[str, _Rows]
+) -> None:
+    """One video's numbers fit the datasets they point into."""
+    good = (
+        entry.label in (REAL, FAKE)
+        and clips > 0
+        and "crops" in first
+        and all(row + clips <= len(stored[name].places) for name, row in first.items())
+    )
+    if not good:
+        raise CacheError(f"{path}: the row of {entry.folder!r} is not whole; export it again")
 
 
 def _first_rows(videos: list[CachedVideo], name: str) -> NDArray[np.int64]:
@@ -364,7 +474,10 @@ def _kind(name: str) -> str:
     return "<u4" if name.startswith("crc32c/") else "<i8"
 
 
-def _column(dataset: h5py.Dataset) -> list[Any]:
+def _column(path: Path, dataset: h5py.Dataset, size: int) -> list[Any]:
+    """A small dataset as a list; one that cannot lie in a file of `size` bytes is not read."""
+    if dataset.size * dataset.dtype.itemsize > size:
+        raise CacheError(f"{path}: {dataset.name} is larger than the file; export it again")
     return (dataset.asstr() if h5py.check_string_dtype(dataset.dtype) else dataset)[...].tolist()
 
 

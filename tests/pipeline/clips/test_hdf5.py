@@ -6,6 +6,8 @@ from __future__ import annotations
 
 import hashlib
 import os
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -15,8 +17,10 @@ import pytest
 
 from tests.support.small_videos import commit, pictures
 from unmask.pipeline.cache.bands import coefficients
+from unmask.pipeline.cache.digest import canonical
 from unmask.pipeline.cache.shard_reader import read_batch
 from unmask.pipeline.cache.video import open_video
+from unmask.pipeline.cache.zarr_layout import ARRAYS
 from unmask.pipeline.clips.hdf5 import is_export, open_export, write_export
 from unmask.pipeline.errors import CacheError, UsageError
 from unmask.pipeline.manifests.checked import Manifest, read_manifest
@@ -215,3 +219,104 @@ def test_videos_of_unequal_crops_are_refused(tmp_path: Path, manifest) -> None:
     with pytest.raises(CacheError, match="differ in shape"):
         write_export(tmp_path / "x.h5", mixed)
     assert not (tmp_path / "x.h5").exists()
+
+
+SMALL_DISK = """
+import resource, sys
+from pathlib import Path
+from unmask.pipeline.clips.hdf5 import write_export
+from unmask.pipeline.errors import CacheError
+from unmask.pipeline.manifests.checked import read_manifest
+
+root, limit = Path(sys.argv[1]), int(sys.argv[2])
+manifest = read_manifest(root / "train.txt", root / "cache")
+resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))  # as a disk that is full from there on
+try:
+    write_export(root / "out" / "x.h5", manifest, compression="none")
+except CacheError as error:
+    print(error)
+"""
+
+
+@pytest.mark.parametrize("share", [0.0, 0.02, 0.3, 0.7, 0.95, 0.999])
+def test_a_disk_that_fills_up_is_one_line_and_leaves_no_file(
+    tmp_path: Path, manifest, share: float
+) -> None:
+    size = write_export(tmp_path / "whole.h5", manifest, compression="none").size
+    done = subprocess.run(
+        [sys.executable, "-c", SMALL_DISK, str(tmp_path), str(int(size * share))],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "")  # no traceback, no crash at exit
+    assert "x.h5: not written" in done.stdout and "File too large" in done.stdout
+    assert "MiB are needed" in done.stdout and "are free" in done.stdout
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+def forged(path: Path, change) -> Path:
+    """An export changed by `change(file)`, its sums made right again."""
+    with h5py.File(path, "r+") as file:
+        change(file)
+        names = [name for name in ARRAYS if name in file]
+        keys = ["folder", "label", "clips", "attributes", *(f"first_{name}" for name in names)]
+        places = [*(f"video/{key}" for key in keys), *(f"crc32c/{name}" for name in names)]
+        document = {
+            place: (file[place].asstr() if file[place].dtype == object else file[place])[
+                ...
+            ].tolist()
+            for place in [*places, "index", "pts"]
+        }
+        values = [1, str(file.attrs["key"]), str(file.attrs["manifest_sha256"]), document]
+        file.attrs["digest"] = hashlib.sha256(canonical(values).encode()).hexdigest()
+    return path
+
+
+def replace(file: h5py.File, name: str, value: object) -> None:
+    kind = h5py.string_dtype() if isinstance(value[0], str) else None
+    del file[name]
+    file.create_dataset(name, data=np.asarray(value, dtype=kind or "<i8"), dtype=kind)
+
+
+@pytest.mark.parametrize(
+    "change, why",
+    [
+        (lambda file: replace(file, "video/label", [0, 1, 0, 7]), "not whole"),
+        (lambda file: replace(file, "video/clips", [2, 3, 4, 0]), "not whole"),
+        (lambda file: replace(file, "video/first_crops", [0, 2, 5, 90]), "not whole"),
+        (lambda file: replace(file, "video/first_crops", [0, 2, 5, -1]), "not whole"),
+        (lambda file: replace(file, "video/attributes", ["[]"] * 4), "no JSON object"),
+        (lambda file: replace(file, "video/attributes", ["[" * 9999] * 4), "no JSON"),
+    ],
+)
+def test_a_forged_row_with_right_sums_is_refused(tmp_path: Path, manifest, change, why) -> None:
+    write_export(tmp_path / "x.h5", manifest)
+    forged(tmp_path / "x.h5", change)
+    with pytest.raises(CacheError, match=f"x.h5: .*{why}"):
+        [video.attributes for video in open_export(tmp_path / "x.h5").videos]
+
+
+def test_an_export_that_points_into_other_files_is_refused(tmp_path: Path, manifest) -> None:
+    write_export(tmp_path / "other.h5", manifest)
+    for name in ("crops", "video/folder", "video"):
+        write_export(tmp_path / "x.h5", manifest)
+        with h5py.File(tmp_path / "x.h5", "r+") as file:
+            del file[name]
+            file[name] = h5py.ExternalLink("other.h5", f"/{name}")
+        with pytest.raises(CacheError, match="is a link, not data"):
+            open_export(tmp_path / "x.h5")
+
+
+def test_a_column_that_states_a_giant_is_not_read(tmp_path: Path, manifest) -> None:
+    write_export(tmp_path / "x.h5", manifest)
+    with h5py.File(tmp_path / "x.h5", "r+") as file:
+        del file["video/label"]
+        file.create_dataset("video/label", (10**12,), "<i8", chunks=(1000,))
+    with pytest.raises(CacheError, match="larger than the file"):
+        open_export(tmp_path / "x.h5")
+
+
+def test_a_fifo_is_no_export_and_nobody_waits_for_it(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "x.h5")
+    assert not is_export(tmp_path / "x.h5")
