@@ -18,7 +18,7 @@ RULES = click.Choice(["mean", "max", "median", "mean-logit"])
 
 
 @click.command(name="metrics")
-@click.argument("scores", type=click.Path(path_type=Path))
+@click.argument("scores", type=click.Path(path_type=Path), required=False)
 @click.option(
     "--video-rule",
     type=RULES,
@@ -50,14 +50,17 @@ RULES = click.Choice(["mean", "max", "median", "mean-logit"])
 @click.option(
     "--report", type=click.Path(path_type=Path), metavar="FILE.html", help="Also write the page."
 )
-def command(scores: Path, **options: Any) -> int:
-    """All metrics of SCORES.csv, with 95 % intervals over videos.
+def command(scores: Path | None, **options: Any) -> int:
+    """All metrics of SCORES.csv, with 95 % intervals over videos; without a file, what they mean.
 
     \b
     The file needs the columns video_id, label (0 real, 1 fake) and score (probability of fake), or
     logit. Several lines per video are its clips. dataset, method and compression give tables in
     parts.
     """
+    if scores is None:
+        list_metrics()
+        return EXIT_OK
     from unmask.pipeline.scores import calibration
     from unmask.pipeline.scores.csv_file import read_scores
     from unmask.pipeline.scores.results import Options, evaluate_scores
@@ -82,6 +85,17 @@ def command(scores: Path, **options: Any) -> int:
     if options["report"]:
         _report(options["report"], scores, sha256, result, video_scores(rows, rule))
     return EXIT_OK
+
+
+def list_metrics() -> None:
+    """Every metric, what it says, and which package brings it."""
+    from unmask.pipeline.reports.printable import printable
+    from unmask.pipeline.scores.metrics import known_metrics
+
+    for metric in known_metrics().values():
+        better = "less is better" if metric.lower_is_better else "more is better"
+        click.echo(f"{metric.key:<16} {printable(f'{metric.name}: {metric.meaning}')}; {better}")
+        click.echo(f"{'':<16} from {metric.origin}")
 
 
 def show(result: Result, video_only: bool = False) -> None:

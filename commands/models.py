@@ -6,7 +6,6 @@ import click
 
 from unmask.models import list_models, model_class, model_row, typed_options
 from unmask.models.options import option_defaults, option_types, type_text
-from unmask.models.recipes.recipes import recipes_of
 from unmask.models.spec import ClipSpec
 from unmask.pipeline.errors import UsageError
 from unmask.pipeline.reports.printable import printable
@@ -77,6 +76,7 @@ def summary_row(name: str) -> tuple[str, ...]:
 def show_model(name: str, texts: tuple[str, ...], depth: int) -> None:
     """One detector: stages with shapes and counts, its options and recipes."""
     from unmask.models.cost import measure_cost
+    from unmask.models.recipes.recipes import recipes_of
 
     cls = model_class(name)
     options = typed_options(name, texts)

@@ -4,12 +4,14 @@ that is broken is one clear line and costs nobody else anything.
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from tests.support.tiny_cache import make_cache
@@ -19,6 +21,8 @@ from unmask.commands.main import main
 from unmask.models import ModelError, create_model, list_models, model_row
 from unmask.models.recipes.recipes import get_recipe
 from unmask.pipeline.errors import UsageError
+from unmask.pipeline.scores.csv_file import read_scores
+from unmask.pipeline.scores.video_scores import video_scores
 from unmask.pipeline.sources.registry import discover, resolve
 from unmask.testing.datasets import DatasetTests
 from unmask.testing.models import ModelTests
@@ -117,12 +121,7 @@ class TestInstalled:
         assert main(words) == 2
         assert capsys.readouterr().err == broken(title)
 
-    def test_its_model_is_trained_and_resolved_by_its_own_recipe(self, tmp_path):
-        cache, manifests = make_cache(tmp_path)
-        words = ["--model", "tiny", "--option", "size=32", "--no-tensorboard"]
-        where = ["--cache", str(cache), "--runs", str(tmp_path / "runs")]
-        train = ["train", "--manifest", str(manifests / "train.txt"), *words, *where]
-        assert main([*train, "--steps", "3"]) == 0
+    def test_its_model_brings_its_own_recipe(self):
         assert get_recipe("tiny").lr == 1e-2
 
     def test_what_its_dataset_does_wrong_is_one_line(self, tmp_path, monkeypatch):
@@ -136,6 +135,70 @@ class TestInstalled:
             monkeypatch.setitem(source.__dict__, "discover", discover_wrongly)
             with pytest.raises(UsageError, match=rf"package {ORIGIN} cannot be used: {said}"):
                 discover("clipbox", tmp_path)
+
+
+def unmask_of(site: Path, *words: object) -> subprocess.CompletedProcess[str]:
+    """One command in a process of its own, to which the package is installed."""
+    run = "import sys; from unmask.commands.main import main; sys.exit(main(sys.argv[1:]))"
+    path = os.pathsep.join([str(site), str(Path(__file__).parent.parent)])
+    return subprocess.run(
+        [sys.executable, "-P", "-c", run, *map(str, words)],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONPATH": path},
+        cwd="/",
+    )
+
+
+@pytest.fixture(scope="module")
+def trained(site: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, Path]:
+    """(run, cache, manifests): the package's model, trained on a tiny cache."""
+    root = tmp_path_factory.mktemp("tiny")
+    cache, manifests = make_cache(root, {"train": 4, "val": 2, "test": 3})
+    words = ("--model", "tiny", "--option", "size=32", "--no-tensorboard", "--steps", "3")
+    where = ("--cache", cache, "--runs", root / "runs")
+    done = unmask_of(site, "train", "--manifest", manifests / "train.txt", *words, *where)
+    assert done.returncode == 0, done.stderr
+    return next((root / "runs").iterdir()), cache, manifests
+
+
+def test_its_model_metric_and_perturbation_take_part_in_an_evaluation(site, trained):
+    run, cache, manifests = trained
+    words = ("--run", run, "--cache", cache, "--robustness", "--robust-videos", "1")
+    quick = ("--resamples", "50", "--explain", "0", "--no-pictures")
+    done = unmask_of(site, "evaluate", "--manifest", manifests / "test.txt", *words, *quick)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.count(f"metric 'broken-metric' of package {ORIGIN} cannot be used") == 1
+    broken_kind = f"perturbation 'broken-perturbation' of package {ORIGIN} cannot be used"
+    assert done.stderr.count(broken_kind) == 1
+    folder = next(path for path in (run / "evaluations").iterdir() if path.is_dir())
+    document = json.loads((folder / "metrics.json").read_text())
+    scores, _ = read_scores(folder / "scores.csv")
+    joined = video_scores(scores)
+    measured = document["levels"]["video"]["metrics"]["brier"]
+    assert measured["value"] == pytest.approx(np.mean((joined.score - joined.label) ** 2))
+    assert measured["low"] <= measured["value"] <= measured["high"]
+    row = next(row for row in document["robustness"] if row[0] == "towards grey")
+    assert all(isinstance(value, float) for value in row[1:4])
+    assert f"towards grey is of package {ORIGIN}" in (folder / "report.html").read_text()
+
+
+def test_a_run_whose_model_was_uninstalled_is_one_line(trained, capsys):
+    run, cache, manifests = trained
+    words = ["--run", str(run), "--cache", str(cache)]
+    assert main(["evaluate", "--manifest", str(manifests / "test.txt"), *words]) == 4
+    error = capsys.readouterr().err.splitlines()
+    assert [line for line in error if line.startswith("unmask: ")] == [error[-1]]
+    assert "no model 'tiny'" in error[-1] and str(run) in error[-1]
+
+
+def test_its_metric_appears_in_the_list_with_its_origin(site):
+    done = unmask_of(site, "metrics")
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.splitlines()
+    place = next(n for n, line in enumerate(lines) if line.startswith("brier"))
+    assert lines[place + 1].split() == ["from", *ORIGIN.split()]
+    assert lines[0].startswith("auc") and lines[1].split() == ["from", "unmask"]
 
 
 def test_without_the_package_nothing_of_it_is_known(capsys):

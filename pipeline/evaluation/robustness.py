@@ -9,9 +9,10 @@ brightness, JPEG shrinks and enlarges.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cache, partial
 
 import numpy as np
 import torch
@@ -28,6 +29,9 @@ from unmask.pipeline.reports.plots import Picture
 from unmask.pipeline.reports.tables import Table
 from unmask.pipeline.scores.metrics import OURS
 from unmask.pipeline.scores.results import Options, evaluate_scores
+from unmask.plugins import Offer, PluginError, offers
+
+log = logging.getLogger(__name__)
 
 Clip = NDArray[np.uint8]  # (T, S, S, 3) RGB
 Distortion = Callable[[Clip, float, np.random.Generator], Clip]
@@ -154,6 +158,29 @@ def add_perturbation(perturbation: Perturbation) -> None:
     PERTURBATIONS[perturbation.name] = perturbation
 
 
+OWN_NAMES = frozenset(PERTURBATIONS)
+
+
+def known_perturbations() -> dict[str, Perturbation]:
+    """PERTURBATIONS with those that installed packages offer under the entry-point group
+    `unmask.perturbations`; a package that cannot be used is one warning.
+    """
+    for offer in offers("perturbations", OWN_NAMES).values():
+        _open_door(offer)
+    return PERTURBATIONS
+
+
+@cache
+def _open_door(offer: Offer) -> None:
+    try:
+        perturbation = offer.load()
+        if not isinstance(perturbation, Perturbation) or perturbation.name != offer.name:
+            raise offer.fault(f"it is no Perturbation of the name {offer.name!r}")
+        add_perturbation(replace(perturbation, origin=offer.origin))
+    except (PluginError, UsageError) as error:
+        log.warning("%s", error)
+
+
 def distort(clip: Clip, perturbation: Perturbation, level: int, rng: np.random.Generator) -> Clip:
     """The clip (T,S,S,3) uint8 at level 1 (mild) to the last; the same random numbers give the
     same pixels.
@@ -169,7 +196,7 @@ def distort(clip: Clip, perturbation: Perturbation, level: int, rng: np.random.G
 
 def steps() -> Iterator[tuple[Perturbation, int]]:
     """Every perturbation with each of its levels, counted from 1."""
-    for perturbation in PERTURBATIONS.values():
+    for perturbation in known_perturbations().values():
         for level in range(1, len(perturbation.levels) + 1):
             yield perturbation, level
 
@@ -246,6 +273,8 @@ def score_distorted(
     )
     for name, why in left_out.items():
         line += f" {name} of {PERTURBATIONS[name].origin} is left out: it fails at {why}."
+    for name in sorted(PERTURBATIONS.keys() - OWN_NAMES - left_out.keys()):
+        line += f" {PERTURBATIONS[name].title} is of package {PERTURBATIONS[name].origin}."
     return Table("Robustness", ("video AUC", *header), rows), picture, line
 
 

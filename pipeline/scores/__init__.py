@@ -9,6 +9,7 @@ Interface, by file:
     delong: DeLong, delong
     evaluation_folder: Evaluation, METRICS_FILE, SCORES, read_evaluation, write_metrics
     metrics: METRICS, Measure, Metric, OURS, add_metric, brief_keys, calibration_keys, embed,
+        known_metrics,
         measure, measure_difference, roc
     results: Block, Calibrated, Coverage, Options, Result, Sizes, evaluate_scores, most_wrong,
         same_videos, sizes_of

@@ -10,11 +10,12 @@ videos. Positive class is fake (label 1), a score is the probability of fake, a 
 
 from __future__ import annotations
 
+import logging
 import math
 import re
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
-from functools import partial
+from dataclasses import dataclass, replace
+from functools import cache, partial
 from typing import Literal
 
 import numpy as np
@@ -26,6 +27,9 @@ from unmask.pipeline.errors import UsageError
 from unmask.pipeline.records import FAKE, REAL
 from unmask.pipeline.scores import bootstrap
 from unmask.pipeline.scores.bootstrap import Resamples, Statistic, divide
+from unmask.plugins import Offer, PluginError, offers
+
+log = logging.getLogger(__name__)
 
 Floats = NDArray[np.float64]
 Labels = NDArray[np.int64]
@@ -323,6 +327,29 @@ def add_metric(metric: Metric) -> None:
     METRICS[metric.key] = metric
 
 
+OWN_KEYS = frozenset(METRICS)
+
+
+def known_metrics() -> dict[str, Metric]:
+    """METRICS with those that installed packages offer under the entry-point group
+    `unmask.metrics`; a package that cannot be used is one warning.
+    """
+    for offer in offers("metrics", OWN_KEYS).values():
+        _open_door(offer)
+    return METRICS
+
+
+@cache
+def _open_door(offer: Offer) -> None:
+    try:
+        metric = offer.load()
+        if not isinstance(metric, Metric) or metric.key != offer.name:
+            raise offer.fault(f"it is no Metric with the key {offer.name!r}")
+        add_metric(replace(metric, origin=offer.origin))
+    except (PluginError, UsageError) as error:
+        log.warning("%s", error)
+
+
 def brief_keys() -> tuple[str, ...]:
     """The metrics of tables with little room: few enough for a phone held sideways."""
     return tuple(key for key, metric in METRICS.items() if metric.brief)
@@ -362,7 +389,9 @@ def measure(
     1].
     """
     label, score = checked(label, score)
-    points = {key: _point(metric, label, score, threshold) for key, metric in METRICS.items()}
+    points = {
+        key: _point(metric, label, score, threshold) for key, metric in known_metrics().items()
+    }
 
     def resample(statistics: dict[str, Statistic]) -> dict[str, tuple[float, float]]:
         return bootstrap.bootstrap(label, score, unit, threshold, statistics, resamples, seed)
@@ -386,7 +415,7 @@ def measure_difference(
     """
     (label, first), (_, second) = checked(label, first), checked(label, second)
     points = {}
-    for key, metric in METRICS.items():
+    for key, metric in known_metrics().items():
         pair = [_point(metric, label, score, threshold) for score in (first, second)]
         missing = [measured.note for measured in pair if measured.value is None]
         gap = None if missing else pair[1].value - pair[0].value
