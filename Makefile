@@ -22,6 +22,7 @@ test: $(READY)
 lint: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/mypy
 
 FAULTS := tests/faults $(addprefix tests/pipeline/,decode/test_damage.py cache/test_damage.py runs/test_checkpoint.py manifests/test_checked.py)
 faults: $(READY)

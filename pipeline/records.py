@@ -196,11 +196,13 @@ class Frames:
         """The same for the detector, which may want a smaller picture only."""
         return self.picture(number)
 
-    def part(self, left: int, top: int, right: int, bottom: int) -> Sequence[NDArray[np.uint8]]:
+    def part(
+        self, left: int, top: int, right: int, bottom: int
+    ) -> Sequence[NDArray[np.uint8]] | NDArray[np.uint8]:
         """[top:bottom, left:right] of every frame."""
         return self.pixels[:, top:bottom, left:right]
 
-    def sparse(self, step: int) -> Sequence[NDArray[np.uint8]]:
+    def sparse(self, step: int) -> Sequence[NDArray[np.uint8]] | NDArray[np.uint8]:
         """Every step-th pixel of every step-th row of every frame, for comparisons."""
         return self.pixels[:, ::step, ::step]
 

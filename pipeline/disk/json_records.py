@@ -9,7 +9,6 @@ from __future__ import annotations
 import dataclasses
 import functools
 import types
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
@@ -22,7 +21,7 @@ _ABSENT = object()
 
 def record_of(
     kind: type[Record],
-    values: Mapping[str, Any],
+    values: object,
     where: object,
     error: type[PipelineError],
     inside: str = "",

@@ -73,9 +73,13 @@ def compare(
             f"they share {counts.real} real and {counts.fake} fake videos; a comparison "
             "needs two of each"
         )
-    options = {"threshold": threshold, "resamples": resamples, "seed": seed}
-    one, two = measure(a.label, a.score, **options), measure(b.label, b.score, **options)
-    gaps = measure_difference(a.label, a.score, b.score, **options)
+    one, two = (
+        measure(t.label, t.score, threshold=threshold, resamples=resamples, seed=seed)
+        for t in (a, b)
+    )
+    gaps = measure_difference(
+        a.label, a.score, b.score, threshold=threshold, resamples=resamples, seed=seed
+    )
     rows = tuple(
         (
             f"{metric.name}{' (less is better)' if metric.lower_is_better else ''}",

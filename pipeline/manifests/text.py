@@ -27,7 +27,8 @@ def write_manifest(path: Path, entries: Iterable[Entry]) -> str:
 
 def render(entries: Iterable[Entry], name: str = "manifest") -> bytes:
     """The bytes of a manifest; `parse` gives the same folders and labels back."""
-    lines, bad = [], []
+    lines: list[str] = []
+    bad: list[str] = []
     for place, entry in enumerate(entries, 1):
         why = _bad_folder(entry.folder) or _bad_label(entry.label)
         if not why and str(PurePosixPath(entry.folder)) != entry.folder:

@@ -416,10 +416,11 @@ def measure_difference(
     (label, first), (_, second) = checked(label, first), checked(label, second)
     points = {}
     for key, metric in known_metrics().items():
-        pair = [_point(metric, label, score, threshold) for score in (first, second)]
-        missing = [measured.note for measured in pair if measured.value is None]
-        gap = None if missing else pair[1].value - pair[0].value
-        points[key] = Measure(gap, note=missing[0] if missing else pair[0].note)
+        one, two = (_point(metric, label, score, threshold) for score in (first, second))
+        if one.value is None or two.value is None:
+            points[key] = Measure(None, note=one.note if one.value is None else two.note)
+        else:
+            points[key] = Measure(two.value - one.value, note=one.note)
 
     def resample(statistics: dict[str, Statistic]) -> dict[str, tuple[float, float]]:
         return bootstrap.bootstrap_difference(

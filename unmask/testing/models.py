@@ -19,10 +19,16 @@ from unmask.models.recipes.recipes import get_recipe, list_recipes
 from unmask.models.spec import NORMS
 
 
+def small_options(name: str) -> dict[str, Any]:
+    """The options of the class's `small`."""
+    cls: Any = model_class(name)
+    return dict(cls.small)
+
+
 def small(name: str) -> Any:
     """The model at its own small options, with the same weights every time."""
     torch.manual_seed(0)
-    return create_model(name, **model_class(name).small)
+    return create_model(name, **small_options(name))
 
 
 def clip_for(model: Any, batch: int = 2) -> Tensor:
@@ -98,7 +104,7 @@ class ModelTests:
         assert all(torch.equal(value, before[key]) for key, value in model.state_dict().items())
 
     def test_state_dict_goes_round(self, name: str, model: Any) -> None:
-        twin = create_model(name, **model_class(name).small)
+        twin = create_model(name, **small_options(name))
         twin.load_state_dict(model.state_dict())
         clip = clip_for(model)
         with torch.no_grad():
@@ -122,7 +128,7 @@ class ModelTests:
 
     def test_memory_formats_agree(self, name: str, model: Any) -> None:
         plain = (
-            create_model(name, **model_class(name).small)
+            create_model(name, **small_options(name))
             .eval()
             .to(memory_format=torch.contiguous_format)
         )
@@ -141,5 +147,5 @@ class ModelTests:
     def test_its_row_and_its_recipes_are_complete(self, name: str) -> None:
         row = model_row(name)
         assert row.line and row.paper and row.origin
-        assert set(model_class(name).small) <= set(resolve_options(name, {}))
+        assert set(small_options(name)) <= set(resolve_options(name, {}))
         assert all(get_recipe(name, recipe).source for recipe in list_recipes(name))
