@@ -39,7 +39,7 @@ class Limits:
     max_frames: about 30 h at 30 fps.
     max_bad_packets: share of damaged packets a recovered video may have.
     seconds: watchdog per video.
-    memory_mib: address-space limit of one CPU worker, 0 for none.
+    memory_mib: address-space limit of one CPU worker, 0 for none; the libraries take 3,600.
     """
 
     max_pixels: int = 40_000_000
@@ -48,7 +48,7 @@ class Limits:
     max_frames: int = 3_000_000
     max_bad_packets: float = 0.05
     seconds: float = 600.0
-    memory_mib: int = 0
+    memory_mib: int = 8192
 
 
 @dataclass(frozen=True)

@@ -261,8 +261,9 @@ class Outcome:
     """How one video ended: ok, skipped (nothing wrong with the file, nothing to keep) or failed.
 
     reason: "" when ok, else a key of REASONS.
-    clips, frames_read: kept clips and decoded frames.
-    flags: what a reader should know of an ok video, e.g. incomplete, sequential, fewer_clips.
+    clips, frames_read: kept clips, and the different frames in them.
+    flags: what a reader should know of an ok video, e.g. incomplete, sequential, fewer_clips,
+        overlapping_clips (a short video: clips share frames).
     """
 
     video_id: str

@@ -91,6 +91,10 @@ class Converter:
     def _reformat(self, frame: VideoFrame, target: str, way: Interpolation) -> VideoFrame:
         try:
             return self._reformatter.reformat(frame, format=target, interpolation=way, threads=1)
+        except MemoryError:  # FFmpeg's ENOMEM is both
+            raise VideoError(
+                "out_of_memory", f"converting a picture of {frame.width}x{frame.height} px"
+            ) from None
         except FFmpegError:
             name = frame.format.name
             raise VideoError(

@@ -32,6 +32,7 @@ from unmask.pipeline.extraction.masks import (
 )
 from unmask.pipeline.extraction.pairs import OtherViewError, places_of
 from unmask.pipeline.extraction.resume import facts, hash_now, stat_fingerprint, why_absent
+from unmask.pipeline.machine.memory import is_memory_error, near_limit
 from unmask.pipeline.records import REAL, Crops, Outcome, Video, VideoInfo
 
 log = logging.getLogger(__name__)
@@ -50,18 +51,26 @@ def extract_video(video: Video, config: ExtractConfig, parent: Path) -> Outcome:
         outcome = _extract(video, config, parent, before)
         refused.forget(parent, video.video_id)
     except VideoError as error:
-        outcome = refused_outcome(video, error.reason, error.detail)
+        outcome = refused_outcome(video, *_judged(error))
     except FileNotFoundError:  # gone between two looks at it
         if stat_fingerprint(video.path) == before:
             raise
         outcome = refused_outcome(video, "changed_while_reading", str(video.path))
-    except MemoryError as error:
-        outcome = refused_outcome(
-            video, "out_of_memory", str(error) or f"limit {config.limits.memory_mib} MiB"
-        )
+    except Exception as error:
+        if not is_memory_error(error):
+            raise
+        told = str(error).partition("\n")[0][:200] or f"limit {config.limits.memory_mib} MiB"
+        outcome = refused_outcome(video, "out_of_memory", told)
     if outcome.status != "ok" and before is not None:
         refused.remember(parent, outcome, before)
     return replace(outcome, seconds=time.monotonic() - started)
+
+
+def _judged(error: VideoError) -> tuple[str, str]:
+    """Reason and detail; what a library calls damage counts as a lack of memory near the limit."""
+    if error.reason in ("corrupt", "truncated", "unsupported_codec") and near_limit():
+        return "out_of_memory", f"the memory limit was all but reached; it showed as: {error}"
+    return error.reason, error.detail
 
 
 def refused_outcome(video: Video, reason: str, detail: str) -> Outcome:
@@ -97,7 +106,9 @@ def _extract(
         own_flags = [*flags, *([mask_flag] if mask_flag else [])]
         if len(crops.pixels) < config.crop.clips:
             own_flags.append("fewer_clips")
-        frames = int(crops.index.size)
+        frames = len(np.unique(crops.index))
+        if frames < crops.index.size:
+            own_flags.append("overlapping_clips")
         outcome = Outcome(
             name,
             "ok",

@@ -6,7 +6,7 @@ Interface, by file:
     devices: choose_device
     interrupts: Interrupts
     isolation: Crash, in_order
-    memory: keep_freed_memory
+    memory: is_memory_error, keep_freed_memory, near_limit
     worker_pool: QUEUED_PER_WORKER, crash_detail, settle, stop_workers, worker_count,
         worker_pool
 """

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from unmask.pipeline.config import ExtractConfig
+from unmask.pipeline.machine.memory import is_memory_error
 from unmask.pipeline.machine.worker_pool import (
     QUEUED_PER_WORKER,
     crash_detail,
@@ -30,7 +31,7 @@ Item, Result = TypeVar("Item"), TypeVar("Result")
 
 @dataclass(frozen=True)
 class Crash:
-    """In place of a result: the worker died. reason: of records.REASONS."""
+    """In place of a result: the worker died or had no memory. reason: of records.REASONS."""
 
     reason: str
     detail: str
@@ -59,7 +60,7 @@ def in_order(
                 return
             item, future = waiting.popleft()
             if future is not None and not isinstance(future.exception(), BrokenProcessPool):
-                yield future.result()
+                yield _result(future)
                 continue
             suspects = [item, *(other for other, _ in waiting)]
             waiting.clear()
@@ -68,6 +69,16 @@ def in_order(
     except BaseException:
         stop_workers()
         raise
+
+
+def _result(future: Future[Result]) -> Result | Crash:
+    """What the task gave, or that memory ran out under it; its other errors are raised."""
+    error = future.exception()
+    if error is not None and is_memory_error(error):
+        return Crash(
+            "out_of_memory", str(error).partition("\n")[0][:200] or "the limit was reached"
+        )
+    return future.result()
 
 
 def _submitted(
@@ -85,7 +96,7 @@ def _alone(task: Callable[[Item], Result], item: Item, config: ExtractConfig) ->
     future = _submitted(task, item, 1, config) or _submitted(task, item, 1, config)
     crash = BrokenProcessPool("no worker starts") if future is None else future.exception()
     if not isinstance(crash, BrokenProcessPool):
-        return future.result()
+        return _result(future)
     late = time.monotonic() - started >= config.limits.seconds
     reason = "timeout" if late else "out_of_memory" if "SIGKILL" in str(crash) else "decoder_crash"
     return Crash(reason, crash_detail(reason, "", config))

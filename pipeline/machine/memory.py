@@ -1,9 +1,12 @@
-"""How much freed memory this process keeps instead of giving it back to the system."""
+"""How much freed memory this process keeps, and whether a failure means that memory ran out."""
 
 from __future__ import annotations
 
 import ctypes
+import errno
 import platform
+import re
+from pathlib import Path
 
 # malloc.h: parameters of mallopt.
 M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_THRESHOLD, M_MMAP_MAX = -1, -2, -3, -4
@@ -28,6 +31,45 @@ def keep_freed_memory(device: str) -> None:
 def keep_some_freed_memory() -> None:
     """The same within bounds, for a process that goes through videos of all sizes."""
     _mallopt((M_MMAP_THRESHOLD, KEPT_BLOCK), (M_TRIM_THRESHOLD, KEPT))
+
+
+# How torch, OpenCV, the dynamic linker and Python itself say that memory ran out; none of them
+# raises MemoryError.
+_TOLD = re.compile(
+    r"DefaultCPUAllocator|can't allocate memory|[Cc]annot allocate memory|out of memory"
+    r"|Insufficient memory|failed to map segment|can't start new thread|std::bad_alloc"
+)
+_ROOM = 256 << 20  # bytes; a limit that came closer than this may be what made a decoder fail
+
+
+def is_memory_error(error: BaseException) -> bool:
+    """Whether an error says that memory ran out, whichever library raised it."""
+    if isinstance(error, MemoryError):
+        return True
+    if isinstance(error, OSError) and error.errno == errno.ENOMEM:
+        return True
+    # cv2.error is a plain Exception of its own.
+    foreign = type(error).__module__.partition(".")[0] in ("cv2", "torch")
+    known = isinstance(error, (RuntimeError, ImportError)) or foreign
+    return known and bool(_TOLD.search(str(error)))
+
+
+def near_limit() -> bool:
+    """Whether this process ever came close to its address-space limit; False without one.
+
+    A library that gets no memory may report damage instead: then a file's fault and the limit's
+    cannot be told apart, and another try is right.
+    """
+    import resource
+
+    limit, _ = resource.getrlimit(resource.RLIMIT_AS)
+    if limit == resource.RLIM_INFINITY:
+        return False
+    try:
+        told = re.search(r"VmPeak:\s*(\d+) kB", Path("/proc/self/status").read_text())
+    except OSError:
+        return False
+    return told is not None and limit - int(told[1]) * 1024 < max(_ROOM, limit // 16)
 
 
 def _mallopt(*settings: tuple[int, int]) -> None:

@@ -6,13 +6,14 @@ import functools
 import os
 import threading
 import time
+from concurrent.futures.process import BrokenProcessPool
 
 from joblib import cpu_count
 from joblib.externals.loky import get_reusable_executor
 
-from unmask.pipeline.config import ExtractConfig
+from unmask.pipeline.config import ExtractConfig, Limits
 from unmask.pipeline.errors import UsageError
-from unmask.pipeline.machine.memory import keep_some_freed_memory
+from unmask.pipeline.machine.memory import is_memory_error, keep_some_freed_memory
 
 QUEUED_PER_WORKER = 2
 
@@ -48,12 +49,36 @@ def crash_detail(reason: str, told: str, config: ExtractConfig) -> str:
 
 
 def worker_pool(workers: int, config: ExtractConfig):
-    return get_reusable_executor(
+    """The pool of this many workers, started when there is none like it.
+
+    Raises UsageError for a memory limit under which the libraries themselves do not load.
+    """
+    # CUDA reserves address space by the terabyte.
+    memory_mib = config.limits.memory_mib if config.crop.device == "cpu" else 0
+    pool = get_reusable_executor(
         max_workers=workers,
         timeout=60,
         initializer=_start_worker,
-        initargs=(os.getpid(), config.limits.memory_mib),
+        initargs=(os.getpid(), memory_mib),
     )
+    if memory_mib and memory_mib < Limits.memory_mib:
+        _check_libraries_fit(memory_mib)
+    return pool
+
+
+@functools.cache
+def _check_libraries_fit(memory_mib: int) -> None:
+    """Load in a worker what every worker loads first."""
+    try:
+        get_reusable_executor(reuse=True).submit(settle).result()
+    except Exception as error:
+        if not (isinstance(error, BrokenProcessPool) or is_memory_error(error)):
+            raise
+        stop_workers()
+        raise UsageError(
+            f"--memory-limit {memory_mib}: the libraries alone need more MiB of address space; "
+            f"{Limits.memory_mib} is the default, 0 sets none"
+        ) from None
 
 
 def _start_worker(parent_pid: int, memory_mib: int) -> None:
