@@ -15,11 +15,14 @@ import numpy as np
 import pytest
 
 from tests.support.tiny_cache import make_cache
+from tests.support.trained import make_run
 from tests.support.trees import plant
 from unmask import plugins
 from unmask.commands.main import main
 from unmask.models import ModelError, create_model, list_models, model_row
 from unmask.models.recipes.recipes import get_recipe
+from unmask.pipeline.config import CropConfig
+from unmask.pipeline.demo.drawing import draw_frames, draw_identity, encode_video
 from unmask.pipeline.errors import UsageError
 from unmask.pipeline.scores.csv_file import read_scores
 from unmask.pipeline.scores.video_scores import video_scores
@@ -123,6 +126,18 @@ class TestInstalled:
 
     def test_its_model_brings_its_own_recipe(self):
         assert get_recipe("tiny").lr == 1e-2
+
+    def test_its_model_gives_a_verdict_on_a_video(self, tmp_path, capsys):
+        cache, manifests = make_cache(tmp_path, {"train": 1}, side=64)
+        settings = CropConfig(clips=4, frames=3, size=64).settings()
+        run = tmp_path / "run"
+        make_run(run, manifests / "train.txt", cache, settings, "tiny", {"width": 4, "size": 64})
+        pictures = [picture for picture, _ in draw_frames(draw_identity(1), 20, (320, 240))]
+        encode_video(tmp_path / "person.mp4", pictures)
+        capsys.readouterr()
+        code = main(["predict", str(tmp_path / "person.mp4"), "--run", str(run), "--json"])
+        assert code in (0, 10, 11)
+        assert 0 < json.loads(capsys.readouterr().out)["videos"][0]["score"] < 1
 
     def test_what_its_dataset_does_wrong_is_one_line(self, tmp_path, monkeypatch):
         plant(tmp_path, "box/ann/r1.mp4")
