@@ -10,15 +10,17 @@ import click
 from tqdm import tqdm
 
 from unmask.pipeline.config import ExtractConfig
-from unmask.pipeline.errors import EXIT_OK, EXIT_REFUSED, EXIT_SOME_FAILED
+from unmask.pipeline.errors import EXIT_OK, EXIT_REFUSED, EXIT_SOME_FAILED, CacheError
 from unmask.pipeline.reports.printable import printable
+
+SHOWN = 20  # missing videos that are named
 
 
 @click.command(name="verify")
 @click.option("--cache", type=click.Path(path_type=Path), default="cache", show_default=True)
 @click.option("--dataset", help="Only this one; all by default.")
 @click.option(
-    "--repair", is_flag=True, help="Make the damaged videos again from their source files."
+    "--repair", is_flag=True, help="Make damaged and missing videos again from their source files."
 )
 @click.option(
     "--jobs",
@@ -28,16 +30,15 @@ from unmask.pipeline.reports.printable import printable
     help="Worker processes of a repair.",
 )
 def command(cache: Path, dataset: str | None, repair: bool, jobs: int) -> int:
-    """Check every byte of every cached video against its digests.
+    """Check every byte of every cached video against its digests, and that none is missing.
 
-    Exit code 0: all whole (or all repaired); 4: damaged videos, named; 3: some could not be made
-    again.
+    Exit code 0: all whole (or all repaired); 4: damaged or missing videos, named; 3: some could
+    not be made again.
     """
     from unmask.pipeline.cache import check
 
-    folders = [
-        f for parent in check.cache_folders(cache, dataset) for f in check.video_folders(parent)
-    ]
+    parents = check.cache_folders(cache, dataset)
+    folders = [folder for parent in parents for folder in check.video_folders(parent)]
     damaged = []
     with tqdm(
         total=len(folders), unit="video", disable=not sys.stderr.isatty(), dynamic_ncols=True
@@ -49,13 +50,36 @@ def command(cache: Path, dataset: str | None, repair: bool, jobs: int) -> int:
                 bar.set_postfix(damaged=len(damaged))
     for checked in damaged:
         click.echo(printable(f"{checked.folder}: {'; '.join(checked.problems[:3])}", 1000))
-    click.echo(f"verify: {len(folders) - len(damaged):,} whole, {len(damaged):,} damaged")
-    if not damaged:
-        return EXIT_OK
+    missing, without_index = _missing(parents)
+    counts = f"{len(folders) - len(damaged):,} whole, {len(damaged):,} damaged"
+    if missing:
+        counts += f", {len(missing):,} missing (lost, or extract was stopped before it made them)"
+    click.echo(f"verify: {counts}")
+    bad = [*(checked.folder for checked in damaged), *missing]
+    if not bad:
+        return EXIT_REFUSED if without_index else EXIT_OK
     if not repair:
         click.echo("run the same command with --repair to make exactly these again")
         return EXIT_REFUSED
-    return _repair([checked.folder for checked in damaged], jobs, cache)
+    return _repair(bad, jobs, cache)
+
+
+def _missing(parents: list[Path]) -> tuple[list[Path], bool]:
+    """Groups that the indexes name and that are not there, and whether an index cannot be read."""
+    from unmask.pipeline.cache import check
+
+    missing, without_index = [], False
+    for parent in parents:
+        try:
+            missing += check.missing_videos(parent)
+        except CacheError as error:
+            without_index = True
+            click.echo(printable(f"{error}; what must be there is not known", 1000))
+    for folder in missing[:SHOWN]:
+        click.echo(printable(f"{folder}: missing, its index names it", 1000))
+    if len(missing) > SHOWN:
+        click.echo(f"... and {len(missing) - SHOWN:,} more are missing")
+    return missing, without_index
 
 
 def _repair(damaged: list[Path], jobs: int, cache: Path) -> int:

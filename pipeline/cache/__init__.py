@@ -5,12 +5,12 @@ The only package that writes or trusts what lies in a cache.
 Interface, by file:
     bands: coefficients
     clip_reader: ClipReader
-    check: cache_folders, check, video_folders
+    check: cache_folders, check, missing_videos, video_folders
     digest: canonical
     index: crop_config, read_index, settings_in_cache, settings_of_key, write_index
-    refused: Fingerprint, RECORDS, forget, plain_outcome, recall, remember
+    refused: Fingerprint, RECORDS, noted, plain_outcome, recall, remember
     video: CachedVideo, GROUP_FILE, attributes_of, is_committed, open_video, settings_of,
         verify_video
-    writing: write_video
+    writing: replace_attributes, write_video
     zarr_layout: ARRAYS, MAX_CLIP_BYTES
 """

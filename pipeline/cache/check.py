@@ -4,14 +4,19 @@ sources.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from unmask.pipeline.cache.index import INDEX
-from unmask.pipeline.cache.video import verify_video
+from unmask.pipeline.cache.index import INDEX, read_index
+from unmask.pipeline.cache.refused import recall
+from unmask.pipeline.cache.video import open_video, verify_video
 from unmask.pipeline.errors import CacheError
+
+# Persons of one video that are looked for.
+MAX_GROUPS = 1000
 
 
 @dataclass(frozen=True)
@@ -41,6 +46,29 @@ def video_folders(parent: Path) -> list[Path]:
     return sorted(
         path for path in parent.iterdir() if path.is_dir() and not path.name.startswith(".")
     )
+
+
+def missing_videos(parent: Path) -> list[Path]:
+    """Groups that must be under <dataset>/<key> and are not: of every video that its index names
+    and that was not refused, and of each further person that a main person's group counts.
+
+    Raises: CacheError where the index cannot be read.
+    """
+    missing = []
+    for video in read_index(parent)[0]:
+        folder = parent / video.video_id
+        if not os.path.lexists(folder):
+            if recall(parent, video.video_id) is None:
+                missing.append(folder)
+            continue
+        try:
+            groups = open_video(folder).attributes.get("groups")
+        except CacheError:  # damaged: check says so
+            continue
+        groups = groups if type(groups) is int and groups < MAX_GROUPS else 1
+        others = [parent / f"{video.video_id}--{track}" for track in range(1, groups)]
+        missing += [other for other in others if not os.path.lexists(other)]
+    return missing
 
 
 def check(folders: Sequence[Path], threads: int = 2) -> Iterator[Checked]:

@@ -12,7 +12,7 @@ import json
 import os
 import re
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -27,10 +27,15 @@ SHA256 = re.compile(r"[0-9a-f]{64}")
 Facts = dict[str, Any]  # of one file: {"sha256": hex, "size": bytes}
 
 
-def write_digest(folder: Path) -> None:
-    """Describe every file of `folder`; call it when nothing more will be written there."""
+def write_digest(folder: Path, known: Mapping[str, Facts] | None = None) -> None:
+    """Describe every file of `folder`; call it when nothing more will be written there.
+
+    known: facts of files that were described before.
+    """
+    described = known or {}
     files = {
-        name: {"sha256": file_sha256(folder / name), "size": (folder / name).stat().st_size}
+        name: described.get(name)
+        or {"sha256": file_sha256(folder / name), "size": (folder / name).stat().st_size}
         for name in sorted(files_below(folder))
     }
     (folder / DIGEST).write_bytes(_rendered(files))

@@ -1,5 +1,5 @@
-"""Remember why a video was refused, with a fingerprint of its file, so that the next run need not
-try again.
+"""Remember how a video ended and on what that rested, so that the next run need not try again, nor
+read a whole file to see that it is still the same.
 """
 
 from __future__ import annotations
@@ -8,31 +8,32 @@ import json
 from dataclasses import asdict
 from pathlib import Path
 
-from unmask.pipeline.disk.files import read_json, refusals, write_whole
+from unmask.pipeline.disk.files import read_json, write_whole
 from unmask.pipeline.disk.json_records import record_of
 from unmask.pipeline.errors import CacheError
 from unmask.pipeline.records import REASONS, TRANSIENT_REASONS, Outcome
 
-Fingerprint = dict[str, int]
+# What an outcome rests on, as plain JSON: see extraction/resume.py.
+Fingerprint = dict[str, object]
 
 RECORDS = ".outcomes"  # beside the groups of a cache folder
 MAX_RECORD = 2**20
 
 
 def remember(parent: Path, outcome: Outcome, fingerprint: Fingerprint) -> None:
-    """Keep why a video is not in the cache folder `parent`, with the file's size and time as it
-    was then.
+    """Keep how a video of the cache folder `parent` ended, and on what that rested.
+
+    What is in the cache speaks for itself: its record may be lost in a power cut.
     """
     record = {"fingerprint": fingerprint, "outcome": plain_outcome(outcome)}
-    write_whole(
-        _record(parent, outcome.video_id), json.dumps(record, sort_keys=True).encode() + b"\n"
-    )
+    data = json.dumps(record, sort_keys=True).encode() + b"\n"
+    write_whole(_record(parent, outcome.video_id), data, durable=outcome.status != "ok")
 
 
 def recall(parent: Path, video_id: str, fingerprint: Fingerprint | None = None) -> Outcome | None:
-    """What an earlier run found, or None where it must be tried (again).
+    """Why an earlier run refused a video, or None where it must be tried (again).
 
-    fingerprint: the file's present size and time; None asks for the record whatever the file is
+    fingerprint: what the outcome would rest on now; None asks for the record whatever the file is
     like now.
     """
     path = _record(parent, video_id)
@@ -50,11 +51,15 @@ def recall(parent: Path, video_id: str, fingerprint: Fingerprint | None = None) 
     return outcome
 
 
-def forget(parent: Path, video_id: str) -> None:
-    """Drop the record of a video that is in the cache now."""
+def noted(parent: Path, video_id: str) -> Fingerprint | None:
+    """What a video that is in the cache was made from; None where nobody noted it."""
     path = _record(parent, video_id)
-    with refusals(path):
-        path.unlink(missing_ok=True)
+    try:
+        record = read_json(path, MAX_RECORD, CacheError)
+        outcome = record_of(Outcome, record.get("outcome", {}), path, CacheError)
+    except CacheError:
+        return None
+    return record.get("fingerprint") if outcome.status == "ok" else None
 
 
 def _record(parent: Path, video_id: str) -> Path:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import math
 import re
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unmask.pipeline.cache.codecs import CODECS, encoder_for
-from unmask.pipeline.cache.digest import write_digest
+from unmask.pipeline.cache.digest import read_checked, read_digest, write_digest
 from unmask.pipeline.cache.shard_writer import shard_parts
 from unmask.pipeline.cache.video import is_committed
 from unmask.pipeline.cache.zarr_layout import ARRAYS, GROUP, array_metadata, shard_name
@@ -36,6 +37,7 @@ def write_video(
     masks: NDArray[np.uint8] | None,
     attributes: dict[str, Any],
     codec: str = "zstd",
+    replace: bool = False,
 ) -> Path:
     """Commit one video's crops and all that is known of them as `parent/video_id`, and return that
     folder.
@@ -45,7 +47,8 @@ def write_video(
     attributes: JSON values, numpy arrays and numbers; the fields of `crops` (index, pts, box, ...)
         are added under their names.
     codec: zstd, compact or none, of the crops.
-    A video that another run committed meanwhile is kept, and ours dropped.
+    replace: swap with the group that stands there; else a video that another run committed
+        meanwhile is kept, and ours dropped.
     Raises CacheError (not writable, no space, a damaged folder in the way), ValueError (shapes,
     non-finite numbers).
     """
@@ -62,11 +65,34 @@ def write_video(
         write_digest(folder)
 
     needed = sum(array.nbytes for array in arrays.values())
-    if not commit_folder(target, fill, needed) and not is_committed(target):
+    if not commit_folder(target, fill, needed, replace) and not is_committed(target):
         raise CacheError(
             f"{target}: a damaged folder is in the way; `verify --repair` makes the video again"
         )
     return target
+
+
+def replace_attributes(folder: Path, changes: dict[str, Any]) -> None:
+    """Swap a committed group for one with other attributes and the same arrays.
+
+    changes: attributes with their new values.
+    Raises CacheError when the group is damaged or the disk refuses.
+    """
+    files = read_digest(folder)
+    group = read_checked(folder, GROUP, files[GROUP])
+    attributes = {**group["attributes"], **_plain(changes, "attributes")}
+    document = {**group, "attributes": dict(sorted(attributes.items()))}
+
+    def fill(temporary: Path) -> None:
+        for name in files.keys() - {GROUP}:
+            (temporary / name).parent.mkdir(exist_ok=True)
+            shutil.copyfile(folder / name, temporary / name)
+        (temporary / GROUP).write_text(json.dumps(document, indent=2))
+        # Of the copies the old sums are kept: damage that is there must not become the truth.
+        write_digest(temporary, {name: files[name] for name in files if name != GROUP})
+
+    needed = sum(facts["size"] for facts in files.values())
+    commit_folder(folder, fill, needed, replace=True)
 
 
 def _checked_arrays(

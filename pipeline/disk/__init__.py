@@ -6,7 +6,7 @@ Bytes and folders come in; they appear under their name by one rename, or not at
 Interface, by file:
     files: begin_sync, json_lines, json_object, parse_json, read_bounded, read_json, refusals,
         sync_folder, write_whole
-    folders: commit_folder, remove_folder, remove_stale, scratch_folder
+    folders: commit_folder, remove_folder, remove_stale, restore_replaced, scratch_folder
     json_records: record_of
     locks: lock_cache, taking_turns
 """

@@ -23,12 +23,13 @@ from unmask.pipeline.errors import DiskError, PipelineError
 MAX_DEPTH = 32
 
 
-def write_whole(path: Path, data: bytes) -> None:
+def write_whole(path: Path, data: bytes, durable: bool = True) -> None:
     """Replace `path` by `data`: temporary sibling, fsync, one rename, fsync of the folder.
 
     The temporary name starts with `.tmp-`, is created exclusively and flocked for as long as it
     lives, so that two writers never share one and cleaning up (commit.remove_stale) never takes a
     live one away.
+    durable: False leaves the fsyncs out, for what may be lost or empty after a power cut.
     Raises: DiskError when the file system refuses (no space, no permission); the old file is then
     untouched.
     """
@@ -39,12 +40,14 @@ def write_whole(path: Path, data: bytes) -> None:
             with os.fdopen(descriptor, "wb") as file:
                 file.write(data)
                 file.flush()
-                os.fsync(file.fileno())
+                if durable:
+                    os.fsync(file.fileno())
                 os.replace(temporary, path)
         except BaseException:
             temporary.unlink(missing_ok=True)
             raise
-        sync_folder(path.parent)
+        if durable:
+            sync_folder(path.parent)
 
 
 @contextlib.contextmanager

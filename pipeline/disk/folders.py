@@ -9,25 +9,37 @@ up never takes a live one away.
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import errno
 import os
 import re
 import secrets
 import shutil
+import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from unmask.pipeline.disk.files import flock_alone, refusals, sync_folder
 
+# linux/fs.h and fcntl.h: swap two names, both relative to the current folder.
+RENAME_EXCHANGE, AT_FDCWD = 2, -100
+
+# Where names cannot be swapped, the old folder waits under this name for the new one to stand.
+REPLACED = ".was-"
+
 TEMPORARY = re.compile(r"\.tmp-.+-\d+(-[0-9a-f]{8})?", re.DOTALL)
 
 
-def commit_folder(target: Path, fill: Callable[[Path], None], needed: int) -> bool:
+def commit_folder(
+    target: Path, fill: Callable[[Path], None], needed: int, replace: bool = False
+) -> bool:
     """Make `target` appear with what `fill(temporary folder)` wrote; False when another writer's is
     there already.
 
     needed: bytes, for the message of a full disk.
+    replace: swap with the folder that stands there; stopped at any moment, the old or the new one
+        stands (where the file system cannot swap, after restore_replaced).
     Raises: DiskError when the file system refuses (no space, quota, read-only, other file system);
     nothing is left.
     """
@@ -37,6 +49,9 @@ def commit_folder(target: Path, fill: Callable[[Path], None], needed: int) -> bo
             fill(temporary)
             _sync_tree(temporary)
             won = _rename(temporary, target)
+            if not won and replace:
+                _swap(temporary, target)
+                won = True
             if won:
                 sync_folder(target.parent)
         finally:
@@ -71,6 +86,21 @@ def remove_folder(target: Path) -> None:
             return
         sync_folder(target.parent)
     shutil.rmtree(doomed, ignore_errors=True)
+
+
+def restore_replaced(parent: Path) -> list[str]:
+    """Put back what a writer had moved aside when it died before its new folder stood, and return
+    the names; what was replaced is deleted. The caller holds the lock of `parent`.
+    """
+    restored = []
+    for name in sorted(n for n in os.listdir(parent) if n.startswith(REPLACED)):
+        aside, target = parent / name, parent / name.removeprefix(REPLACED)
+        if os.path.lexists(target):
+            shutil.rmtree(aside, ignore_errors=True)
+        else:
+            os.rename(aside, target)
+            restored.append(target.name)
+    return restored
 
 
 def remove_stale(parent: Path) -> list[str]:
@@ -153,3 +183,31 @@ def _rename(temporary: Path, target: Path) -> bool:
             return False
         raise
     return True
+
+
+def _swap(temporary: Path, target: Path) -> None:
+    """Put `temporary` in the place of `target`, which ends under the temporary name."""
+    if _exchange(temporary, target):
+        return
+    aside = target.with_name(f"{REPLACED}{target.name}")
+    shutil.rmtree(aside, ignore_errors=True)
+    os.rename(target, aside)
+    os.rename(temporary, target)
+    sync_folder(target.parent)
+    os.rename(aside, temporary)
+
+
+def _exchange(first: Path, second: Path) -> bool:
+    """Swap two names in one step; False where the system or the file system cannot (not Linux, some
+    network file systems).
+    """
+    swap = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)
+    if swap is None:
+        return False
+    sys.audit("os.rename", os.fspath(first), os.fspath(second), -1, -1)  # as os.rename announces it
+    if not swap(AT_FDCWD, os.fsencode(first), AT_FDCWD, os.fsencode(second), RENAME_EXCHANGE):
+        return True
+    number = ctypes.get_errno()
+    if number in (errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP):
+        return False
+    raise OSError(number, os.strerror(number), os.fspath(second))

@@ -22,6 +22,7 @@ from unmask.pipeline.cache import refused
 from unmask.pipeline.cache.bands import coefficients
 from unmask.pipeline.cache.writing import write_video
 from unmask.pipeline.config import CropConfig, ExtractConfig
+from unmask.pipeline.disk.folders import remove_folder
 from unmask.pipeline.errors import VideoError
 from unmask.pipeline.extraction.crops import detector_for, read_crops
 from unmask.pipeline.extraction.masks import (
@@ -31,9 +32,16 @@ from unmask.pipeline.extraction.masks import (
     forged_persons,
 )
 from unmask.pipeline.extraction.pairs import OtherViewError, places_of
-from unmask.pipeline.extraction.resume import facts, hash_now, stat_fingerprint, why_absent
+from unmask.pipeline.extraction.resume import (
+    basis_of,
+    contents_of,
+    drop_groups,
+    facts,
+    group_names,
+    why_absent,
+)
 from unmask.pipeline.machine.memory import is_memory_error, near_limit
-from unmask.pipeline.records import REAL, Crops, Outcome, Video, VideoInfo
+from unmask.pipeline.records import REAL, TRANSIENT_REASONS, Crops, Outcome, Video, VideoInfo
 
 log = logging.getLogger(__name__)
 
@@ -46,14 +54,13 @@ def extract_video(video: Video, config: ExtractConfig, parent: Path) -> Outcome:
     Outcome's reason.
     """
     started = time.monotonic()
-    before = stat_fingerprint(video.path)
+    before = basis_of(video, parent, config)
     try:
         outcome = _extract(video, config, parent, before)
-        refused.forget(parent, video.video_id)
     except VideoError as error:
         outcome = refused_outcome(video, *_judged(error))
     except FileNotFoundError:  # gone between two looks at it
-        if stat_fingerprint(video.path) == before:
+        if basis_of(video, parent, config) == before:
             raise
         outcome = refused_outcome(video, "changed_while_reading", str(video.path))
     except Exception as error:
@@ -61,8 +68,10 @@ def extract_video(video: Video, config: ExtractConfig, parent: Path) -> Outcome:
             raise
         told = str(error).partition("\n")[0][:200] or f"limit {config.limits.memory_mib} MiB"
         outcome = refused_outcome(video, "out_of_memory", told)
-    if outcome.status != "ok" and before is not None:
+    if before is not None:
         refused.remember(parent, outcome, before)
+        if outcome.status != "ok" and outcome.reason not in TRANSIENT_REASONS:
+            drop_groups(video, parent)
     return replace(outcome, seconds=time.monotonic() - started)
 
 
@@ -90,8 +99,8 @@ def _extract(
         raise VideoError(why_absent(video.path), str(video.path))
     cut = _cut_people(video, config, parent)
     info = cut.info
-    digest = hash_now(video)
-    if not digest or stat_fingerprint(video.path) != before:
+    contents = contents_of(video, parent, config)
+    if not contents["file"]["sha256"] or basis_of(video, parent, config) != before:
         raise VideoError("changed_while_reading", str(video.path))
     flags = [*info.flags, *cut.flags]
     if info.guard:
@@ -121,14 +130,18 @@ def _extract(
             **facts(video),
             "split": video.split,
             "split_origin": video.split_origin,
-            "file": {"path": os.fspath(video.path), "sha256": digest, **before},
+            **contents,
+            "groups": len(cut.people),
             "media": _media(info),
             "outcome": {k: v for k, v in asdict(outcome).items() if k != "seconds"},
             "settings": config.crop.settings(),
         }
         bands = _bands(crops.pixels, config.crop) if config.crop.bands else None
-        write_video(parent, name, crops, bands, masks, attributes, config.crop.codec)
+        standing = os.path.lexists(parent / name)
+        write_video(parent, name, crops, bands, masks, attributes, config.crop.codec, standing)
         committed.append(outcome)
+    for name in group_names(parent, video.video_id)[len(cut.people) :]:
+        remove_folder(parent / name)
     return committed[-1]
 
 

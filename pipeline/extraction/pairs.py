@@ -10,6 +10,7 @@ shape; one that shows something else there is cut by its own faces too.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,6 +18,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from unmask.pipeline.cache.digest import canonical
 from unmask.pipeline.cache.video import is_committed, open_video
 from unmask.pipeline.decode.windows import find_windows
 from unmask.pipeline.errors import CacheError, VideoError
@@ -28,6 +30,11 @@ from unmask.pipeline.faces.cuts import (
 )
 from unmask.pipeline.faces.find import Place
 from unmask.pipeline.records import Crops, Video, VideoInfo
+
+# The attributes of an original that decide where and when its fakes are cut.
+DECIDING = (
+    "file", "media", "index", "window", "box", "landmark", "dropped", "persons", "track",
+)  # fmt: skip
 
 # Why a fake lacks a window that its original has.
 SHORTER = "shorter_than_original"
@@ -140,8 +147,28 @@ def places_of(video: Video, parent: Path) -> list[Places]:
     """
     try:
         return [_read(folder) for folder in originals(video, parent)]
-    except CacheError:  # damaged since: as long as it is not repaired there is no original
+    except (
+        CacheError,
+        KeyError,
+        TypeError,
+        ValueError,
+        AttributeError,
+    ):  # damaged since: as long as it is not repaired there is no original
         return []
+
+
+def origin_of(video: Video, parent: Path) -> str:
+    """A sum of everything that places_of would give, "" where it gives nothing: with another
+    original a fake is another one too.
+    """
+    try:
+        origin = [
+            {name: attributes.get(name) for name in DECIDING}
+            for attributes in (open_video(path).attributes for path in originals(video, parent))
+        ]
+    except CacheError:
+        return ""
+    return hashlib.sha256(canonical(origin).encode()).hexdigest() if origin else ""
 
 
 def originals(video: Video, parent: Path) -> Sequence[Path]:

@@ -11,12 +11,13 @@ from pathlib import Path
 
 from unmask.pipeline.cache import refused
 from unmask.pipeline.cache.video import is_committed, open_video
-from unmask.pipeline.config import PIXEL_LIBRARIES, CropConfig, ExtractConfig
+from unmask.pipeline.config import PIXEL_LIBRARIES, ExtractConfig
 from unmask.pipeline.disk.files import write_whole
 from unmask.pipeline.disk.folders import remove_stale
 from unmask.pipeline.disk.json_records import record_of
 from unmask.pipeline.errors import CacheError
 from unmask.pipeline.extraction.masks import MASK_ELSEWHERE
+from unmask.pipeline.extraction.resume import group_names
 from unmask.pipeline.extraction.run import cache_folder
 from unmask.pipeline.manifests import outcomes
 from unmask.pipeline.manifests.text import write_manifest
@@ -49,7 +50,7 @@ def publish(
                 Entry(f"{dataset.name}/{parent.name}/{track}", video.label)
                 for video, outcome in zip(videos, rows, strict=True)
                 if video.split == split and outcome is not None and is_listed(outcome, split)
-                for track in _tracks(parent, video.video_id, config.crop)
+                for track in group_names(parent, video.video_id)
             ]
             if entries:
                 path = folder / f"{split if split != 'none' else 'all'}.txt"
@@ -102,16 +103,8 @@ def _present(video: Video, parent: Path) -> Outcome | None:
     yet.
     """
     folder = parent / video.video_id
-    if not is_committed(folder):
-        return refused.recall(parent, video.video_id)
-    found = open_video(folder).attributes.get("outcome")
-    return record_of(Outcome, found, f"{folder}: outcome", CacheError)
-
-
-def _tracks(parent: Path, video_id: str, crop: CropConfig) -> list[str]:
-    """The folders of one video: its own, and with `--faces all` one more per further person."""
-    others = sorted(parent.glob(f"{video_id}--*")) if crop.faces == "all" else []
-    return [
-        video_id,
-        *(folder.name for folder in others if folder.name.removeprefix(f"{video_id}--").isdigit()),
-    ]
+    refusal = refused.recall(parent, video.video_id)
+    if refusal is not None or not is_committed(folder):
+        return refusal
+    outcome = open_video(folder).attributes.get("outcome")
+    return record_of(Outcome, outcome, f"{folder}: outcome", CacheError)

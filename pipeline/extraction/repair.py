@@ -1,4 +1,6 @@
-"""Make damaged folders of a cache again from their source videos."""
+"""Make damaged and missing folders of a cache again from their source videos: beside what is there,
+then swapped.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +12,7 @@ from pathlib import Path
 from unmask.pipeline.cache.index import crop_config, read_index
 from unmask.pipeline.config import ExtractConfig
 from unmask.pipeline.errors import CacheError
+from unmask.pipeline.extraction import run
 from unmask.pipeline.records import Outcome
 
 
@@ -19,11 +22,11 @@ def repair(
     """Make exactly the videos of the damaged groups again; one whose source is gone keeps what is
     left of it.
 
+    damaged: groups under <cache>/<dataset>/<key>, there or missing.
+
     Raises: CacheError where a folder is in no index, or where the software of today gives other
     pixels.
     """
-    from unmask.pipeline.extraction import run
-
     by_parent: dict[Path, list[Path]] = defaultdict(list)
     for folder in damaged:
         by_parent[folder.parent].append(folder)

@@ -18,10 +18,15 @@ from pathlib import Path
 from unmask.pipeline.cache import refused
 from unmask.pipeline.cache.index import write_index
 from unmask.pipeline.config import CropConfig, ExtractConfig
-from unmask.pipeline.disk.folders import remove_stale
+from unmask.pipeline.disk.folders import remove_stale, restore_replaced
 from unmask.pipeline.disk.locks import lock_cache
 from unmask.pipeline.errors import CacheError
-from unmask.pipeline.extraction.resume import finished, make_room, stat_fingerprint
+from unmask.pipeline.extraction.resume import (
+    finished,
+    refuse_foreign,
+    settle,
+    stat_fingerprint,
+)
 from unmask.pipeline.records import Outcome, Video
 
 log = logging.getLogger(__name__)
@@ -47,11 +52,6 @@ def extract(
     again: ids of videos to make again even where they seem whole (their bytes were found damaged).
     Raises: CacheError when the cache cannot be written or another run holds it.
     """
-    from unmask.pipeline.extraction import dask as cluster
-    from unmask.pipeline.extraction import (
-        dispatch as workers,  # joblib starts its machinery at import; a dry run never needs it
-    )
-
     if not videos:
         return []
     ids = {video.key: video.video_id for video in videos}
@@ -59,27 +59,13 @@ def extract(
     parent = cache_folder(cache, videos[0].dataset, config.crop)
     prepare_folder(parent)
     with _held(parent, config):
-        write_index(parent, videos, config.crop)
-        ended: dict[str, Outcome] = {}
-        present, again_count = _groups(parent), 0
-        for video in videos:
-            known = None if video.video_id in again else finished(video, parent, config)
-            if known is None:
-                again_count += video.video_id in present
-                make_room(video, parent, present)
-            else:
-                ended[video.video_id] = known
-                progress(known)
-        if again_count:
-            log.warning(
-                "%d videos are made again: damaged, or made from other files or labels", again_count
-            )
         share = _own_share(videos, config.shard, config.crop.pair_boxes)
-        waiting = _longest_first([v for v in share if v.video_id not in ended])
-        for phase in _phases(waiting, config.crop.pair_boxes):
-            for outcome in (cluster if config.scheduler else workers).dispatch(
-                phase, config, parent
-            ):
+        write_index(parent, share, config.crop)
+        mine = {video.video_id for video in share}
+        ended: dict[str, Outcome] = {}
+        # Originals end before their fakes are looked at: a fake rests on what its original gave.
+        for phase in _phases(videos, config.crop.pair_boxes):
+            for outcome in _bring_up_to_date(phase, mine, config, parent, again):
                 ended[outcome.video_id] = outcome
                 progress(outcome)
     return [ended[v.video_id] for v in videos if v.video_id in ended]
@@ -107,6 +93,8 @@ def _held(parent: Path, config: ExtractConfig) -> Iterator[None]:
     ends.
     """
     with lock_cache(parent, shared=config.shard != (1, 1) or not config.lock):
+        for name in restore_replaced(parent) if config.lock and config.shard == (1, 1) else ():
+            log.info("%r stands again: a run died while it was being replaced", name)
         _clean(parent)
         try:
             yield
@@ -121,21 +109,48 @@ def _clean(parent: Path) -> None:
             remove_stale(folder)
 
 
-def _groups(parent: Path) -> dict[str, list[str]]:
-    """video_id -> names of its groups, one per person, whole or not."""
-    found: dict[str, list[str]] = {}
-    for name in sorted(os.listdir(parent)):
-        owner, _, track = name.rpartition("--")
-        found.setdefault(owner if owner and track.isdigit() else name, []).append(name)
-    return found
+def _bring_up_to_date(
+    videos: Sequence[Video],
+    mine: Collection[str],
+    config: ExtractConfig,
+    parent: Path,
+    again: Collection[str],
+) -> Iterator[Outcome]:
+    """How the videos ended, those first that need no work; only those of this shard are touched.
+
+    mine: ids of this shard. What a shard will not make it never takes away: another may just have
+        made it.
+    """
+    waiting, standing = [], 0
+    for video in videos:
+        known = None if video.video_id in again else finished(video, parent, config)
+        if known is not None:
+            if video.video_id in mine:
+                settle(video, known, parent, config)
+            yield known
+        elif video.video_id in mine:
+            refuse_foreign(video, parent)
+            standing += os.path.lexists(parent / video.video_id)
+            waiting.append(video)
+    if standing:
+        log.warning(
+            "%d videos are made again: damaged, or made from other files or labels", standing
+        )
+    if waiting:
+        # joblib and torch start their machinery at import; where nothing is left to do nobody waits
+        if config.scheduler:
+            from unmask.pipeline.extraction import dask as workers
+        else:
+            from unmask.pipeline.extraction import dispatch as workers
+        yield from workers.dispatch(_longest_first(waiting), config, parent)
 
 
-def _phases(videos: list[Video], pair_boxes: bool) -> list[list[Video]]:
+def _phases(videos: Sequence[Video], pair_boxes: bool) -> list[list[Video]]:
     """Originals before their fakes where a fake is cut at its original's boxes; else everything at
     once.
     """
     if not pair_boxes:
-        return [videos] if videos else []
+        return [list(videos)]
     return [
         part for part in ([v for v in videos if not v.pair], [v for v in videos if v.pair]) if part
     ]

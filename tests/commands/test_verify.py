@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,6 +11,10 @@ import pytest
 from tests.support.small_videos import commit
 from unmask.commands import main as cli
 from unmask.pipeline.cache.video import verify_video
+from unmask.pipeline.config import CropConfig, ExtractConfig
+from unmask.pipeline.extraction.run import cache_folder, extract
+from unmask.pipeline.sources.dataset import SourceOptions
+from unmask.pipeline.sources.registry import discover
 
 
 @pytest.fixture
@@ -61,3 +67,32 @@ def test_a_folder_that_is_no_cache_is_refused(
 ) -> None:
     assert cli.main(["verify", "--cache", str(tmp_path)]) == 4
     assert "no extracted dataset there" in capsys.readouterr().err
+
+
+def test_a_video_that_the_index_names_must_be_there(
+    drawn: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Lost folders are told and made again; a refused video may be absent."""
+    found = discover("ffpp", drawn, SourceOptions(methods=("Deepfakes",)))
+    (tmp_path / "text.mp4").write_text("no video")
+    refused = replace(found.videos[2], path=tmp_path / "text.mp4")
+    config = ExtractConfig(crop=CropConfig(clips=2, frames=2, size=48, bands=False), jobs=1)
+    extract([*found.videos[:2], refused], config, tmp_path / "cache")
+    lost = cache_folder(tmp_path / "cache", "ffpp", config.crop) / found.videos[0].video_id
+    whole = {path.name: path.read_bytes() for path in lost.rglob("*") if path.is_file()}
+    shutil.rmtree(lost)
+    command = ["verify", "--cache", str(tmp_path / "cache")]
+    assert cli.main(command) == 4
+    out = capsys.readouterr().out
+    assert "1 whole, 0 damaged, 1 missing" in out and lost.name in out
+    assert cli.main([*command, "--repair", "--jobs", "1"]) == 0
+    assert {path.name: path.read_bytes() for path in lost.rglob("*") if path.is_file()} == whole
+    assert cli.main(command) == 0
+
+
+def test_an_index_that_cannot_be_read_is_told(
+    cache: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (cache / "ffpp" / "key" / "index.json").write_text("{")
+    assert cli.main(["verify", "--cache", str(cache)]) == 4
+    assert "what must be there is not known" in capsys.readouterr().out

@@ -1,5 +1,5 @@
 """Kill an extraction of three videos at every file-system event it makes, and look at what is
-left.
+left; and the same for an extraction that replaces videos, damaged or described otherwise.
 """
 
 from __future__ import annotations
@@ -11,10 +11,12 @@ import shutil
 import signal
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 from tests.faults.forks import CONFIG, child, groups, hashes, leftovers, prepare, start, walk
 from unmask.pipeline.cache.video import verify_video
+from unmask.pipeline.disk import folders
 from unmask.pipeline.extraction import run
 
 
@@ -69,5 +71,52 @@ def main(root: str, place: str, stride: str, random_kills: str) -> None:
     sys.stdout.write(json.dumps(result) + "\n")
 
 
+def replacing(root: str, place: str, stride: str, how: str) -> None:
+    """how: labels (the lists say something else now), damage (a file of each is), no-swap (labels,
+    on a file system that cannot exchange two names).
+    """
+    dataset = prepare(Path(root), 2)
+    if how == "no-swap":
+        folders._exchange = lambda first, second: False
+    old, changed = Path(place) / "old", dataset
+    status, told = child(dataset, old)
+    assert status == 0, told
+    parent = run.cache_folder(old / "cache", "ffpp", CONFIG.crop)
+    if how == "damage":
+        for video in dataset.videos:
+            (parent / video.video_id / "crops" / "zarr.json").write_bytes(b"{}")
+    else:
+        videos = tuple(replace(video, method="other") for video in dataset.videos)
+        changed = replace(dataset, videos=videos)
+    status, told = child(changed, Path(place) / "new")
+    assert status == 0, told
+    truth = hashes(Path(place) / "new")
+    names = {video.video_id for video in dataset.videos}
+    result = {"points": 0, "gone": 0, "torn": 0, "leftovers": 0, "different": 0}
+    kill_at, killed = 1, True
+    while killed:
+        work = Path(place) / f"{how}{kill_at}"
+        shutil.copytree(old, work)
+        status, _ = child(
+            changed,
+            work,
+            lambda n, *_, at=kill_at: n == at and os.kill(os.getpid(), signal.SIGKILL),
+        )
+        killed = os.WIFSIGNALED(status)
+        here = run.cache_folder(work / "cache", "ffpp", CONFIG.crop)
+        folders.restore_replaced(here)
+        result["points"] += killed
+        result["gone"] += not names <= set(groups(work))
+        if how != "damage":
+            result["torn"] += sum(bool(verify_video(here / name)) for name in groups(work))
+        again, told = child(changed, work)
+        assert again == 0, f"the run after a kill failed: {told}"
+        result["leftovers"] += len(leftovers(work)) + len([*work.rglob(".was-*")])
+        result["different"] += hashes(work) != truth
+        shutil.rmtree(work)
+        kill_at += int(stride)
+    sys.stdout.write(json.dumps({"events": kill_at, **result}) + "\n")
+
+
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    (main if sys.argv[4].isdigit() else replacing)(*sys.argv[1:])

@@ -21,7 +21,8 @@ from tests.pipeline.extraction.test_run import tree_hash
 ROOT = Path(__file__).parent.parent.parent
 
 
-def kill_points(drawn: Path, tmp_path: Path, stride: int, random_kills: int) -> dict[str, int]:
+def kill_points(drawn: Path, tmp_path: Path, stride: int, kind: int | str) -> dict[str, int]:
+    """kind: how many random kills beside, or what is replaced (kill_points.replacing)."""
     command = [
         sys.executable,
         "-m",
@@ -29,7 +30,7 @@ def kill_points(drawn: Path, tmp_path: Path, stride: int, random_kills: int) -> 
         str(drawn),
         str(tmp_path),
         str(stride),
-        str(random_kills),
+        str(kind),
     ]
     run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert run.returncode == 0, run.stderr[-2000:]
@@ -53,7 +54,7 @@ def judge(result: dict[str, int], figure: Callable[[str, str], None]) -> None:
 def test_kill_at_file_system_events(
     drawn: Path, tmp_path: Path, figure: Callable[[str, str], None]
 ) -> None:
-    result = kill_points(drawn, tmp_path, stride=8, random_kills=3)
+    result = kill_points(drawn, tmp_path, stride=8, kind=3)
     assert result["events"] > 60 and result["points"] > 15
     judge(result, figure)
 
@@ -62,9 +63,37 @@ def test_kill_at_file_system_events(
 def test_kill_at_every_file_system_event_and_at_30_random_times(
     drawn: Path, tmp_path: Path, figure: Callable[[str, str], None]
 ) -> None:
-    result = kill_points(drawn, tmp_path, stride=1, random_kills=30)
+    result = kill_points(drawn, tmp_path, stride=1, kind=30)
     assert result["points"] == result["events"] + 30
     judge(result, figure)
+
+
+REPLACED = ("labels", "damage", "no-swap")
+
+
+def replaced(
+    how: str, drawn: Path, tmp_path: Path, stride: int, figure: Callable[[str, str], None]
+) -> None:
+    result = kill_points(drawn, tmp_path, stride, how)
+    points = result.pop("points")
+    figure(f"kill -9 while replacing ({how})", f"{points} kills: {result}")
+    assert result.pop("events") > 60 and points > 60 // stride - 1
+    assert result == {"gone": 0, "torn": 0, "leftovers": 0, "different": 0}
+
+
+@pytest.mark.parametrize("how", REPLACED)
+def test_a_kill_while_videos_are_replaced_leaves_the_old_or_the_new(
+    how: str, drawn: Path, tmp_path: Path, figure: Callable[[str, str], None]
+) -> None:
+    replaced(how, drawn, tmp_path, 9, figure)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("how", REPLACED)
+def test_a_kill_at_every_event_of_replacing_leaves_the_old_or_the_new(
+    how: str, drawn: Path, tmp_path: Path, figure: Callable[[str, str], None]
+) -> None:
+    replaced(how, drawn, tmp_path, 1, figure)
 
 
 def extract_command(drawn: Path, work: Path) -> list[str]:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from unmask.pipeline.cache.refused import forget, recall, remember
+from unmask.pipeline.cache.refused import recall, remember
 from unmask.pipeline.errors import ManifestError
 from unmask.pipeline.manifests.outcomes import (
     Listed,
@@ -29,7 +29,7 @@ def test_a_lasting_reason_is_recalled_until_the_file_changes(tmp_path: Path) -> 
     assert recall(tmp_path, "a", FILE) == NO_FACE
     assert recall(tmp_path, "a", {"size": 11, "mtime_ns": 5}) is None
     assert recall(tmp_path, "b", FILE) is None
-    forget(tmp_path, "a")
+    remember(tmp_path, Outcome("a", "ok"), FILE)
     assert recall(tmp_path, "a", FILE) is None
 
 
