@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 
+from unmask.commands.numbers import SEED, Number
 from unmask.pipeline.errors import EXIT_OK, UsageError
 
 
@@ -24,9 +25,9 @@ from unmask.pipeline.errors import EXIT_OK, UsageError
     default="mean",
     show_default=True,
 )
-@click.option("--threshold", type=click.FloatRange(0, 1), default=0.5, show_default=True)
+@click.option("--threshold", type=Number(0, 1), default=0.5, show_default=True)
 @click.option("--resamples", type=click.IntRange(1, 100_000), default=1000, show_default=True)
-@click.option("--seed", type=int, default=0, show_default=True, help="Of the bootstrap.")
+@click.option("--seed", type=SEED, default=0, show_default=True, help="Of the bootstrap.")
 @click.option("--json", "as_json", is_flag=True, help="Everything as JSON instead of a table.")
 def command(first: Path, second: Path, on: str | None, **options: Any) -> int:
     """DeLong's test and paired bootstrap intervals for two detectors on the same videos.

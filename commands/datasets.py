@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from unmask.commands.numbers import SEED
 from unmask.pipeline.errors import EXIT_OK, EXIT_SOME_FAILED, UsageError
 from unmask.pipeline.reports.printable import printable
 from unmask.pipeline.sources.dataset import Source, SourceOptions
@@ -66,7 +67,9 @@ SHOWN = 10
     "--splits", type=click.Path(path_type=Path), help="Folder (or file) of the official lists."
 )
 @click.option("--split-ratio", help="Own split, e.g. 0.7,0.15,0.15, in place of the official one.")
-@click.option("--seed", default=DEFAULTS.seed, show_default=True, help="Of derived splits.")
+@click.option(
+    "--seed", type=SEED, default=DEFAULTS.seed, show_default=True, help="Of derived splits."
+)
 @click.option("--strict", is_flag=True, help="Drop what is known to leak between official splits.")
 @click.option(
     "--label-mode",

@@ -10,6 +10,7 @@ from pathlib import Path
 import click
 from tqdm import tqdm
 
+from unmask.commands.numbers import JOBS, SEED
 from unmask.pipeline.errors import EXIT_OK, EXIT_SOME_FAILED, PipelineError
 
 # A CLRNet that two cores train in minutes: fewer filters, 1x1 recurrent kernels in the stem, and
@@ -37,9 +38,9 @@ OPTIONS = (
 )
 @click.option("--epochs", type=click.IntRange(1), default=24, show_default=True)
 @click.option(
-    "--jobs", type=int, default=-1, show_default=True, help="Worker processes of the extraction."
+    "--jobs", type=JOBS, default=-1, show_default=True, help="Worker processes of the extraction."
 )
-@click.option("--seed", type=int, default=1, show_default=True)
+@click.option("--seed", type=SEED, default=1, show_default=True)
 def command(out: Path, epochs: int, jobs: int, seed: int) -> int:
     """Draw a small FaceForensics++-shaped dataset and walk the whole road on it: extract, train,
     evaluate.

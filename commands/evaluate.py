@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from tqdm import tqdm
 
+from unmask.commands.numbers import SEED, Number
 from unmask.pipeline.config import EvaluateConfig
 from unmask.pipeline.errors import EXIT_OK, UsageError
 from unmask.pipeline.runs.run_folder import newest_run, open_run
@@ -72,7 +73,7 @@ E = EvaluateConfig()
 )
 @click.option(
     "--threshold",
-    type=click.FloatRange(0, 1),
+    type=Number(0, 1),
     default=E.threshold,
     show_default=True,
     help="Fake from here on.",
@@ -93,7 +94,7 @@ E = EvaluateConfig()
 @click.option(
     "--unsure-error",
     "error",
-    type=click.FloatRange(0, 0.5),
+    type=Number(0, 0.5),
     default=E.error,
     show_default=True,
     help="Wrong verdicts per class outside the unsure zone.",
@@ -105,7 +106,7 @@ E = EvaluateConfig()
     show_default=True,
     help="Bootstrap; 0: no intervals.",
 )
-@click.option("--seed", type=int, default=E.seed, show_default=True, help="Of the bootstrap.")
+@click.option("--seed", type=SEED, default=E.seed, show_default=True, help="Of the bootstrap.")
 @click.option(
     "--clips",
     type=click.IntRange(0),

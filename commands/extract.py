@@ -11,6 +11,7 @@ from typing import Any
 import click
 from tqdm import tqdm
 
+from unmask.commands.numbers import JOBS, SEED, Number
 from unmask.pipeline.config import CropConfig, ExtractConfig, Limits
 from unmask.pipeline.errors import EXIT_BUG, EXIT_OK, EXIT_SOME_FAILED, UsageError
 from unmask.pipeline.reports.printable import printable
@@ -67,7 +68,7 @@ def shard_of(text: str) -> tuple[int, int]:
 )
 @click.option("--split-ratio", help="Make train,val,test by leakage group, e.g. 0.7,0.15,0.15.")
 @click.option(
-    "--seed", type=int, default=1, show_default=True, help="Of splits that are not official."
+    "--seed", type=SEED, default=1, show_default=True, help="Of splits that are not official."
 )
 @click.option(
     "--strict",
@@ -103,7 +104,7 @@ def shard_of(text: str) -> tuple[int, int]:
 )
 @click.option(
     "--margin",
-    type=click.FloatRange(0.5, 4.0),
+    type=Number(0.5, 4.0),
     default=CROP.margin,
     show_default=True,
     help="Crop over face.",
@@ -148,14 +149,14 @@ def shard_of(text: str) -> tuple[int, int]:
 )
 @click.option(
     "--jobs",
-    type=int,
+    type=JOBS,
     default=RUN.jobs,
     show_default=True,
     help="Videos at a time; -1 is one per core.",
 )
 @click.option(
     "--timeout",
-    type=click.FloatRange(1),
+    type=Number(1),
     default=LIMITS.seconds,
     show_default=True,
     help="Seconds per video.",

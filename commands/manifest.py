@@ -8,6 +8,7 @@ from pathlib import Path
 
 import click
 
+from unmask.commands.numbers import SEED
 from unmask.pipeline.errors import EXIT_OK, EXIT_REFUSED, UsageError
 from unmask.pipeline.manifests.checked import Manifest, read_manifest
 from unmask.pipeline.manifests.foreign_lists import FORMS, import_list, write_imported
@@ -126,7 +127,11 @@ def merge(paths: tuple[Path, ...], cache: Path, allow_missing: bool, out: Path) 
 )
 @click.option("--balance", is_flag=True, help="As many reals as fakes.")
 @click.option(
-    "--seed", default=1, show_default=True, help="Which videos --limit and --balance keep."
+    "--seed",
+    type=SEED,
+    default=1,
+    show_default=True,
+    help="Which videos --limit and --balance keep.",
 )
 def filter_command(
     path: Path, cache: Path, allow_missing: bool, out: Path, methods: str, compression: str, label: str | None,  # noqa: E501

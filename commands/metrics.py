@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from unmask.commands.numbers import SEED, Number
 from unmask.pipeline.errors import EXIT_OK
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ RULES = click.Choice(["mean", "max", "median", "mean-logit"])
 )
 @click.option(
     "--threshold",
-    type=click.FloatRange(0, 1),
+    type=Number(0, 1),
     default=0.5,
     show_default=True,
     help="Fake from here on.",
@@ -45,7 +46,7 @@ RULES = click.Choice(["mean", "max", "median", "mean-logit"])
     show_default=True,
     help="0: no intervals.",
 )
-@click.option("--seed", type=int, default=0, show_default=True, help="Of the bootstrap.")
+@click.option("--seed", type=SEED, default=0, show_default=True, help="Of the bootstrap.")
 @click.option("--json", "as_json", is_flag=True, help="Everything as JSON instead of tables.")
 @click.option(
     "--report", type=click.Path(path_type=Path), metavar="FILE.html", help="Also write the page."

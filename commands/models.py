@@ -20,7 +20,13 @@ from unmask.pipeline.reports.printable import printable
     metavar="NAME=VALUE",
     help="Option of the model; repeatable.",
 )
-@click.option("--depth", default=2, show_default=True, help="Levels of modules to list.")
+@click.option(
+    "--depth",
+    type=click.IntRange(0),
+    default=2,
+    show_default=True,
+    help="Levels of modules to list.",
+)
 def command(name: str | None, options: tuple[str, ...], depth: int) -> None:
     """The detectors: paper, parameters, cost, input. NAME lists one of them layer by layer."""
     if name is None:

@@ -9,6 +9,7 @@ from typing import Any
 import click
 from tqdm import tqdm
 
+from unmask.commands.numbers import Number
 from unmask.pipeline.config import PredictConfig
 from unmask.pipeline.errors import UsageError
 from unmask.pipeline.reports.printable import printable
@@ -55,7 +56,7 @@ P = PredictConfig()
 )
 @click.option(
     "--every",
-    type=click.FloatRange(0),
+    type=Number(0),
     default=P.every,
     metavar="SECONDS",
     help="Dense timeline: a clip so often.",
@@ -79,7 +80,7 @@ P = PredictConfig()
 )
 @click.option(
     "--patience",
-    type=click.FloatRange(0.1),
+    type=Number(0.1),
     default=10.0,
     show_default=True,
     help="--follow: seconds without growth.",

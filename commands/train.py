@@ -12,6 +12,7 @@ import click
 from click.core import ParameterSource
 from tqdm import tqdm
 
+from unmask.commands.numbers import SEED, Number
 from unmask.pipeline.config import TrainConfig
 from unmask.pipeline.errors import EXIT_OK, UsageError
 
@@ -83,7 +84,7 @@ FREE = {
     is_flag=True,
     help="Every clip in an epoch, also where the recipe takes one of each video.",
 )
-@click.option("--seed", type=click.IntRange(0, 2**32 - 1), default=DEFAULTS.seed, show_default=True)
+@click.option("--seed", type=SEED, default=DEFAULTS.seed, show_default=True)
 @click.option(
     "--accumulate",
     type=click.IntRange(1),
@@ -92,7 +93,7 @@ FREE = {
 )
 @click.option(
     "--ema",
-    type=click.FloatRange(0, 1, max_open=True),
+    type=Number(0, 1, max_open=True),
     default=DEFAULTS.ema,
     help="Decay of averaged weights.",
 )

@@ -9,6 +9,7 @@ from typing import Any
 import click
 from tqdm import tqdm
 
+from unmask.commands.numbers import JOBS
 from unmask.pipeline.config import ExtractConfig
 from unmask.pipeline.errors import EXIT_OK, EXIT_REFUSED, EXIT_SOME_FAILED, CacheError
 from unmask.pipeline.reports.printable import printable
@@ -24,7 +25,7 @@ SHOWN = 20  # missing videos that are named
 )
 @click.option(
     "--jobs",
-    type=int,
+    type=JOBS,
     default=ExtractConfig().jobs,
     show_default=True,
     help="Worker processes of a repair.",

@@ -7,6 +7,7 @@ from __future__ import annotations
 import difflib
 import inspect
 import json
+import math
 from collections.abc import Iterable, Mapping
 from types import NoneType, UnionType
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
@@ -65,8 +66,8 @@ def type_text(kind: Any) -> str:
 
 
 def fits(value: object, kind: Any) -> bool:
-    """Whether a value is of an option's type; True is no number, 1 is a number, a list is a
-    tuple.
+    """Whether a value is of an option's type; True, NaN and infinity are no numbers, 1 is a number,
+    a list is a tuple.
     """
     if get_origin(kind) is Literal:
         return any(value == choice and type(value) is type(choice) for choice in get_args(kind))
@@ -81,7 +82,16 @@ def fits(value: object, kind: Any) -> bool:
         return len(value) == len(inner) and all(map(fits, value, inner))
     if isinstance(value, bool) or kind is bool:
         return isinstance(value, bool) and kind is bool
-    return isinstance(value, (int, float) if kind is float else kind)
+    if kind is float:
+        return isinstance(value, int | float) and _finite(value)
+    return isinstance(value, kind)
+
+
+def _finite(value: float) -> bool:
+    try:
+        return math.isfinite(value)
+    except OverflowError:  # a whole number beyond the largest float
+        return False
 
 
 def check_options(cls: type, name: str, options: Mapping[str, Any]) -> dict[str, Any]:
