@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from dataclasses import replace
+from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,18 +21,9 @@ if TYPE_CHECKING:
 
 DEFAULTS = TrainConfig()
 
-# What may differ from the first part of a run without changing what it learns.
-FREE = {
-    "resume",
-    "run",
-    "runs",
-    "epochs",
-    "device",
-    "devices",
-    "threads",
-    "tensorboard",
-    "checkpoint_steps",
-}
+# What the options of these names become is decided together; all others go into the configuration
+# as they are.
+JOINED = {"manifest", "val", "cache", "options", "recipe", "overrides"}
 
 
 @click.command(name="train")
@@ -188,6 +179,8 @@ def command(ctx: click.Context, **values: Any) -> int:
     unmask train --manifest train.txt --model stil --recipe code --set lr=2e-4 --option frames=16
     unmask train --resume                  the newest run goes on where it stopped
     unmask train --from-run runs/0003-clrnet-ffpp-c23/run.json
+    torchrun --nproc-per-node 2 -- cli.py train --run runs/two-gpus ...     the two dashes keep
+                                                     torchrun from reading --run as its own
 
     Ctrl-C and SIGTERM finish the step and save; a second one ends at once. Exit code 0: finished;
     130 and 143: stopped, resumable; 4: manifest, cache or checkpoint refused, or no finite loss any
@@ -237,35 +230,22 @@ def _plan(
     """The configuration, the run folder if named, and the manifests' hashes if they must be known
     ones.
     """
-    from unmask.pipeline.runs.run_folder import newest_run, open_run, read_document
+    from unmask.pipeline.runs.repeat import go_on, repeat
+    from unmask.pipeline.runs.run_folder import newest_run
 
-    run = values["run"]
+    run, changes = values["run"], {name: values[name] for name in given - {"run", "runs"}}
     if values["resume"]:
         run = run or newest_run(values["runs"])
-        refused = sorted(given - FREE)
-        if refused:
-            raise UsageError(
-                f"--resume goes on with the settings of {run}; leave out "
-                f"--{refused[0].replace('_', '-')}"
-            )
+        again = go_on(run, {n: v for n, v in changes.items() if n != "resume"})
         say(f"train: going on with {run}")
-        opened = open_run(run)
-        return _freed(opened.config, values, given), run, _hashes(opened.document)
+        return again.config, run, again.expected
     if run is not None and (run / "run.json").exists():
         raise UsageError(
             f"{run}: there is a run already; go on with --resume, or name another folder"
         )
     if values["from_run"] is not None:
-        refused = sorted(given - FREE - {"from_run", "cache"})
-        if refused:
-            raise UsageError(
-                f"--from-run repeats a run as it was; leave out --{refused[0].replace('_', '-')}"
-            )
-        path = (
-            values["from_run"] / "run.json" if values["from_run"].is_dir() else values["from_run"]
-        )
-        document = read_document(path)
-        return _repeat(document, path, values, given), run, _hashes(document)
+        again = repeat(values["from_run"], {n: v for n, v in changes.items() if n != "from_run"})
+        return again.config, run, again.expected
     return _fresh(values, given, say), run, None
 
 
@@ -289,7 +269,11 @@ def _fresh(values: dict[str, Any], given: set[str], say: _Speaker) -> TrainConfi
         options=typed_options(values["model"], values["options"]),
         recipe=recipe,
         overrides={**parse_overrides(values["overrides"]), **overrides},
-        **{name: values[name] for name in _PLAIN},
+        **{
+            field.name: values[field.name]
+            for field in fields(TrainConfig)
+            if field.name in values and field.name not in JOINED
+        },
     )
     taken = {
         "manifest": config.manifest,
@@ -304,34 +288,6 @@ def _fresh(values: dict[str, Any], given: set[str], say: _Speaker) -> TrainConfi
     return config
 
 
-_PLAIN = (
-    *(
-        "model",
-        "steps",
-        "seed",
-        "all_clips",
-        "accumulate",
-        "ema",
-        "sync_norm",
-        "compile",
-        "channels_last",
-        "device",
-    ),
-    *(
-        "devices",
-        "precision",
-        "threads",
-        "bands",
-        "val_clips",
-        "patience",
-        "checkpoint_steps",
-        "tensorboard",
-        "allow_missing",
-    ),
-    *("pretrained", "from_scratch", "init", "trust_checkpoint"),
-)
-
-
 def _only_manifest() -> Path:
     found = sorted(Path("manifests").glob("*/*/train.txt"))
     if len(found) != 1:
@@ -344,41 +300,6 @@ def _only_manifest() -> Path:
             f"name a manifest: --manifest manifests/<dataset>/<compression>/train.txt; {several}"
         )
     return found[0]
-
-
-def _freed(config: TrainConfig, values: dict[str, Any], given: set[str]) -> TrainConfig:
-    """A run's configuration with the few things that may change."""
-    changed = {name: values[name] for name in given & FREE & set(_PLAIN)}
-    if "epochs" in given:
-        changed["overrides"] = {**config.overrides, "epochs": values["epochs"]}
-    return replace(config, **changed)
-
-
-def _repeat(
-    document: dict[str, Any], path: Path, values: dict[str, Any], given: set[str]
-) -> TrainConfig:
-    """Another run's configuration with every value of its recipe pinned: presets change, a
-    repetition must not.
-    """
-    from unmask.pipeline.runs.run_folder import config_from
-
-    config = config_from(document["config"], path)
-    recipe = document.get("recipe")
-    config = replace(
-        config, overrides=dict(recipe) if isinstance(recipe, dict) else config.overrides
-    )
-    if "cache" in given:
-        config = replace(config, cache=str(values["cache"]))
-    return _freed(config, values, given)
-
-
-def _hashes(document: dict[str, Any]) -> dict[str, str]:
-    parts = {name: document.get(name) for name in ("manifest", "val")}
-    return {
-        name: part["sha256"]
-        for name, part in parts.items()
-        if isinstance(part, dict) and "sha256" in part
-    }
 
 
 class _Speaker:

@@ -7,6 +7,7 @@ Interface, by file:
         newest, save, saved, split_optimizer
     networks: build_network, resolve
     provenance: run_facts
+    repeat: go_on, repeat
     run_folder: METRICS, Run, SPEED, config_from, list_runs, load_model, new_run, newest_run,
         open_run, read_document, write_run
     summary: rank, summary

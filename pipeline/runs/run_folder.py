@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 import platform
 import re
 from dataclasses import dataclass, field
@@ -25,7 +26,7 @@ from torch import nn
 
 from unmask.models import ModelError, create_model
 from unmask.pipeline.config import TrainConfig
-from unmask.pipeline.disk.files import read_json, write_whole
+from unmask.pipeline.disk.files import read_json, refusals, write_whole
 from unmask.pipeline.disk.json_records import record_of
 from unmask.pipeline.errors import CheckpointError, UsageError
 from unmask.pipeline.runs import checkpoint
@@ -35,6 +36,7 @@ RUN_FILE, METRICS, SPEED = "run.json", "metrics.jsonl", "speed.jsonl"
 FORMAT = 1
 MAX_RUN_FILE = 16 * 1024 * 1024
 NUMBERED = re.compile(r"(\d{4,})-[A-Za-z0-9._-]+")
+PATHS = ("manifest", "val", "cache", "init")
 LIBRARIES = ("unmask", "torch", "torchvision", "lightning", "numpy", "timm", "safetensors", "zarr")
 
 
@@ -71,21 +73,22 @@ class Run:
 
 def new_run(root: Path, model: str, manifest: Path) -> Path:
     """Make the next numbered folder under `root`: model and the manifest's two folders,
-    0007-clrnet-ffpp-c23.
+    0007-clrnet-ffpp-c23. Raises DiskError when the file system refuses.
     """
     words = [model, *(manifest.absolute().parent.parts[-2:])]
     tail = re.sub(r"[^A-Za-z0-9._]+", "-", "-".join(word for word in words if word.strip("/")))[
         :80
     ].strip("-")
-    root.mkdir(parents=True, exist_ok=True)
-    number = max((number for number, _ in _numbered(root)), default=0)
-    while True:
-        number += 1
-        try:
-            (folder := root / f"{number:04d}-{tail}").mkdir()
-            return folder
-        except FileExistsError:
-            continue
+    with refusals(root / tail):
+        root.mkdir(parents=True, exist_ok=True)
+        number = max((number for number, _ in _numbered(root)), default=0)
+        while True:
+            number += 1
+            try:
+                (folder := root / f"{number:04d}-{tail}").mkdir()
+                return folder
+            except FileExistsError:
+                continue
 
 
 def list_runs(root: Path) -> list[Path]:
@@ -114,10 +117,15 @@ def _numbered(root: Path) -> list[tuple[int, Path]]:
 
 
 def write_run(folder: Path, config: TrainConfig, facts: dict[str, Any]) -> None:
-    """Write run.json: the configuration, what became of it, and the versions it ran with."""
+    """Write run.json: the configuration, what became of it, and the versions it ran with.
+
+    Its paths stand there as they were given, and once more as seen from the run's folder, so that
+    the run works from any folder and moves together with them. Raises DiskError.
+    """
     document = {
         "format": FORMAT,
         "config": dataclasses.asdict(config),
+        "places": _places(folder, config),
         **facts,
         "versions": {
             "python": platform.python_version(),
@@ -127,6 +135,35 @@ def write_run(folder: Path, config: TrainConfig, facts: dict[str, Any]) -> None:
     write_whole(
         folder / RUN_FILE, (json.dumps(document, indent=1, allow_nan=False) + "\n").encode()
     )
+
+
+def _places(folder: Path, config: TrainConfig) -> dict[str, str]:
+    """Name of a path in the configuration -> the same as seen from the run's folder."""
+    home = folder.resolve()
+    return {
+        name: os.path.relpath(Path(getattr(config, name)).resolve(), home)
+        for name in PATHS
+        if getattr(config, name)
+    }
+
+
+def config_at(document: dict[str, Any], path: Path) -> TrainConfig:
+    """The configuration of a run.json that lies at `path`, its paths leading where they led when it
+    was written, whatever the current folder is.
+
+    A place that is not there any more stays as it was given. Raises CheckpointError.
+    """
+    config = config_from(document["config"], path)
+    places = document.get("places")
+    found = {}
+    for name in PATHS if isinstance(places, dict) else ():
+        place, given = places.get(name), Path(getattr(config, name))
+        if not isinstance(place, str) or not getattr(config, name):
+            continue
+        seen_from_run = Path(os.path.normpath(path.parent.resolve() / place))
+        if seen_from_run.exists() and not (given.exists() and given.samefile(seen_from_run)):
+            found[name] = str(seen_from_run)
+    return dataclasses.replace(config, **found)
 
 
 def _version(name: str) -> str:
@@ -156,7 +193,7 @@ def read_document(path: Path) -> dict[str, Any]:
 def open_run(folder: Path) -> Run:
     """Read a run folder's run.json. Raises CheckpointError."""
     document = read_document(folder / RUN_FILE)
-    config = config_from(document["config"], folder / RUN_FILE)
+    config = config_at(document, folder / RUN_FILE)
     manifest = document.get("manifest")
     manifest = manifest if isinstance(manifest, dict) else {}
     key, sha256 = str(manifest.get("key", "")), str(manifest.get("sha256", ""))
