@@ -14,9 +14,12 @@ nothing else allowed.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import logging
+import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,7 +29,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save_file
 from torch import Tensor
 
-from unmask.pipeline.disk.files import json_object, parse_json, read_bounded
+from unmask.pipeline.disk.files import json_object, parse_json, read_bounded, refusals
 from unmask.pipeline.disk.folders import commit_folder, remove_folder, remove_stale
 from unmask.pipeline.errors import CheckpointError
 
@@ -63,7 +66,8 @@ def save(
     """Write one checkpoint atomically; with `keep`, remove older ones of its kind (the word before
     the dash).
 
-    Raises CacheError of the file system (no space); the older checkpoints are then untouched.
+    Raises: DiskError when the file system refuses (no space, quota, read-only); the older
+    checkpoints are then untouched.
     """
     target = run / FOLDER / name
     tensors = {part: _plain(values) for part, values in parts.items() if values}
@@ -73,7 +77,7 @@ def save(
 
     def fill(folder: Path) -> None:
         for part, values in tensors.items():
-            save_file(values, folder / f"{part}.safetensors")
+            _save_tensors(values, folder / f"{part}.safetensors")
         text = json.dumps({"format": FORMAT, **state}, indent=1, sort_keys=True, allow_nan=False)
         (folder / STATE).write_text(text, encoding="utf-8")
         names = sorted(path.name for path in folder.iterdir())
@@ -82,12 +86,23 @@ def save(
         )
 
     remove_folder(target)  # a step that is walked again after falling back to an older checkpoint
-    (run / FOLDER).mkdir(parents=True, exist_ok=True)
+    with refusals(target, needed):
+        (run / FOLDER).mkdir(parents=True, exist_ok=True)
     commit_folder(target, fill, needed)
     if keep:
         for old in saved(run, name.split("-")[0])[keep:]:
             remove_folder(old)
     return target
+
+
+def _save_tensors(values: Tensors, path: Path) -> None:
+    """safetensors' own error of a write that the system refuses, as the OSError it stands for."""
+    try:
+        save_file(values, path)
+    except SafetensorError as error:
+        code = re.search(r"\bcode: (\d+)", str(error))
+        number = int(code[1]) if code else errno.EIO
+        raise OSError(number, os.strerror(number), str(path)) from error
 
 
 def saved(run: Path, kind: str = "step") -> list[Path]:

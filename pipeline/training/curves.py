@@ -4,6 +4,7 @@ TensorBoard.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import time
@@ -13,6 +14,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from unmask.pipeline.disk.files import refusals
 from unmask.pipeline.runs.run_folder import METRICS, SPEED
 
 
@@ -66,12 +68,15 @@ class Curves:
 
     def __enter__(self) -> Curves:
         if self._write:
-            self._file = (self.run / METRICS).open("ab", buffering=0)
-            self._file.truncate(self._length)
+            with refusals(self.run / METRICS):
+                self._file = (self.run / METRICS).open("ab", buffering=0)
+                self._file.truncate(self._length)
         if self._tensorboard:
             from torch.utils.tensorboard import SummaryWriter  # half a second to import
 
-            self._board = SummaryWriter(str(self.run / "tensorboard"), purge_step=self._step + 1)
+            folder = self.run / "tensorboard"
+            with refusals(folder):
+                self._board = SummaryWriter(str(folder), purge_step=self._step + 1)
         return self
 
     def __exit__(
@@ -83,11 +88,14 @@ class Curves:
         if self._write:
             self._file.close()
         if self._board is not None:
-            self._board.close()
+            # What the disk refused before is the error to tell, not that its end is refused too.
+            with contextlib.suppress(OSError) if error else refusals(self.run / "tensorboard"):
+                self._board.close()
 
     def flush(self) -> int:
         """Put metrics.jsonl on the disk and return its length, bytes."""
-        os.fsync(self._file.fileno())
+        with refusals(self.run / METRICS):
+            os.fsync(self._file.fileno())
         return os.fstat(self._file.fileno()).st_size
 
     def step(
@@ -136,15 +144,17 @@ class Curves:
             "wait": clock.wait,
             "seconds": clock.seconds,
         }
-        with (self.run / SPEED).open("ab") as file:
+        with refusals(self.run / SPEED), (self.run / SPEED).open("ab") as file:
             file.write(json.dumps(line).encode() + b"\n")
         self._draw(step, {"speed/clips_per_second": clock.rate, "speed/wait": clock.wait})
 
     def _line(self, values: dict[str, Any]) -> None:
         if self._write:
-            self._file.write(json.dumps(values, allow_nan=False).encode() + b"\n")
+            with refusals(self.run / METRICS):
+                self._file.write(json.dumps(values, allow_nan=False).encode() + b"\n")
 
     def _draw(self, step: int, values: dict[str, float | None]) -> None:
         for name, value in values.items():
             if self._board is not None and value is not None:
-                self._board.add_scalar(name, value, step)
+                with refusals(self.run / "tensorboard"):
+                    self._board.add_scalar(name, value, step)

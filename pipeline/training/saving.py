@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import errno
 import logging
+import shutil
 from dataclasses import asdict
 from pathlib import Path
 
+from torch import nn
+
+from unmask.pipeline.disk.files import refusals
 from unmask.pipeline.disk.json_records import record_of
 from unmask.pipeline.errors import CheckpointError
 from unmask.pipeline.runs import checkpoint
@@ -16,6 +21,37 @@ log = logging.getLogger(__name__)
 
 # Newest checkpoints kept: the last one may turn out to be damaged.
 KEEP = 2
+
+
+def refuse_full_disk(setup: Setup, run: Path) -> None:
+    """Refuse a run whose checkpoints do not fit on the disk, before its first step.
+
+    At most KEEP + 1 whole checkpoints and two of the best weights lie there at a time, one of each
+    just being written; those that the run has already count as free.
+    Raises: DiskError with the bytes needed and free.
+    """
+    weights = _bytes_of(setup.network)
+    if setup.ema is not None:
+        weights += _bytes_of(setup.ema.module)
+    learning = [p for group in setup.optimizer.param_groups for p in group["params"]]
+    moments = 1 if setup.recipe.optimizer == "sgd" else 2
+    optimizer = moments * sum(p.numel() * p.element_size() for p in learning)
+    needed = (KEEP + 1) * (weights + optimizer) + 2 * weights
+    written = [
+        path.stat().st_size
+        for kind in ("step", "best")
+        for folder in checkpoint.saved(run, kind)
+        for path in folder.iterdir()
+    ]
+    place = next(place for place in (run, *run.absolute().parents) if place.exists())
+    with refusals(run, needed):
+        free = shutil.disk_usage(place).free + sum(written)
+        if free < needed:
+            raise OSError(errno.ENOSPC, "not enough space for this run's checkpoints")
+
+
+def _bytes_of(module: nn.Module) -> int:
+    return sum(tensor.numel() * tensor.element_size() for tensor in module.state_dict().values())
 
 
 def save(setup: Setup, progress: Progress, run: Path, *, best: bool = False) -> Path:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from unmask.models.options import ModelError
 from unmask.pipeline.config import TrainConfig
+from unmask.pipeline.disk.files import refusals
 from unmask.pipeline.errors import UsageError
 from unmask.pipeline.machine.interrupts import Interrupts
 from unmask.pipeline.runs import checkpoint
@@ -15,7 +16,7 @@ from unmask.pipeline.training.curves import Curves
 from unmask.pipeline.training.fabric import build_fabric
 from unmask.pipeline.training.loop import Report, loop
 from unmask.pipeline.training.progress import Progress, Result, Started
-from unmask.pipeline.training.saving import restore
+from unmask.pipeline.training.saving import refuse_full_disk, restore
 from unmask.pipeline.training.setup import Setup, build_setup, facts, parameter_count
 
 
@@ -36,8 +37,8 @@ def train(
     expected: sha256 by `manifest` or `val`, as another run's run.json has them.
     started: called once before the first step, in every process.
     report: called after every step, in the first process.
-    Raises: UsageError, ManifestError, CacheError, CheckpointError before the first step; TrainError
-    on lost steps.
+    Raises: UsageError, ManifestError, CacheError, CheckpointError, DiskError (no space for its
+    checkpoints) before the first step; TrainError on lost steps, DiskError when the disk is full.
     """
     fabric = build_fabric(config)
     fabric.launch()
@@ -47,12 +48,14 @@ def train(
     except ModelError as error:
         raise UsageError(str(error)) from error
     _refuse_other_manifests(setup, expected or {})
+    refuse_full_disk(setup, runs if run is None else run)
     if run is None and fabric.is_global_zero:
         run = new_run(runs, config.model, Path(config.manifest))
     run = Path(fabric.broadcast(str(run)))
     progress = restore(setup, run) if resume else Progress()
     if fabric.is_global_zero:
-        run.mkdir(parents=True, exist_ok=True)
+        with refusals(run):
+            run.mkdir(parents=True, exist_ok=True)
         write_run(run, setup.config, facts(setup))
     if started is not None:
         started(_started(setup, progress, run))

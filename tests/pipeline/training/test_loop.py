@@ -8,6 +8,8 @@ once.
 import json
 import multiprocessing
 import os
+import resource
+import shutil
 import signal
 import socket
 import sys
@@ -20,7 +22,7 @@ import torch
 from tests.support.tiny_cache import make_cache
 from unmask.models import create_model
 from unmask.pipeline.config import TrainConfig
-from unmask.pipeline.errors import CacheError, CheckpointError, TrainError, UsageError
+from unmask.pipeline.errors import CacheError, CheckpointError, DiskError, TrainError, UsageError
 from unmask.pipeline.manifests.checked import read_manifest
 from unmask.pipeline.manifests.text import write_manifest
 from unmask.pipeline.runs import checkpoint
@@ -514,3 +516,52 @@ def test_a_run_without_one_finite_step_fails_and_leaves_no_best_weights(
     with pytest.raises(TrainError, match=r"not one of the 3 steps had a finite loss.*32-true"):
         train.train(config(tiny, M2TR, checkpoint_steps=0), run=tmp_path / "run")
     assert not checkpoint.saved(tmp_path / "run", "best")
+
+
+def test_a_disk_too_small_for_the_checkpoints_is_told_before_the_first_step(
+    tiny, tmp_path, monkeypatch
+):
+    usage = shutil.disk_usage(tmp_path)
+    monkeypatch.setattr("shutil.disk_usage", lambda path: usage._replace(free=10_000))
+    with pytest.raises(DiskError, match=r"MiB needed, 0.0 MiB free.*free some space") as caught:
+        train.train(config(tiny, M2TR), tmp_path / "runs")
+    assert caught.value.exit_code == 4 and not (tmp_path / "runs").exists()
+
+
+def test_what_a_run_needs_is_what_its_checkpoints_come_to(tiny, tmp_path, monkeypatch):
+    """The refusal counts three whole checkpoints and two of weights: compare with those written."""
+    train.train(config(tiny, M2TR), run=tmp_path / "run")
+    sizes = {
+        kind: sum(p.stat().st_size for p in checkpoint.saved(tmp_path / "run", kind)[0].iterdir())
+        for kind in ("step", "best")
+    }
+    usage = shutil.disk_usage(tmp_path)
+    needed = 3 * sizes["step"] + 2 * sizes["best"]
+    monkeypatch.setattr("shutil.disk_usage", lambda path: usage._replace(free=int(0.8 * needed)))
+    with pytest.raises(DiskError):
+        train.train(config(tiny, M2TR), run=tmp_path / "refused")
+    monkeypatch.setattr("shutil.disk_usage", lambda path: usage._replace(free=needed))
+    train.train(config(tiny, M2TR, steps=1), run=tmp_path / "enough")
+
+
+def limited(settings, run, most):
+    """The body of a process whose files may not grow beyond `most` bytes: a full disk."""
+    torch.set_num_threads(1)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (most, most))
+    try:
+        train.train(settings, run=run)
+    except DiskError as error:
+        sys.exit(77 if "MiB needed" in str(error) and "\n" not in str(error) else 78)
+
+
+@pytest.mark.parametrize("most", [100_000, 200])
+def test_a_disk_that_fills_while_training_is_one_line_and_loses_nothing(tiny, tmp_path, most):
+    run = tmp_path / "run"
+    process = PROCESSES.Process(target=limited, args=(config(tiny, M2TR), run, most))
+    process.start()
+    process.join(240)
+    assert process.exitcode == 77
+    left = list((run / "checkpoints").iterdir()) if (run / "checkpoints").exists() else []
+    assert not left
+    if most > 200:  # run.json stands: the run can go on
+        assert in_process(config(tiny, M2TR), run, resume=True) == 0
