@@ -9,6 +9,8 @@ import pytest
 
 from tests.support.tiny_cache import make_cache
 from unmask.commands.main import main
+from unmask.models import list_models, model_class
+from unmask.models.recipes.recipes import list_recipes
 
 SMALL = [
     *(
@@ -154,3 +156,45 @@ def test_a_mistake_is_one_line_and_leaves_no_run(at_home, capsys, arguments, cod
     said = capsys.readouterr().err.strip()
     assert words in said and "\n" not in said
     assert sorted((at_home / "runs").iterdir()) == before
+
+
+def test_a_run_goes_on_from_another_folder_than_it_was_trained_in(
+    at_home, tmp_path, monkeypatch, capsys
+):
+    shutil.copytree(only_run(at_home), at_home / "elsewhere")
+    monkeypatch.chdir(tmp_path)
+    run = ["--run", str(at_home / "elsewhere")]
+    # The copy lies one folder higher than the original: its paths lead nowhere from there.
+    assert main(["train", "--resume", *run, "--epochs", "2"]) == 4
+    assert "no such manifest" in capsys.readouterr().err
+    lists = at_home / "manifests" / "tiny" / "set"
+    places = ["--manifest", str(lists / "train.txt"), "--val", str(lists / "val.txt")]
+    places += ["--cache", str(at_home / "cache")]
+    assert main(["train", "--resume", *run, "--epochs", "2", *places]) == 0
+    assert main(["train", "--resume", *run, "--epochs", "3"]) == 0  # it now knows where they lie
+    assert main(["train", "--from-run", str(only_run(at_home)), "--run", "again"]) == 0
+    assert (tmp_path / "again" / "metrics.jsonl").read_bytes() == (
+        only_run(at_home) / "metrics.jsonl"
+    ).read_bytes()
+
+
+def test_runs_that_cannot_be_written_are_one_line(at_home, capsys):
+    (at_home / "a-file").write_text("")
+    assert main(["train", *SMALL, "--runs", "a-file/runs"]) == 4
+    said = capsys.readouterr().err.strip().splitlines()[-1]
+    assert "not written" in said and "MiB free" in said and "choose another place" in said
+
+
+@pytest.mark.parametrize("name", list_models())
+def test_every_models_default_recipe_runs_on_a_cache_as_extract_makes_it(
+    tmp_path, monkeypatch, name
+):
+    cache, manifests = make_cache(tmp_path, {"train": 2}, clips=4, frames=5, side=112)
+    options = [f"--option={key}={value}" for key, value in model_class(name).small.items()]
+    places = ["--manifest", str(manifests / "train.txt"), "--cache", str(cache)]
+    words = ["--from-scratch", "--steps", "1", "--no-tensorboard", "--run", str(tmp_path / "run")]
+    device = ["--device", "cpu"]
+    assert main(["train", "--model", name, *options, *places, *words, *device]) == 0
+    document = json.loads((tmp_path / "run" / "run.json").read_text())
+    assert document["config"]["recipe"] == list_recipes(name)[0]
+    assert list((tmp_path / "run" / "checkpoints").glob("best-*"))

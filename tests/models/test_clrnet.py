@@ -1,4 +1,4 @@
-"""CLRNet against its sheet and its plain transcription."""
+"""CLRNet against the released network's counts and its plain transcription."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from unmask.models.cost import measure_cost
 from unmask.models.layers.convlstm import ConvLSTM
 from unmask.models.options import ModelError
 
-# clrnet.md section 4: parameters with BatchNorm's running statistics, MACs
-SHEET = {
+# Of the released Keras network: parameters with BatchNorm's running statistics, MACs.
+RELEASED = {
     "stem": (840_960, 60_512_256_000),
     "stage0": (2_665_472, 5_308_416_000),
     "stage1": (12_742_656, 6_356_992_000),
@@ -29,14 +29,14 @@ def cost():
     return measure_cost("clrnet", depth=2)
 
 
-def test_counts_equal_the_sheet_stage_by_stage(cost):
+def test_counts_equal_the_released_ones_stage_by_stage(cost):
     found = {stage.name: [stage.parameters + stage.statistics, stage.macs] for stage in cost.stages}
-    # the sheet cuts stages after a ReLU: the first BatchNorm of a stage is counted with the stage
+    # theirs are cut after a ReLU: the first BatchNorm of a stage is counted with the stage
     # before
     for stage, channels in ((1, 256), (2, 512), (3, 1024)):
         found[f"stage{stage - 1}"][0] += 4 * channels
         found[f"stage{stage}"][0] -= 4 * channels
-    assert {name: tuple(found[name]) for name in SHEET} == SHEET
+    assert {name: tuple(found[name]) for name in RELEASED} == RELEASED
     assert cost.total.parameters == 248_107_394
     assert cost.total.parameters + cost.total.statistics == 248_160_514
     assert cost.total.macs == 88_477_782_016
@@ -51,7 +51,7 @@ def test_has_53_convlstms_and_53_norms_with_keras_settings():
     assert {(norm.eps, norm.momentum) for norm in norms} == {(1e-3, 0.01)}
 
 
-def test_shapes_at_240_are_those_of_the_sheet(cost):
+def test_shapes_at_240_are_the_published_ones(cost):
     shapes = {stage.name: stage.output for stage in cost.stages}
     assert shapes["stem.conv"] == (5, 64, 120, 120)
     assert shapes["stem"] == (5, 64, 40, 40)

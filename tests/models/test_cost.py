@@ -1,4 +1,4 @@
-"""The counting itself, on networks one can count by hand; the sheets' numbers are with each
+"""The counting itself, on networks one can count by hand; the published numbers are with each
 model.
 """
 

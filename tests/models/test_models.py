@@ -13,7 +13,7 @@ from unmask.models.cost import measure_cost
 from unmask.models.options import ModelError
 from unmask.testing.models import ModelTests
 
-# the sheets' totals with defaults; a test of its own per model has the stages
+# the published totals with defaults; a test of its own per model has the stages
 PARAMETERS = {
     "clrnet": 248_107_394,
     "stil": 22_688_418,
@@ -31,7 +31,7 @@ class TestOurModels(ModelTests):
 
 
 @pytest.mark.parametrize("name", MODELS)
-def test_default_size_is_that_of_the_sheet(name):
+def test_default_size_is_the_published_one(name):
     with torch.device("meta"):
         model = create_model(name)
     total = sum(value.numel() for value in model.parameters())

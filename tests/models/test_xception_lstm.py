@@ -1,5 +1,5 @@
 """Xception-LSTM: attention against the formulas, the recurrence against torch's LSTM, counts
-against the sheet.
+against the released network's.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from unmask.models.xception_lstm import (
 SMALL = {"backbone": "efficientnet_b0", "filters": 32, "size": 96}
 
 
-def test_counts_equal_the_sheet():
+def test_counts_equal_the_released_ones():
     cost = measure_cost("xception_lstm")
     stages = {stage.name: stage for stage in cost.stages}
     assert cost.total.parameters == 135_632_756
@@ -43,7 +43,7 @@ def test_counts_equal_the_sheet():
     )
 
 
-def test_alternatives_have_the_counts_of_the_sheet():
+def test_alternatives_have_the_released_counts():
     lstm = {
         stage.name: stage.parameters
         for stage in measure_cost("xception_lstm", rnn="lstm", frames=5).stages

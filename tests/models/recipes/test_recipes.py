@@ -1,4 +1,4 @@
-"""Recipes: the sheets' values, overrides, penalties against their gradient, learning rates over
+"""Recipes: the published values, overrides, penalties against their gradient, learning rates over
 time.
 """
 
