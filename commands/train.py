@@ -12,6 +12,7 @@ import click
 from click.core import ParameterSource
 from tqdm import tqdm
 
+from unmask.commands.field_options import field_option
 from unmask.commands.numbers import SEED, Number
 from unmask.pipeline.config import TrainConfig
 from unmask.pipeline.errors import EXIT_OK, UsageError
@@ -36,9 +37,11 @@ JOINED = {"manifest", "val", "cache", "options", "recipe", "overrides"}
 @click.option(
     "--no-val", is_flag=True, help="Train without validation; the last weights count as the best."
 )
-@click.option("--cache", type=click.Path(path_type=Path), default=DEFAULTS.cache, show_default=True)
-@click.option("--allow-missing", is_flag=True, help="Leave videos out that are not in the cache.")
-@click.option("--model", default=DEFAULTS.model, show_default=True, help="See: unmask models.")
+@field_option(
+    DEFAULTS, "cache", "Root of the crops that extract made.", kind=click.Path(path_type=Path)
+)
+@field_option(DEFAULTS, "allow_missing", "Leave videos out that are not in the cache.")
+@field_option(DEFAULTS, "model", "See: unmask models.")
 @click.option(
     "--option",
     "options",
@@ -46,11 +49,7 @@ JOINED = {"manifest", "val", "cache", "options", "recipe", "overrides"}
     metavar="NAME=VALUE",
     help="Option of the model; repeatable.",
 )
-@click.option(
-    "--recipe",
-    default=DEFAULTS.recipe,
-    help="Preset of optimizer, loss, augmentation.  [default: paper]",
-)
+@field_option(DEFAULTS, "recipe", "Preset of optimizer, loss, augmentation.  [default: paper]")
 @click.option(
     "--set",
     "overrides",
@@ -65,105 +64,58 @@ JOINED = {"manifest", "val", "cache", "options", "recipe", "overrides"}
     help="Clips in a step over all processes, in place of the recipe's.",
 )
 @click.option(
-    "--steps", type=click.IntRange(0), default=DEFAULTS.steps, help="Stop after so many steps."
-)
-@click.option(
     "--balance", type=click.Choice(["balanced", "paired", "none"]), help="How batches are filled."
 )
-@click.option(
-    "--all-clips",
-    is_flag=True,
-    help="Every clip in an epoch, also where the recipe takes one of each video.",
+@field_option(DEFAULTS, "steps", "Stop after so many steps; 0: at the last epoch.", least=0)
+@field_option(
+    DEFAULTS,
+    "all_clips",
+    "Every clip in an epoch, also where the recipe takes one of each video.",
 )
-@click.option("--seed", type=SEED, default=DEFAULTS.seed, show_default=True)
-@click.option(
-    "--accumulate",
-    type=click.IntRange(1),
-    default=DEFAULTS.accumulate,
-    help="Compute a batch in parts.",
+@field_option(DEFAULTS, "seed", "Of weights, order, augmentation and dropout.", kind=SEED)
+@field_option(DEFAULTS, "accumulate", "Compute a batch in so many parts.", least=1)
+@field_option(
+    DEFAULTS,
+    "ema",
+    "Decay of averaged weights; 0: none.",
+    kind=Number(0, 1, max_open=True),
 )
-@click.option(
-    "--ema",
-    type=Number(0, 1, max_open=True),
-    default=DEFAULTS.ema,
-    help="Decay of averaged weights.",
+@field_option(DEFAULTS, "sync_norm", "Batch statistics over all GPUs.")
+@field_option(DEFAULTS, "compile", "torch.compile: minutes at the start, faster steps on a GPU.")
+@field_option(DEFAULTS, "channels_last", "Memory order of the weights; faster.")
+@field_option(DEFAULTS, "device", "auto: a GPU where there is one.")
+@field_option(DEFAULTS, "devices", "Processes, one on each GPU.", least=1)
+@field_option(DEFAULTS, "precision", "auto: float32 on a CPU, bf16 or float16 on a GPU.")
+@field_option(DEFAULTS, "threads", "That read clips.", least=1)
+@field_option(
+    DEFAULTS, "bands", "DCT bands of models that eat them: from the cache, or made of the pixels."
 )
-@click.option("--sync-norm", is_flag=True, help="Batch statistics over all GPUs.")
-@click.option(
-    "--compile", is_flag=True, help="torch.compile: minutes at the start, faster steps on a GPU."
+@field_option(DEFAULTS, "val_clips", "Samples scored of a video between epochs; 0: all.", least=0)
+@field_option(
+    DEFAULTS, "patience", "Stop after so many epochs without a better one; 0: never.", least=0
 )
-@click.option(
-    "--channels-last/--no-channels-last", default=DEFAULTS.channels_last, show_default=True
+@field_option(
+    DEFAULTS, "checkpoint_steps", "Save also every so many steps; 0: after epochs only.", least=0
 )
-@click.option(
-    "--device",
-    type=click.Choice(["auto", "cpu", "cuda"]),
-    default=DEFAULTS.device,
-    show_default=True,
+@field_option(DEFAULTS, "tensorboard", "Write the curves for TensorBoard too.")
+@field_option(DEFAULTS, "pretrained", "Start from ImageNet weights.")
+@field_option(
+    DEFAULTS, "from_scratch", "Start from random weights where the recipe starts from ImageNet's."
 )
-@click.option(
-    "--devices",
-    type=click.IntRange(1),
-    default=DEFAULTS.devices,
-    show_default=True,
-    help="Processes, GPUs.",
-)
-@click.option(
-    "--precision",
-    type=click.Choice(["auto", "32-true", "bf16-mixed", "16-mixed"]),
-    default=DEFAULTS.precision,
-    show_default=True,
-)
-@click.option(
-    "--threads",
-    type=click.IntRange(1),
-    default=DEFAULTS.threads,
-    show_default=True,
-    help="That read clips.",
-)
-@click.option(
-    "--bands",
-    type=click.Choice(["auto", "cached", "computed"]),
-    default=DEFAULTS.bands,
-    show_default=True,
-    help="DCT bands of models that eat them: from the cache, or made of the pixels.",
-)
-@click.option(
-    "--val-clips",
-    type=click.IntRange(0),
-    default=DEFAULTS.val_clips,
-    show_default=True,
-    help="0: all.",
-)
-@click.option(
-    "--patience",
-    type=click.IntRange(0),
-    default=DEFAULTS.patience,
-    help="Epochs without a better one.",
-)
-@click.option(
-    "--checkpoint-steps",
-    type=click.IntRange(0),
-    default=DEFAULTS.checkpoint_steps,
-    help="Inside an epoch.",
-)
-@click.option("--tensorboard/--no-tensorboard", default=DEFAULTS.tensorboard, show_default=True)
-@click.option("--pretrained", is_flag=True, help="Start from ImageNet weights.")
-@click.option(
-    "--from-scratch",
-    is_flag=True,
-    help="Start from random weights where the recipe starts from ImageNet's.",
-)
-@click.option(
-    "--init", default=DEFAULTS.init, metavar="FILE", help="Start from these weights (.safetensors)."
-)
-@click.option("--trust-checkpoint", is_flag=True, help="Also read --init FILE.pt, of tensors only.")
+@field_option(DEFAULTS, "init", "Start from these weights (.safetensors).", metavar="FILE")
+@field_option(DEFAULTS, "trust_checkpoint", "Also read --init FILE.pt, of tensors only.")
 @click.option(
     "--run",
     type=click.Path(path_type=Path),
     help="The run's folder.  [default: the next in --runs]",
 )
-@click.option("--runs", type=click.Path(path_type=Path), default="runs", show_default=True)
+@click.option(
+    "--runs",
+    type=click.Path(path_type=Path),
+    default="runs",
+    show_default=True,
+    help="Folder of numbered runs.",
+)
 @click.option(
     "--resume", is_flag=True, help="Go on with --run (default: the newest) where it stopped."
 )
