@@ -168,6 +168,8 @@ class _Call:
         # Every number below comes from the file, as anybody would compute it.
         scores, sha256 = read_scores(folder / SCORES)
         result = evaluate_scores(scores, self.options, coverage_of(source), self.calibration)
+        if warning := result.calibration_warning:
+            cautions = [*cautions, warning]
         robust = self._robustness(source)
         evaluation = Evaluation(
             name,

@@ -8,6 +8,7 @@ functions.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -20,6 +21,7 @@ from unmask.pipeline.disk.files import read_json
 from unmask.pipeline.disk.json_records import record_of
 from unmask.pipeline.errors import PipelineError, UsageError
 from unmask.pipeline.scores.bootstrap import bin_of
+from unmask.pipeline.scores.delong import auc_interval
 
 Floats = NDArray[np.float64]
 Rule = Literal["balanced", "eer", "half"]
@@ -28,7 +30,11 @@ FILE = "calibration.json"
 MAX_FILE = 2**20
 # A score of exactly 0 or 1 has no logit; float32 softmax saturates at about this distance.
 EDGE = 1e-7
-HOTTEST = 100.0
+# A temperature is looked for between these: scores are drawn out at most four times, because few
+# wrong videos decide how far, and a hundredth of the logit is as good as no answer.
+COLDEST, HOTTEST = 0.25, 100.0
+# Without enough videos nobody knows where verdicts go wrong: none within this of the threshold.
+DEFAULT_WIDTH = 0.1
 
 
 @dataclass(frozen=True)
@@ -39,6 +45,8 @@ class Calibration:
     threshold, unsure: on the calibrated score; inside unsure (low, high) there is no verdict.
     rule: how the threshold was chosen.
     error: share of wrong verdicts per class outside the zone, on `videos`.
+    real, fake: how many of each class `videos` holds.
+    auc, auc_low: AUC of those videos and the lower end of its 95 % interval; None when unknown.
     source: what it was fitted on, with the sha256 of the scores.
     note: what was not possible.
     """
@@ -52,6 +60,49 @@ class Calibration:
     source: str = ""
     sha256: str = ""
     note: str = ""
+    real: int = 0
+    fake: int = 0
+    auc: float | None = None
+    auc_low: float | None = None
+
+    def of(self, score: Floats) -> Floats:
+        """The calibrated score of a raw one, of any shape."""
+        return calibrate(score, self.temperature)
+
+    @property
+    def rests_on_enough(self) -> bool:
+        """Whether both classes hold enough videos to show the promised error rate."""
+        return min(self.real, self.fake) >= videos_needed(self.error)
+
+    @property
+    def basis(self) -> str:
+        """How many videos of what it rests on, in words."""
+        if not self.source and not self.videos:
+            return "nothing: defaults"
+        return f"{self.real} real and {self.fake} fake videos of {self.source or 'no known file'}"
+
+
+def default_zone(threshold: float) -> tuple[float, float]:
+    """The zone of no verdict where too little is known to fit one."""
+    return max(0.0, threshold - DEFAULT_WIDTH), min(1.0, threshold + DEFAULT_WIDTH)
+
+
+# Without validation scores nobody knows better: half, and no verdict within a tenth of it.
+DEFAULT = Calibration(
+    unsure=default_zone(0.5),
+    note="no validation scores: threshold 0.5 and unsure from 0.4 to 0.6 are defaults; evaluate "
+    "--threshold-from fits them",
+)
+
+
+def videos_needed(error: float) -> int:
+    """Videos of one class with which an error rate of `error` can be shown at all: 59 for 0.05.
+
+    With fewer, even a set without one wrong verdict has an upper 95 % bound above `error`:
+    (1 - error) ** n > 0.05. Source: Clopper and Pearson 1934, for no event in n trials.
+    """
+    error = min(max(error, 0.01), 0.5)
+    return math.ceil(math.log(0.05) / math.log1p(-error))
 
 
 def logit(score: Floats) -> Floats:
@@ -88,19 +139,28 @@ def fit_temperature(label: NDArray, score: Floats) -> tuple[float, str]:
     z, y = logit(score), np.asarray(label, dtype=np.float64)
     if len(np.unique(y)) < 2:
         return 1.0, "one class only: no temperature"
+    # Asked of the scores themselves: far out the slope underflows to 0 and hides it.
+    if z[y == 0].max() <= 0 <= z[y == 1].min() or separates(label, score):
+        return 1.0, "validation separates perfectly: no temperature"
 
     def slope(a: float) -> float:
         return float(np.mean((sigmoid(a * z) - y) * z))
 
-    low, high = 1 / HOTTEST, HOTTEST
-    if slope(high) < 0:
-        return 1.0, "validation separates perfectly: no temperature"
+    low, high = 1 / HOTTEST, 1 / COLDEST
     if slope(low) > 0:
         return 1.0, "validation scores tell nothing about the label: no temperature"
+    if slope(high) < 0:
+        return COLDEST, f"validation asks for a temperature below {COLDEST:g}: {COLDEST:g} is taken"
     for _ in range(100):
         middle = (low + high) / 2
         low, high = (middle, high) if slope(middle) < 0 else (low, middle)
     return 2 / (low + high), ""
+
+
+def separates(label: NDArray, score: Floats) -> bool:
+    """Whether every fake scores higher than every real; both classes must be there."""
+    label = np.asarray(label)
+    return bool(np.max(score[label == 0]) < np.min(score[label == 1]))
 
 
 def choose_threshold(label: NDArray, score: Floats, rule: Rule = "balanced") -> float:
@@ -151,18 +211,50 @@ def fit_calibration(
 ) -> Calibration:
     """Temperature, threshold and unsure zone of validation videos (R,).
 
+    Where the videos are too few for the error rate, or separate perfectly, a fitted zone would
+    claim knowledge of scores that no video had: then the default zone is kept inside it. Too few
+    decide no temperature either.
     Raises UsageError when the videos hold one class only.
     """
+    label, score = np.asarray(label), np.asarray(score, dtype=np.float64)
     if len(np.unique(label)) < 2:
         raise UsageError(
             f"{source or 'validation scores'}: a threshold needs real and fake videos, got one "
             "class"
         )
+    real, fake = (int((label == value).sum()) for value in (0, 1))
+    needed = videos_needed(error)
     temperature, note = fit_temperature(label, score)
+    notes = [note] if note else []
+    few = min(real, fake) < needed
+    if few:
+        temperature = 1.0
+        notes = [
+            f"fitted on {real} real and {fake} fake videos, {needed} of each are needed to show "
+            f"an error rate of {error:.0%}: no temperature, and at least the default zone is kept"
+        ]
     warm = calibrate(score, temperature)
     threshold = choose_threshold(label, warm, rule)
-    zone = unsure_zone(label, warm, threshold, error)
-    return Calibration(temperature, threshold, zone, rule, error, len(label), source, sha256, note)
+    low, high = unsure_zone(label, warm, threshold, error)
+    if few or separates(label, score):
+        least, most = default_zone(threshold)
+        low, high = min(low, least), max(high, most)
+    auc, auc_low, _ = auc_interval(label, score)
+    return Calibration(
+        temperature=temperature,
+        threshold=threshold,
+        unsure=(low, high),
+        rule=rule,
+        error=error,
+        videos=len(label),
+        real=real,
+        fake=fake,
+        auc=auc,
+        auc_low=auc_low,
+        source=source,
+        sha256=sha256,
+        note="; ".join(notes),
+    )
 
 
 @dataclass(frozen=True)
@@ -210,7 +302,8 @@ def calibration_from(
         0 <= low <= made.threshold <= high <= 1
         and 1 / HOTTEST <= made.temperature <= HOTTEST
         and 0 <= made.error <= 1
-        and made.videos >= 0
+        and min(made.videos, made.real, made.fake) >= 0
+        and all(0 <= value <= 1 for value in (made.auc, made.auc_low) if value is not None)
     ):
         raise error(f"{where}: threshold, zone or temperature out of range")
     return made

@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
 
+NORMAL_975 = 1.959963984540054  # of a standard normal, 97.5 % lie below
+
 
 @dataclass(frozen=True)
 class DeLong:
@@ -63,6 +65,18 @@ def auc_covariance(label: NDArray, scores: list[Floats]) -> tuple[Floats, Floats
     return fake.mean(axis=1), covariance
 
 
+def auc_interval(label: NDArray, score: Floats) -> tuple[float | None, float | None, float | None]:
+    """AUC with the ends of its 95 % interval, cut at 0 and 1; None where a class is too small.
+
+    label, score: (R,), one row per video.
+    """
+    if min((label == 0).sum(), (label == 1).sum()) < 2:
+        return None, None, None
+    auc, covariance = auc_covariance(label, [score])
+    value, half = float(auc[0]), NORMAL_975 * math.sqrt(max(0.0, float(covariance[0, 0])))
+    return value, max(0.0, value - half), min(1.0, value + half)
+
+
 def delong(label: NDArray, first: Floats, second: Floats) -> DeLong:
     """Two-sided test that two detectors have the same AUC on the same videos.
 
@@ -91,8 +105,8 @@ def delong(label: NDArray, first: Floats, second: Floats) -> DeLong:
         first=float(auc[0]),
         second=float(auc[1]),
         difference=difference,
-        low=difference - 1.959963984540054 * error,
-        high=difference + 1.959963984540054 * error,
+        low=difference - NORMAL_975 * error,
+        high=difference + NORMAL_975 * error,
         z=z,
         p=math.erfc(abs(z) / math.sqrt(2)),
     )

@@ -241,6 +241,20 @@ class Result:
     calibrated: Calibrated | None = None
 
     @property
+    def calibration_warning(self) -> str:
+        """A sentence when the calibration makes the log-loss of these videos larger, else ""."""
+        if self.calibrated is None:
+            return ""
+        raw = self.levels["video"].measure("log_loss").value
+        warm = self.calibrated.block.measure("log_loss").value
+        if raw is None or warm is None or warm <= raw + 1e-9:
+            return ""
+        return (
+            f"the calibration makes the video log-loss worse here ({raw:.4f} before, {warm:.4f} "
+            "after): it was fitted on videos unlike these"
+        )
+
+    @property
     def video(self) -> Block:
         """The numbers at video level, which are always there."""
         return self.levels["video"]

@@ -61,6 +61,64 @@ def test_videos_that_decide_no_temperature_leave_the_scores_alone(label, score, 
     assert (cal.calibrate(np.array(score), temperature) == score).all()
 
 
+def far_out(videos: int = 140, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """Logits N(-10, 1) of reals and N(10, 1) of fakes: nothing lies between."""
+    label = np.repeat([0, 1], videos // 2)
+    z = np.random.default_rng(seed).normal(np.where(label == 1, 10.0, -10.0), 1.0)
+    return label, cal.sigmoid(z)
+
+
+@pytest.mark.parametrize(
+    ("label", "score"),
+    [
+        (np.array([0, 0, 1, 1]), np.array([1e-4, 2e-4, 0.9, 0.99])),
+        far_out(),
+        # separated, though not at one half
+        (np.array([0, 0, 1, 1]), np.array([0.6, 0.65, 0.7, 0.9])),
+    ],
+)
+def test_separable_scores_never_collapse_the_temperature(label, score) -> None:
+    temperature, note = cal.fit_temperature(label, score)
+    assert (temperature, note) == (1.0, "validation separates perfectly: no temperature")
+    fitted = cal.fit_calibration(label, score)
+    assert (fitted.of(score) == score).all(), "no score becomes 0.000 or 1.000"
+    low, high = fitted.unsure
+    assert high - low >= 0.2 - 1e-12, "the zone is not gone"
+    assert low <= fitted.threshold <= high
+
+
+def test_one_wrong_video_among_many_draws_scores_out_at_most_four_times() -> None:
+    label = np.repeat([0, 1], 500)
+    score = np.where(label == 1, 0.51, 0.49)
+    score[0] = 0.51
+    temperature, note = cal.fit_temperature(label, score)
+    assert temperature == cal.COLDEST == 0.25 and "below 0.25" in note
+
+
+def test_how_many_videos_it_rests_on_is_stated_and_few_keep_the_default_zone() -> None:
+    assert cal.videos_needed(0.05) == 59 and 0.95**59 < 0.05 < 0.95**58
+    label, score = overconfident(4, 40)
+    few = cal.fit_calibration(label, score, source="val.csv")
+    assert (few.real, few.fake) == ((label == 0).sum(), (label == 1).sum())
+    assert few.temperature == 1.0 and not few.rests_on_enough
+    assert few.unsure[0] <= few.threshold - 0.1 and few.unsure[1] >= few.threshold + 0.1
+    assert "59 of each are needed" in few.note
+    assert few.basis == f"{few.real} real and {few.fake} fake videos of val.csv"
+    many = cal.fit_calibration(*overconfident(4, 400), source="val.csv")
+    assert many.rests_on_enough and many.temperature == pytest.approx(3.0, rel=0.3)
+    assert cal.DEFAULT.basis == "nothing: defaults" and not cal.DEFAULT.rests_on_enough
+
+
+def test_it_knows_how_well_its_own_videos_are_told_apart() -> None:
+    label, score = overconfident(5, 400)
+    fitted = cal.fit_calibration(label, score)
+    truth = measure(label, score, resamples=2000)["auc"]
+    assert fitted.auc == pytest.approx(truth.value, abs=1e-12)
+    assert fitted.auc_low == pytest.approx(truth.low, abs=0.01)
+    blind = np.random.default_rng(6).random(400)
+    assert cal.fit_calibration(label, blind).auc_low < 0.5
+
+
 def test_threshold_of_best_balanced_accuracy_lies_in_the_middle_of_the_widest_gap() -> None:
     label, score = np.array([0, 0, 0, 1, 1, 1]), np.array([0.1, 0.2, 0.3, 0.7, 0.8, 0.9])
     assert cal.choose_threshold(label, score, "balanced") == pytest.approx(0.5)
@@ -118,7 +176,23 @@ def test_a_calibration_survives_the_disk_exactly(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "change", [{"temperature": -1}, {"threshold": 2}, {"unsure": [0.9, 0.1]}, {"colour": 1}]
+    "change",
+    [
+        {"temperature": -1},
+        {"threshold": 2},
+        {"unsure": [0.9, 0.1]},
+        {"colour": 1},
+        {"unsure": "ab"},
+        {"unsure": [0.1]},
+        {"threshold": "0.5"},
+        {"threshold": float("nan")},
+        {"temperature": 10**400},
+        {"real": 1.5},
+        {"fake": -1},
+        {"auc_low": 7},
+        {"rule": "guess"},
+        {"source": 3},
+    ],
 )
 def test_an_impossible_calibration_is_refused(tmp_path: Path, change: dict) -> None:
     path = tmp_path / cal.FILE

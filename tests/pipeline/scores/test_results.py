@@ -157,3 +157,14 @@ def test_same_videos_are_found_by_all_that_names_a_video() -> None:
     assert (a.tolist(), b.tolist()) == ([1, 2], [1, 0])
     with pytest.raises(ValueError, match="label"):
         same_videos(first, scores_table(video_id=["b"], method=["X"], label=[0], score=[0.1]))
+
+
+def test_a_calibration_that_makes_the_log_loss_worse_is_said() -> None:
+    rng = np.random.default_rng(8)
+    label = rng.integers(0, 2, 200)
+    score = np.clip(np.where(label == 1, 0.8, 0.2) + rng.normal(0, 0.2, 200), 0.01, 0.99)
+    joined = scores_table(video_id=[str(number) for number in range(200)], label=label, score=score)
+    worse = evaluate_scores(joined, QUICK, calibration=cal.Calibration(temperature=0.1))
+    assert "log-loss worse here" in worse.calibration_warning
+    same = evaluate_scores(joined, QUICK, calibration=cal.Calibration())
+    assert same.calibration_warning == ""
