@@ -89,6 +89,11 @@ P = PredictConfig()
 @click.option(
     "--device", type=click.Choice(["auto", "cpu", "cuda"]), default=P.device, show_default=True
 )
+@click.option(
+    "--anyway",
+    is_flag=True,
+    help="Say real or fake in spite of doubts: an untested model, a video unlike its training.",
+)
 @click.option("--trust-model", "trust", is_flag=True, help="Load .pt2 files, which can run code.")
 def command(
     videos: tuple[str, ...],
@@ -110,8 +115,10 @@ def command(
     unmask predict talk.mp4 --every 0.5 --annotate seen.mp4 --report talk.html
     unmask predict --follow recording.ts
 
-    A verdict is real, fake, unsure, no face, too short or unreadable. With several videos,
-    --annotate and --report name folders.
+    A verdict is real, fake, unsure, no face, too short or unreadable. It is unsure too where the
+    model was not shown to be better than chance, was trained on drawn faces or few videos, has no
+    calibration on enough videos, or is asked about faces unlike those of its training; --anyway
+    gives the bare score and verdict. With several videos, --annotate and --report name folders.
 
     \b
     Exit codes, the first that applies:
@@ -163,8 +170,7 @@ def _predict(
     pages, films = _targets(report, paths, ".html"), _targets(annotate, paths, ".mp4")
     scorers = open_scorers(config)
     cautions = list(dict.fromkeys(line for scorer in scorers for line in scorer.cautions))
-    for line in cautions:
-        click.echo(f"caution: {line}", err=True)
+    _tell(scorers)
     found = []
     with tqdm(total=len(paths), unit="video", disable=not sys.stderr.isatty(), leave=False) as bar:
         for path in paths:
@@ -238,6 +244,15 @@ def _extras(
         click.echo(f"report: {page}", err=True)
 
 
+def _tell(scorers: list[Any]) -> None:
+    """What is doubtful about the models, once, before any video is read."""
+    for scorer in scorers:
+        for line in scorer.doubts:
+            click.echo(f"doubt: {printable(scorer.name)}: {printable(line)}", err=True)
+    for line in dict.fromkeys(line for scorer in scorers for line in scorer.cautions):
+        click.echo(f"caution: {printable(line)}", err=True)
+
+
 COLOURS = {"fake": "yellow", "real": "cyan", "unsure": "magenta"}
 
 
@@ -260,14 +275,14 @@ def _follow(path: Path, config: PredictConfig, patience: float, as_json: bool) -
     from unmask.pipeline.prediction.verdicts import exit_code
 
     scorers = open_scorers(config)
-    for line in dict.fromkeys(line for scorer in scorers for line in scorer.cautions):
-        click.echo(f"caution: {line}", err=True)
+    _tell(scorers)
     verdict, update = "too short", None
     try:
         for update in follow_recording(path, scorers, config, patience):
             verdict = update.prediction.verdict
             if as_json:
                 values = {"time": update.time, "verdict": verdict, "score": update.prediction.score}
+                values |= {"doubts": update.prediction.doubts}
                 click.echo(json.dumps(values | {"now": update.now, "ratio": update.ratio}))
             else:
                 click.secho(update.line(), fg=COLOURS.get(verdict))

@@ -238,6 +238,7 @@ class PredictConfig:
     every: seconds between clips of a dense timeline, 0 for the clips of training.
     segment: clips decoded before they are scored in a dense timeline.
     trust: open .pt2 files, which can run code when they are loaded.
+    anyway: say real or fake in spite of doubts about the model or the video.
     """
 
     models: tuple[str, ...] = ()
@@ -250,4 +251,5 @@ class PredictConfig:
     batch: int = 8
     device: Literal["auto", "cpu", "cuda"] = "auto"
     trust: bool = False
+    anyway: bool = False
     limits: Limits = field(default_factory=Limits)

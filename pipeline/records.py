@@ -16,6 +16,9 @@ REAL, FAKE = 0, 1
 
 SPLITS = ("train", "val", "test")
 
+# Name of every dataset whose people are drawn: no verdict on real people may rest on it.
+DRAWN = "drawn"
+
 # Why a video is not in the cache. A closed list: scripts count these words.
 REASONS: dict[str, str] = {
     "not_a_video": "the bytes are not a video of an accepted container",

@@ -28,8 +28,10 @@ def drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
     lists, mask videos.
     """
     from unmask.pipeline.demo.dataset import DemoConfig, draw_dataset
+    from unmask.pipeline.sources.dataset import DRAWN_MARKER
 
     root = tmp_path_factory.mktemp("drawn") / "ffpp"
     small = DemoConfig(train_pairs=1, val_pairs=1, test_pairs=1, frames=30, width=320, height=240)
     assert len(list(draw_dataset(root, small))) == 18
+    (root / DRAWN_MARKER).unlink()  # it stands for the real FaceForensics++, name and all
     return root

@@ -7,6 +7,7 @@ Interface, by file:
     batches: RawBatch, batches
     h264: h264
     hdf5: Export, is_export, write_export
+    looks: NOTICED, looks_of_clips, looks_of_videos
     plans: share, training_plan
     prepare: Augment, Batch, prepare, random_of
     readers: all_fakes_have_masks, find_videos

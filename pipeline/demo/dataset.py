@@ -21,6 +21,7 @@ import numpy as np
 from unmask.pipeline.cache.video import open_video
 from unmask.pipeline.demo.drawing import Forgery, draw_frames, draw_identity, encode_video
 from unmask.pipeline.disk.files import write_whole
+from unmask.pipeline.sources.dataset import DRAWN_MARKER
 
 # Flicker, place and softness differ by method as they do in FF++; NeuralTextures moves the mouth
 # only.
@@ -28,6 +29,11 @@ METHODS: dict[str, dict[str, float | bool]] = {
     "Deepfakes": {},
     "NeuralTextures": {"mouth_only": True, "flicker": 0.4, "jitter": 5.0},
 }
+
+
+MARK = b"""All people in this folder are drawn by `unmask demo`, none was filmed.
+This file tells extract so: crops, manifests and runs made from it are called "drawn".
+"""
 
 
 @dataclass(frozen=True)
@@ -66,12 +72,12 @@ def draw_dataset(root: Path, config: DemoConfig) -> Iterator[Path]:
     alone.
 
     Tree: original_sequences/youtube/<compression>/videos, manipulated_sequences/<method>/...,
-    <method>/masks/videos, and train.json, val.json, test.json in the root (datasets sheet, section
-    1.1).
+    <method>/masks/videos, train.json, val.json, test.json and DRAWN_MARKER in the root.
     """
     families = [
         both for pairs in config.pairs.values() for a, b in pairs for both in ((a, b), (b, a))
     ]
+    write_whole(root / DRAWN_MARKER, MARK)
     for split, pairs in config.pairs.items():
         write_whole(root / f"{split}.json", json.dumps(pairs, indent=1).encode() + b"\n")
     with ThreadPoolExecutor(os.cpu_count()) as pool:

@@ -32,8 +32,7 @@ from unmask.pipeline.disk.files import sync_folder
 from unmask.pipeline.prediction.sound import Sound
 from unmask.pipeline.prediction.timeline import PersonScores
 from unmask.pipeline.prediction.timeline_strip import COLOURS, Strip
-from unmask.pipeline.prediction.verdicts import Prediction, decide
-from unmask.pipeline.scores.calibration import calibrate
+from unmask.pipeline.prediction.verdicts import Prediction
 
 # A box is carried from one seen place to the next only over this many seconds; beyond, it stays
 # this long.
@@ -155,7 +154,7 @@ class Painter:
         self.clip = 2.5 / max(prediction.fps, 1.0)
         member = prediction.members[0]
         self.warm = [
-            calibrate(np.array([p.score for p in t.points[0]]), member.calibration.temperature)
+            member.calibration.of(np.array([p.score for p in t.points[0]]))
             for t in prediction.tracks
         ]
         self.unsure = member.calibration.unsure
@@ -177,13 +176,15 @@ class Painter:
         return canvas
 
     def _box(self, view: NDArray[np.uint8], number: int, found: Placed) -> None:
-        colour = COLOURS[decide(found.score, self.unsure)]
+        colour = COLOURS[self.prediction.say(found.score, self.unsure)]
         x1, y1, x2, y2 = (round(float(edge) * self.scale) for edge in found.box)
         line = max(2, round(self.inner[0] / 480))
         cv2.rectangle(
             view, (x1, y1), (x2, y2), colour, line if found.seen else max(1, line // 2), cv2.LINE_AA
         )
-        label = f"{number + 1}: {found.score:.2f}"
+        label = str(number + 1)
+        if not self.prediction.withheld:
+            label += f": {found.score:.2f}"
         (wide, high), base = cv2.getTextSize(
             label, cv2.FONT_HERSHEY_SIMPLEX, self.text, max(1, line // 2)
         )

@@ -168,5 +168,7 @@ def _sidecar(scorer: Scorer, data: bytes) -> str:
         "calibration": asdict(scorer.calibration),
         "facts": scorer.facts,
         "cautions": list(scorer.cautions),
+        "knowledge": scorer.knowledge.as_json() if scorer.knowledge.known else None,
+        "standings": [asdict(standing) for standing in scorer.standings],
     }
     return json.dumps(made, indent=1, allow_nan=False) + "\n"

@@ -32,6 +32,8 @@ from unmask.pipeline.errors import CheckpointError, UsageError
 from unmask.pipeline.machine.devices import choose_device
 from unmask.pipeline.prediction.crop_settings import crop_from, for_prediction
 from unmask.pipeline.prediction.scorer import Logits, Scorer
+from unmask.pipeline.prediction.trust import MOST_EVALUATIONS, Standing, standing_from
+from unmask.pipeline.runs.knowledge import knowledge_from
 from unmask.pipeline.scores.calibration import calibration_from
 
 log = logging.getLogger(__name__)
@@ -106,6 +108,8 @@ def open_exported(path: Path, config: PredictConfig) -> Scorer:
             }
         },
         cautions=tuple(dict.fromkeys([*kept, *cautions, *more])),
+        knowledge=knowledge_from(values.get("knowledge"), where),
+        standings=_standings(values.get("standings", []), where),
     )
 
 
@@ -129,6 +133,15 @@ def _spec(values: dict, where: str) -> ClipSpec:
     if spec.mode not in MODES or not (1 <= spec.frames <= 4096 and 16 <= spec.size <= 4096):
         raise CheckpointError(f"{where}: spec {values!r:.200} is out of range")
     return spec
+
+
+def _standings(values: object, where: str) -> tuple[Standing, ...]:
+    try:
+        if not isinstance(values, list) or len(values) > MOST_EVALUATIONS:
+            raise TypeError("expected a list")
+        return tuple(standing for v in values if (standing := standing_from(v)) is not None)
+    except (TypeError, ValueError, KeyError) as error:
+        raise CheckpointError(f"{where}: standings are not ours ({error})") from error
 
 
 def _facts(values: dict) -> dict[str, dict[str, str]]:

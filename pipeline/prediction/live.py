@@ -23,7 +23,6 @@ from unmask.pipeline.prediction.scorer import Scorer
 from unmask.pipeline.prediction.timeline import Timeline
 from unmask.pipeline.prediction.verdicts import Prediction
 from unmask.pipeline.reports.tables import number
-from unmask.pipeline.scores.calibration import calibrate
 
 # Clips that are scored together: persons other than the main one count when two of these show them.
 TOGETHER = 4
@@ -54,7 +53,8 @@ class Update:
         p = self.prediction
         minutes, seconds = divmod(int(self.time), 60)
         return (
-            f"{minutes:02}:{seconds:02}  {p.verdict:<8} {number(p.score)}  now {number(self.now)}  "
+            f"{minutes:02}:{seconds:02}  {p.verdict:<8} {number(p.shown)}  "
+            f"now {number(None if p.withheld else self.now)}  "
             f"persons {len(p.tracks)}  {self.ratio:.1f} x real time"
         )
 
@@ -84,7 +84,7 @@ def follow_recording(
                 before = [len(entry.points[0]) for entry in watch.seen]
                 watch.add(people)
                 work = time.monotonic() - started - source.waited
-                yield _update(path, watch, scorers, clips, before, work)
+                yield _update(path, watch, scorers, clips, before, work, config.anyway)
 
 
 def _update(
@@ -94,6 +94,7 @@ def _update(
     clips: GrowingClips,
     before: list[int],
     work: float,
+    anyway: bool,
 ) -> Update:
     tracks = tuple(track for _, track in watch.tracks())
     fresh = [
@@ -101,10 +102,7 @@ def _update(
         for number_, entry in enumerate(watch.seen)
         for point in entry.points[0][before[number_] if number_ < len(before) else 0 :]
     ]
-    now = (
-        float(calibrate(np.float64(max(fresh)), scorers[0].calibration.temperature))
-        if fresh
-        else None
-    )
-    prediction = replace(judge(path, tracks, scorers), duration=clips.seen, frames=clips.count)
+    now = float(scorers[0].calibration.of(np.float64(max(fresh)))) if fresh else None
+    judged = judge(path, tracks, scorers, anyway=anyway)
+    prediction = replace(judged, duration=clips.seen, frames=clips.count)
     return Update(clips.seen, now, work, prediction)

@@ -21,7 +21,7 @@ def model_rows(scorer: Scorer) -> dict[str, object]:
         ("threshold", c.threshold),
         ("unsure zone", f"{number(c.unsure[0])} to {number(c.unsure[1])}"),
         ("temperature", c.temperature),
-        ("fitted on", c.source or "nothing: defaults"),
+        ("fitted on", c.basis),
     ]
     found = _evaluations(scorer.evaluations)
     return {"name": scorer.name, "facts": facts, "evaluations": found}

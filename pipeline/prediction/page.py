@@ -22,13 +22,12 @@ from unmask.pipeline.prediction.moments import Moment
 from unmask.pipeline.prediction.predict import Looked
 from unmask.pipeline.prediction.scorer import Scorer
 from unmask.pipeline.prediction.timeline import PersonScores
-from unmask.pipeline.prediction.verdicts import NOT_A_PROOF, Prediction, decide
+from unmask.pipeline.prediction.verdicts import NOT_A_PROOF, Prediction
 from unmask.pipeline.records import REASONS
 from unmask.pipeline.reports.heat import small
 from unmask.pipeline.reports.html import own_version, write_page
 from unmask.pipeline.reports.plots import image_uri
 from unmask.pipeline.reports.tables import NONE, Cell, Table, number
-from unmask.pipeline.scores.calibration import calibrate
 
 # Shown at most: persons with a lane, moments with a picture (each costs a pass through the model),
 # points of a line.
@@ -92,6 +91,7 @@ def write_prediction_page(
         sections=sections,
         tiles=_tiles(p),
         not_a_proof=NOT_A_PROOF,
+        doubts=p.doubts,
         cautions=list(dict.fromkeys(line for scorer in scorers for line in scorer.cautions)),
         lanes=lanes,
         stops=stops,
@@ -116,7 +116,7 @@ def _tiles(p: Prediction) -> list[tuple[str, str, str]]:
     low, high = p.unsure
     return [
         (p.verdict, "verdict", ""),
-        (number(p.score), "score, 0 to 1", f"real below {number(low)}, fake from {number(high)}"),
+        (number(p.shown), "score, 0 to 1", f"real below {number(low)}, fake from {number(high)}"),
         (
             str(len(p.tracks)),
             "person" if len(p.tracks) == 1 else "persons",
@@ -151,13 +151,13 @@ def _lanes(looked: Looked, scorers: Sequence[Scorer]) -> list[dict[str, object]]
         chosen = _spread(moments, most)
         stops = _stops(p, track, chosen, scorer, camera, count)
         count += len(stops)
-        warm = float(calibrate(np.float64(track.score[0]), scorer.calibration.temperature))
+        warm = float(scorer.calibration.of(np.float64(track.score[0])))
         low, high = scorer.calibration.unsure
         lanes.append(
             {
                 "person": track.number + 1,
                 "score": warm,
-                "verdict": decide(warm, (low, high)),
+                "verdict": p.say(warm, (low, high)),
                 "line": _line(p, track, scorer),
                 "stops": stops,
                 "band": (round(100 - 100 * high, 2), round(100 * (high - low), 2)),
@@ -188,7 +188,7 @@ def _line(p: Prediction, track: PersonScores, scorer: Scorer) -> str:
     points = sorted(track.points[0], key=lambda point: point.start)
     first, length = _start(p, track), max(p.duration, 1e-9)
     x = np.array([((q.start + q.end) / 2 - first) / length for q in points]).clip(0, 1)
-    y = calibrate(np.array([q.score for q in points]), scorer.calibration.temperature)
+    y = scorer.calibration.of(np.array([q.score for q in points]))
     parts = np.array_split(np.arange(len(points)), min(len(points), POINTS))
     best = [part[np.argmax(y[part])] for part in parts]
     return " ".join(f"{1000 * x[i]:.1f},{100 - 100 * y[i]:.1f}" for i in best)
@@ -207,7 +207,7 @@ def _stops(
     edges = np.concatenate([[0.0], (at[1:] + at[:-1]) / 2, [1.0]])
     made = []
     for number_, moment in enumerate(moments):
-        score = float(calibrate(np.float64(moment.score), scorer.calibration.temperature))
+        score = float(scorer.calibration.of(np.float64(moment.score)))
         picture, what = camera.shoot(moment.pixels)
         start, end = moment.start - first, moment.end - first
         made.append(
@@ -219,7 +219,7 @@ def _stops(
                 at=round(100 * at[number_], 3),
                 top=round(100 - 100 * score, 2),
                 score=score,
-                verdict=decide(score, scorer.calibration.unsure),
+                verdict=p.say(score, scorer.calibration.unsure),
                 when=(f"{start:.2f} s" if p.duration < 5 else _clock(start))
                 if end - start < 1
                 else f"{_clock(start)} to {_clock(end)}",
@@ -236,7 +236,7 @@ def _persons(p: Prediction) -> Table:
     rows = []
     for track in p.tracks:
         warm = [
-            float(calibrate(np.float64(raw), member.calibration.temperature))
+            float(member.calibration.of(np.float64(raw)))
             for raw, member in zip(track.score, p.members, strict=True)
         ]
         first = _start(p, track)

@@ -31,16 +31,18 @@ from unmask.pipeline.prediction.exported import open_exported
 from unmask.pipeline.prediction.moments import Keeper, Moment
 from unmask.pipeline.prediction.scorer import Scorer, from_run
 from unmask.pipeline.prediction.timeline import PersonScores, Timeline
+from unmask.pipeline.prediction.trust import doubts_about_looks
 from unmask.pipeline.prediction.verdicts import (
     Member,
     Prediction,
+    Verdict,
     decide,
+    doubtful,
     refused_prediction,
     sentence,
     zone,
 )
 from unmask.pipeline.records import Crops, Frames, VideoInfo
-from unmask.pipeline.scores.calibration import calibrate
 from unmask.pipeline.sources.listing import list_media
 
 Progress = Callable[[float], None]
@@ -149,7 +151,9 @@ def predict(
     keeper = watch.keeper
     shown = tuple(tuple(keeper.of(place)) if keeper else () for place, _ in placed)
     tracks = tuple(track for _, track in placed)
-    found = replace(judge(path, tracks, scorers), **_media_facts(info), sha256=digest)
+    found = replace(
+        judge(path, tracks, scorers, anyway=config.anyway), **_media_facts(info), sha256=digest
+    )
     if found.members and scorers[0].crop.faces == "main" and watch.faces > 1:
         also = "only the main person was judged, others were seen: --faces all"
         found = replace(
@@ -158,18 +162,25 @@ def predict(
     return Looked(found, shown)
 
 
-def judge(path: Path, tracks: Sequence[PersonScores], scorers: Sequence[Scorer]) -> Prediction:
+def judge(
+    path: Path,
+    tracks: Sequence[PersonScores],
+    scorers: Sequence[Scorer],
+    *,
+    anyway: bool = False,
+) -> Prediction:
     """The verdict from the persons' scores: highest person, temperature, mean of the members, zone.
 
     The highest because one fake face is enough. Two videos cannot differ in it by how many persons
-    are real.
+    are real. A doubt about a model or about the crops it saw makes the verdict unsure.
+    anyway: say what the scores say in spite of doubts.
     """
     if not tracks:
         return refused_prediction(path, "no_face", "none in any clip")
     members = []
     for number, scorer in enumerate(scorers):
         raw = max(track.score[number] for track in tracks)
-        warm = float(calibrate(np.float64(raw), scorer.calibration.temperature))
+        warm = float(scorer.calibration.of(np.float64(raw)))
         members.append(
             Member(
                 scorer.name, raw, warm, decide(warm, scorer.calibration.unsure), scorer.calibration
@@ -177,11 +188,41 @@ def judge(path: Path, tracks: Sequence[PersonScores], scorers: Sequence[Scorer])
         )
     score = float(np.mean([member.score for member in members]))
     threshold, unsure = zone([scorer.calibration for scorer in scorers])
-    verdict = decide(score, unsure)
-    reason = sentence(verdict, score, unsure, members)
+    bare = decide(score, unsure)
+    said = sentence(bare, score, unsure, members)
+    doubts = _doubts(tracks, scorers, bare)
+    withheld = bool(doubts) and not anyway
     return Prediction(
-        path, verdict, reason, "", score, threshold, unsure, tuple(members), tuple(tracks)
+        path=path,
+        verdict="unsure" if withheld else bare,
+        reason=doubtful(said, doubts, withheld) if doubts else said,
+        score=score,
+        threshold=threshold,
+        unsure=unsure,
+        members=tuple(members),
+        tracks=tuple(tracks),
+        bare=bare,
+        doubts=tuple(doubts),
+        withheld=withheld,
     )
+
+
+def _doubts(tracks: Sequence[PersonScores], scorers: Sequence[Scorer], bare: Verdict) -> list[str]:
+    """Doubts about each member, and about the crops on which the verdict rests.
+
+    `fake` rests on the highest person, `real` on everybody.
+    """
+    found = []
+    for number, scorer in enumerate(scorers):
+        whose = f"{scorer.name}: " if len(scorers) > 1 else ""
+        doubts = list(scorer.doubts)
+        highest = max(tracks, key=lambda track: track.score[number])
+        for track in tracks if bare == "real" else [highest]:
+            who = f"person {track.number + 1}: " if len(tracks) > 1 else ""
+            unlike = doubts_about_looks(scorer.knowledge, np.array(track.looks))
+            doubts += [f"{who}{line}" for line in unlike]
+        found += [f"{whose}{line}" for line in doubts]
+    return found
 
 
 def _look(

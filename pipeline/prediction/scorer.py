@@ -16,12 +16,13 @@ from torch import Tensor, nn
 
 from unmask.models.spec import ClipSpec
 from unmask.pipeline.config import CropConfig, PredictConfig
-from unmask.pipeline.disk.files import read_json
 from unmask.pipeline.errors import UsageError
 from unmask.pipeline.machine.devices import choose_device
 from unmask.pipeline.prediction.crop_settings import crop_of, for_prediction
+from unmask.pipeline.prediction.trust import Standing, doubts_about_model, standings_of
 from unmask.pipeline.reports.tables import Cell
-from unmask.pipeline.runs.provenance import run_facts
+from unmask.pipeline.runs.knowledge import Knowledge
+from unmask.pipeline.runs.provenance import known_of, run_facts
 from unmask.pipeline.runs.run_folder import load_model, open_run
 from unmask.pipeline.scores import calibration as cal
 from unmask.pipeline.scores.calibration import Calibration
@@ -29,16 +30,6 @@ from unmask.pipeline.scores.csv_file import read_scores
 from unmask.pipeline.scores.video_scores import video_scores
 
 log = logging.getLogger(__name__)
-
-# Without validation scores nobody knows better: half, and no verdict within a tenth of it.
-DEFAULT = Calibration(
-    unsure=(0.4, 0.6),
-    note="no validation scores: threshold 0.5 and unsure from 0.4 to 0.6 are defaults; evaluate "
-    "--threshold-from "
-    "fits them",
-)
-
-MAX_METRICS = 2**28  # of one evaluation's metrics.json
 
 Logits = Callable[[Tensor, Tensor | None], Tensor]
 
@@ -53,6 +44,8 @@ class Scorer:
     facts: how it was made, in groups.
     evaluations: folder with its evaluations, or None.
     cautions: what a reader of its scores must know.
+    knowledge: of its training.
+    standings: how well it did where it was evaluated.
     """
 
     name: str
@@ -66,6 +59,13 @@ class Scorer:
     facts: dict[str, dict[str, Cell]] = field(default_factory=dict)
     evaluations: Path | None = None
     cautions: tuple[str, ...] = ()
+    knowledge: Knowledge = field(default_factory=Knowledge)
+    standings: tuple[Standing, ...] = ()
+
+    @property
+    def doubts(self) -> list[str]:
+        """Why no verdict of it means anything, whatever the video; empty for a good model."""
+        return doubts_about_model(self.knowledge, self.standings, self.calibration)
 
 
 def from_run(folder: Path, config: PredictConfig) -> Scorer:
@@ -91,17 +91,15 @@ def from_run(folder: Path, config: PredictConfig) -> Scorer:
         network=model,
         facts=run_facts(run, point, crop),
         evaluations=folder / "evaluations",
-        cautions=tuple(
-            line
-            for line in (*cautions, *more, calibration.note, *doubts(folder / "evaluations"))
-            if line
-        ),
+        cautions=tuple(line for line in (*cautions, *more, calibration.note) if line),
+        knowledge=known_of(run),
+        standings=standings_of(folder / "evaluations"),
     )
 
 
 def calibration_of(folder: Path) -> Calibration:
     """What `evaluate --threshold-from` left in the run, else a fit to its evaluated validation
-    set, else DEFAULT.
+    set, else the default.
     """
     if (folder / cal.FILE).is_file():
         return cal.read_calibration(folder / cal.FILE)
@@ -112,21 +110,4 @@ def calibration_of(folder: Path) -> Calibration:
             return cal.fit_calibration(joined.label, joined.score, source=str(path), sha256=sha256)
         except UsageError as error:
             log.warning("no calibration from %s: %s", path, error)
-    return DEFAULT
-
-
-def doubts(root: Path) -> list[str]:
-    """What a verdict must say of a run whose own evaluation found it no better than chance."""
-    found = []
-    for path in sorted(root.glob("*/metrics.json")):
-        try:
-            auc = read_json(path, MAX_METRICS, UsageError)["levels"]["video"]["metrics"]["auc"]
-            if auc["low"] is not None and auc["low"] <= 0.5:
-                found.append(
-                    f"On {path.parent.name} this model was no better than chance (AUC "
-                    f"{auc['value']:.3f}, interval "
-                    f"from {auc['low']:.3f}): its verdicts mean little."
-                )
-        except (UsageError, ValueError, KeyError, TypeError):
-            log.warning("%s: not readable as an evaluation", path)
-    return found
+    return cal.DEFAULT

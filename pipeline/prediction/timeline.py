@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from unmask.models.spec import ClipSpec
 from unmask.pipeline.clips.batches import RawBatch
+from unmask.pipeline.clips.looks import looks_of_clips
 from unmask.pipeline.clips.prepare import prepare
 from unmask.pipeline.clips.samples import MODES, Picks, Sample, evaluation_picks
 from unmask.pipeline.errors import CheckpointError
@@ -52,6 +53,7 @@ class PersonScores:
 
     points: per scorer.
     score: per scorer, joined by the rule, before calibration.
+    looks: medians over the clips of clips.looks.NOTICED.
     """
 
     number: int
@@ -60,6 +62,7 @@ class PersonScores:
     box: tuple[tuple[float, ...], ...]
     points: tuple[tuple[Point, ...], ...]
     score: tuple[float, ...]
+    looks: tuple[float, ...] = ()
 
 
 @dataclass
@@ -86,6 +89,7 @@ class _Seen:
     person: Person
     points: list[list[Point]]
     waiting: list[Clips | None]
+    looks: list[NDArray[np.float64]] = field(default_factory=list)
 
 
 def neighbours(spec: ClipSpec, clips: int, length: int) -> tuple[list[Picks], int]:
@@ -161,6 +165,7 @@ class Timeline:
         ]
         for place, crops in zip(places, people, strict=True):
             entry, clips = self.seen[place], Clips(crops.pixels, crops.pts)
+            entry.looks.append(looks_of_clips(crops.pixels))
             for number, scorer in enumerate(self.scorers):
                 if self.dense:
                     clips_now = clips.after(entry.waiting[number])
@@ -208,6 +213,7 @@ class Timeline:
             box=tuple(tuple(float(edge) for edge in box) for box in person.box),
             points=tuple(tuple(points) for points in entry.points),
             score=tuple(joined_score(points, self.rule) for points in entry.points),
+            looks=tuple(np.median(np.concatenate(entry.looks), axis=0).tolist()),
         )
 
 

@@ -13,10 +13,9 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from numpy.typing import NDArray
 
-from unmask.pipeline.prediction.verdicts import Prediction, decide
+from unmask.pipeline.prediction.verdicts import Prediction
 from unmask.pipeline.reports.plots import DARK
 from unmask.pipeline.reports.printable import printable
-from unmask.pipeline.scores.calibration import calibrate
 
 # Blue, orange and grey are told apart with red-green blindness too; white letters stand on all of
 # them.
@@ -99,9 +98,7 @@ class Strip:
         axes.axhline(member.calibration.threshold, color=DARK.faint, linewidth=0.8, linestyle="--")
         for track in p.tracks[:TRACKS]:
             time = np.array([(q.start + q.end) / 2 for q in track.points[0]]) - self.first
-            warm = calibrate(
-                np.array([q.score for q in track.points[0]]), member.calibration.temperature
-            )
+            warm = member.calibration.of(np.array([q.score for q in track.points[0]]))
             order = np.argsort(time)
             colour = DARK.series[track.number % len(DARK.series)]
             axes.plot(
@@ -111,7 +108,7 @@ class Strip:
                 linewidth=1.4,
                 label=f"person {track.number + 1}",
             )
-            dots = [_unit(COLOURS[decide(float(s), (low, high))]) for s in warm[order]]
+            dots = [_unit(COLOURS[p.say(float(s), (low, high))]) for s in warm[order]]
             if len(time) <= 200:
                 axes.scatter(
                     time[order],
@@ -134,7 +131,7 @@ class Strip:
         figure.text(
             0.15 / wide,
             1 - 0.1 * inch,
-            f" {p.verdict.upper()}  {p.score:.2f} ",
+            f" {p.verdict.upper()} " if p.withheld else f" {p.verdict.upper()}  {p.score:.2f} ",
             va="top",
             weight="bold",
             fontsize=12,

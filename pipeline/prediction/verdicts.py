@@ -57,6 +57,9 @@ class Prediction:
     score: mean of the members' calibrated scores, or None where there is no verdict by score.
     threshold, unsure: means of the members'.
     reason: one sentence.
+    bare: what the score alone would say, "" where there is none.
+    doubts: why that means little, one sentence each.
+    withheld: the doubts made the verdict unsure, and its score is not shown to people.
     code: "" or the word of records.REASONS.
     start: seconds of its first frame, from which duration counts; all times of tracks are those of
         the file.
@@ -82,6 +85,18 @@ class Prediction:
     codec: str = ""
     sha256: str = ""
     flags: tuple[str, ...] = ()
+    bare: Verdict | Literal[""] = ""
+    doubts: tuple[str, ...] = ()
+    withheld: bool = False
+
+    @property
+    def shown(self) -> float | None:
+        """The score where people may see it."""
+        return None if self.withheld else self.score
+
+    def say(self, score: float, unsure: tuple[float, float]) -> Verdict:
+        """What a part of the video, one person or moment, says by its own score."""
+        return "unsure" if self.withheld else decide(score, unsure)
 
 
 def decide(score: float, unsure: tuple[float, float]) -> Verdict:
@@ -113,6 +128,13 @@ def sentence(
     if {"real", "fake"} <= {member.verdict for member in members}:
         text += "; the members contradict each other"
     return text
+
+
+def doubtful(said: str, doubts: Sequence[str], withheld: bool) -> str:
+    """The sentence of a verdict that is doubted: kept back, or said all the same (`--anyway`)."""
+    count = len(doubts) - 1
+    more = f"; and {count} more doubt{'s' if count > 1 else ''}" if count else ""
+    return f"{'' if withheld else f'{said}; said in spite of a doubt: '}{doubts[0]}{more}"
 
 
 def refused_prediction(path: Path, code: str, detail: str) -> Prediction:
@@ -168,10 +190,13 @@ def as_json(predictions: Sequence[Prediction], version: str, cautions: Sequence[
 
 
 def verdict_table(predictions: Sequence[Prediction], wide: bool = False) -> Table:
-    """One row per video; wide adds what a spreadsheet wants."""
+    """One row per video; wide adds what a spreadsheet wants, and scores that are kept back."""
     names = list(dict.fromkeys(member.name for p in predictions for member in p.members))
     extra = (
-        ("threshold", "unsure_from", "fake_from", "duration", "frames", "sha256", "code")
+        (
+            *("threshold", "unsure_from", "fake_from", "duration", "frames", "sha256", "code"),
+            *("bare", "doubts"),
+        )
         if wide
         else ()
     )
@@ -181,14 +206,16 @@ def verdict_table(predictions: Sequence[Prediction], wide: bool = False) -> Tabl
 
 
 def _row(p: Prediction, names: Sequence[str], wide: bool) -> tuple:
-    scores = {member.name: member.score for member in p.members}
+    kept_back = p.withheld and not wide
+    scores = {} if kept_back else {member.name: member.score for member in p.members}
     low, high = p.unsure or (None, None)
-    extra = (p.threshold, low, high, p.duration, p.frames, p.sha256, p.code) if wide else ()
+    facts = (p.threshold, low, high, p.duration, p.frames, p.sha256, p.code)
+    extra = (*facts, p.bare, "; ".join(p.doubts)) if wide else ()
     shown = str(p.path) if wide else p.path.name
     return (
         shown,
         p.verdict,
-        p.score,
+        p.score if wide else p.shown,
         len(p.tracks),
         *(scores.get(n) for n in names),
         *extra,

@@ -5,8 +5,9 @@ Stands apart from `training`, because evaluation and prediction need a run, neve
 Interface, by file:
     checkpoint: Checkpoint, FOLDER, SUMS, belongs, forget_after, load_into, load_optimizer,
         newest, save, saved, split_optimizer
+    knowledge: Knowledge, Spread, knowledge_from
     networks: build_network, resolve
-    provenance: run_facts
+    provenance: known_of, run_facts
     repeat: go_on, repeat
     run_folder: METRICS, Run, SPEED, config_from, list_runs, load_model, new_run, newest_run,
         open_run, read_document, write_run

@@ -6,7 +6,13 @@ import json
 
 from unmask.pipeline.config import CropConfig
 from unmask.pipeline.runs.checkpoint import SUMS, Checkpoint
-from unmask.pipeline.runs.run_folder import Run
+from unmask.pipeline.runs.knowledge import Knowledge, knowledge_from
+from unmask.pipeline.runs.run_folder import RUN_FILE, Run
+
+
+def known_of(run: Run) -> Knowledge:
+    """What the run knows of its training; unknown for older runs and damaged records."""
+    return knowledge_from(run.document.get("knowledge"), str(run.folder / RUN_FILE))
 
 
 def run_facts(run: Run, point: Checkpoint, crop: CropConfig) -> dict[str, dict[str, object]]:
@@ -17,6 +23,7 @@ def run_facts(run: Run, point: Checkpoint, crop: CropConfig) -> dict[str, dict[s
     versions = run.document.get("versions")
     manifest = run.document.get("manifest")
     trained = manifest if isinstance(manifest, dict) else {}
+    knowledge = known_of(run)
     return {
         "Model": {
             "run": str(run.folder),
@@ -29,6 +36,10 @@ def run_facts(run: Run, point: Checkpoint, crop: CropConfig) -> dict[str, dict[s
             "manifest": run.config.manifest,
             "manifest sha256": run.manifest_sha256,
             "videos": f"{trained.get('real', '?')} real, {trained.get('fake', '?')} fake",
+            "datasets": ", ".join(knowledge.datasets) or "not known",
+            "compressions": ", ".join(knowledge.compressions) or "not known",
+            "methods": ", ".join(knowledge.methods) or "not known",
+            "people": "not known" if knowledge.people is None else knowledge.people,
             "recipe": run.config.recipe,
             "seed": run.config.seed,
             "steps": progress.get("step") if isinstance(progress, dict) else None,

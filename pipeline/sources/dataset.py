@@ -14,6 +14,9 @@ from unmask.pipeline.records import FAKE, REAL, Video
 
 LabelMode = Literal["visual", "audio", "any"]
 
+# A file of this name says that all people below its folder are drawn.
+DRAWN_MARKER = "DRAWN.txt"
+
 
 @dataclass(frozen=True)
 class SourceOptions:

@@ -8,12 +8,19 @@ import difflib
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 
 from unmask.pipeline.errors import PipelineError, UsageError
-from unmask.pipeline.sources.dataset import Dataset, Source, SourceOptions, data_root
+from unmask.pipeline.records import DRAWN
+from unmask.pipeline.sources.dataset import (
+    DRAWN_MARKER,
+    Dataset,
+    Source,
+    SourceOptions,
+    data_root,
+)
 from unmask.pipeline.sources.layouts import (
     avdeepfake1m,
     celebdf,
@@ -156,9 +163,10 @@ def discover(name: str, root: Path, options: SourceOptions | None = None) -> Dat
             f"{source.name}: the name {options.name!r} becomes a folder of the cache; call it "
             f"{slug(options.name)!r}"
         )
-    if source.name in SOURCES:
-        return source.discover(root, options)
-    return _checked(source, root, options)
+    own = source.name in SOURCES
+    found = source.discover(root, options) if own else _checked(source, root, options)
+    places = [root, found.root, *([options.reals] if options.reals else [])]
+    return _drawn(found) if any(map(_is_drawn, places)) else found
 
 
 def _checked(source: Source, root: Path, options: SourceOptions) -> Dataset:
@@ -177,6 +185,22 @@ def _checked(source: Source, root: Path, options: SourceOptions) -> Dataset:
     if len(set(names)) < len(names) or any(slug(name) != name for name in names):
         raise UsageError(f"{title} cannot be used: its video ids are not unique slugs")
     return dataset
+
+
+def _is_drawn(root: Path) -> bool:
+    """Whether the folder, or one around it, is marked as drawn."""
+    root = Path(os.path.abspath(root))
+    return any((folder / DRAWN_MARKER).is_file() for folder in (root, *root.parents))
+
+
+def _drawn(found: Dataset) -> Dataset:
+    """The same videos under the name of drawn ones, whatever tree they imitate."""
+    videos, missing = (
+        tuple(replace(video, dataset=DRAWN) for video in part)
+        for part in (found.videos, found.missing)
+    )
+    note = f"drawn, not filmed: these are called {DRAWN!r}, and no verdict may rest on them"
+    return replace(found, name=DRAWN, videos=videos, missing=missing, notes=(*found.notes, note))
 
 
 def default_root(name: str) -> Path:

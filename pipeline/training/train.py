@@ -14,6 +14,7 @@ from unmask.pipeline.runs import checkpoint
 from unmask.pipeline.runs.run_folder import new_run, write_run
 from unmask.pipeline.training.curves import Curves
 from unmask.pipeline.training.fabric import build_fabric
+from unmask.pipeline.training.knowledge import knowledge_of
 from unmask.pipeline.training.loop import Report, loop
 from unmask.pipeline.training.progress import Progress, Result, Started
 from unmask.pipeline.training.saving import refuse_full_disk, restore
@@ -56,7 +57,8 @@ def train(
     if fabric.is_global_zero:
         with refusals(run):
             run.mkdir(parents=True, exist_ok=True)
-        write_run(run, setup.config, facts(setup))
+        knowledge = knowledge_of(setup.source)
+        write_run(run, setup.config, facts(setup) | {"knowledge": knowledge.as_json()})
     if started is not None:
         started(_started(setup, progress, run))
     code = _walk(setup, progress, run, report)

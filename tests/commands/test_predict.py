@@ -5,17 +5,17 @@ from __future__ import annotations
 import csv
 import io
 import json
+import shutil
 from pathlib import Path
 
 import pytest
 
+from tests.support.predicting import trust
 from tests.support.tiny_cache import make_cache
 from tests.support.trained import CLRNET, make_run
 from unmask.commands import main as cli
 from unmask.pipeline.config import CropConfig
 from unmask.pipeline.demo.drawing import draw_frames, draw_identity, encode_video
-from unmask.pipeline.scores import calibration as cal
-from unmask.pipeline.scores.calibration import Calibration
 
 
 @pytest.fixture(scope="module")
@@ -33,24 +33,48 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-def threshold(world: Path, low: float, high: float) -> None:
-    """A calibration that makes any score real, fake or unsure."""
-    (world / "run" / cal.FILE).write_text(
-        cal.as_json(Calibration(1.0, (low + high) / 2, (low, high)))
-    )
-
-
 @pytest.mark.parametrize(("low", "high", "code"), [(1.0, 1.0, 0), (0.0, 0.0, 10), (0.0, 1.0, 11)])
 def test_exit_codes(world: Path, low: float, high: float, code: int) -> None:
-    threshold(world, low, high)
+    trust(world / "run", low, high)
     assert (
         cli.main(["predict", str(world / "videos"), "--run", str(world / "run"), "--device", "cpu"])
         == code
     )
 
 
+def test_a_doubted_model_is_unsure_everywhere_unless_asked_anyway(
+    world: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    shutil.copytree(world / "run", run := tmp_path / "run")
+    trust(run, 0.0, 0.0)  # whatever the score, its bare verdict is fake
+    document = json.loads((run / "run.json").read_text())
+    document["knowledge"]["real"] = 3
+    (run / "run.json").write_text(json.dumps(document))
+    why = "trained on 3 real and 500 fake videos, at least 50 of each are needed"
+    words = ["predict", str(world / "videos" / "person1.mp4"), "--run", str(run)]
+    assert cli.main(words) == 11
+    out, err = capsys.readouterr()
+    row = out.splitlines()[1].split()
+    assert row[:3] == ["person1.mp4", "unsure", "–"] and why in out and f"doubt: run: {why}" in err
+    assert cli.main([*words, "--json"]) == 11
+    (video,) = json.loads(capsys.readouterr().out)["videos"]
+    assert (video["verdict"], video["bare"], video["doubts"]) == ("unsure", "fake", [why])
+    assert cli.main([*words, "--csv"]) == 11
+    (line,) = csv.DictReader(io.StringIO(capsys.readouterr().out))
+    assert (line["verdict"], line["bare"], line["doubts"]) == ("unsure", "fake", why)
+    page = tmp_path / "p.html"
+    assert cli.main([*words, "--report", str(page)]) == 11
+    text = page.read_text()
+    assert "No verdict: unsure" in text and why in text and "is-fake" not in text.split("<main")[1]
+    capsys.readouterr()
+    assert cli.main([*words, "--anyway"]) == 10
+    out = capsys.readouterr().out
+    assert out.splitlines()[1].split()[1] == "fake" and "in spite of a doubt" in out
+    assert float(out.splitlines()[1].split()[2]) == pytest.approx(video["score"], abs=1e-3)
+
+
 def test_unreadable_is_three(world: Path, capsys: pytest.CaptureFixture) -> None:
-    threshold(world, 1.0, 1.0)
+    trust(world / "run", 1.0, 1.0)
     code = cli.main(
         ["predict", str(world / "videos"), str(world / "gone.mp4"), "--run", str(world / "run")]
     )
@@ -58,7 +82,7 @@ def test_unreadable_is_three(world: Path, capsys: pytest.CaptureFixture) -> None
 
 
 def test_json_and_csv_agree(world: Path, capsys: pytest.CaptureFixture) -> None:
-    threshold(world, 0.0, 1.0)
+    trust(world / "run", 0.0, 1.0)
     words = ["predict", str(world / "videos" / "*.mp4"), "--run", str(world / "run")]
     cli.main([*words, "--json"])
     values = json.loads(capsys.readouterr().out)["videos"]

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from unmask.pipeline.demo.dataset import DemoConfig, draw_dataset
+from unmask.pipeline.sources.dataset import DRAWN_MARKER
 
 ROOT = Path(__file__).parent.parent.parent
 
@@ -59,4 +60,5 @@ def test_two_runs_at_once_over_twenty_videos(
 ) -> None:
     config = DemoConfig(train_pairs=2, val_pairs=1, test_pairs=1, frames=12, width=320, height=240)
     list(draw_dataset(tmp_path / "drawn", config))
+    (tmp_path / "drawn" / DRAWN_MARKER).unlink()  # it stands for the real FaceForensics++
     two_runs(tmp_path / "drawn", tmp_path, 20, 10, figure)

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
 
+from unmask.pipeline.clips.looks import NOTICED
 from unmask.pipeline.prediction.timeline import PersonScores, Point
 from unmask.pipeline.prediction.verdicts import Member, Prediction
+from unmask.pipeline.runs.knowledge import Knowledge, Spread
+from unmask.pipeline.scores import calibration as cal
 from unmask.pipeline.scores.calibration import Calibration
 
 ZONE = Calibration(1.0, 0.5, (0.4, 0.6), note="by hand")
@@ -49,3 +53,18 @@ def prediction_of(
             fps,
         )
     )
+
+
+def trust(run: Path, low: float = 0.4, high: float = 0.6) -> None:
+    """Give a run of the tests the papers of a good one: whom it was trained on, looks that admit
+    every crop, and a calibration with this zone that rests on enough videos.
+    """
+    document = json.loads((run / "run.json").read_text())
+    anything = {name: Spread(-1e6, 0.0, 1e6) for name in NOTICED}
+    known = Knowledge(True, False, 500, 500, 100, ("tiny",), looks=anything)
+    (run / "run.json").write_text(json.dumps(document | {"knowledge": known.as_json()}))
+    good = Calibration(
+        *(1.0, (low + high) / 2, (low, high)),
+        **{"videos": 200, "real": 100, "fake": 100, "auc": 0.9, "auc_low": 0.85, "source": "v.csv"},
+    )
+    (run / cal.FILE).write_text(cal.as_json(good))

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from unmask.pipeline.demo.dataset import METHODS, DemoConfig, draw_dataset
-from unmask.pipeline.sources.dataset import SourceOptions
+from unmask.pipeline.sources.dataset import DRAWN_MARKER, SourceOptions
 from unmask.pipeline.sources.registry import discover
 
 ROOT = Path(__file__).parents[3]
@@ -34,11 +34,32 @@ def test_the_tree_reads_as_official_ffpp_with_masks(drawn: Path) -> None:
     assert json.loads((drawn / "train.json").read_text()) == [["000", "001"]]
 
 
-def test_drawing_again_leaves_what_is_there(drawn: Path) -> None:
-    times = {p: p.stat().st_mtime_ns for p in drawn.rglob("*.mp4")}
-    small = DemoConfig(train_pairs=1, val_pairs=1, test_pairs=1, frames=30, width=320, height=240)
-    assert len(list(draw_dataset(drawn, small))) == 18
-    assert {p: p.stat().st_mtime_ns for p in drawn.rglob("*.mp4")} == times
+def test_drawing_again_leaves_what_is_there(tmp_path: Path) -> None:
+    small = DemoConfig(train_pairs=1, val_pairs=1, test_pairs=1, frames=6, width=160, height=120)
+    assert len(list(draw_dataset(tmp_path, small))) == 18
+    times = {p: p.stat().st_mtime_ns for p in tmp_path.rglob("*.mp4")}
+    assert len(times) == 18 + 12
+    assert len(list(draw_dataset(tmp_path, small))) == 18
+    assert {p: p.stat().st_mtime_ns for p in tmp_path.rglob("*.mp4")} == times
+
+
+def test_drawn_videos_go_under_their_own_name_by_whatever_road(tmp_path: Path) -> None:
+    small = DemoConfig(train_pairs=1, val_pairs=1, test_pairs=1, frames=6, width=160, height=120)
+    root = tmp_path / "around" / "FaceForensics++"
+    list(draw_dataset(root, small))
+    below = root / "sorted"
+    for name, place in (("ffpp", root), ("ffpp", root.parent), ("folder", below)):
+        options = SourceOptions(methods=tuple(METHODS) if name == "ffpp" else ())
+        if name == "folder":
+            for kind in ("real", "fake"):
+                (below / kind).mkdir(parents=True)
+                (below / kind / "a.mp4").write_bytes(b"x")
+        found = discover(name, place, options)
+        assert found.name == "drawn", (name, place)
+        assert {video.dataset for video in found.videos} == {"drawn"}
+        assert any("no verdict may rest" in note for note in found.notes)
+    (root / DRAWN_MARKER).unlink()
+    assert discover("ffpp", root, SourceOptions(methods=tuple(METHODS))).name == "ffpp"
 
 
 @pytest.mark.slow

@@ -11,6 +11,7 @@ import pytest
 import torch
 from torch import nn
 
+from tests.support.predicting import trust
 from tests.support.tiny_cache import make_cache
 from tests.support.trained import make_run
 from unmask.models import create_model, model_class
@@ -20,6 +21,8 @@ from unmask.pipeline.prediction import export
 from unmask.pipeline.prediction import exported as module
 from unmask.pipeline.prediction.export import encode, examples, export_model
 from unmask.pipeline.prediction.exported import open_exported, sidecar_of
+from unmask.pipeline.prediction.scorer import from_run
+from unmask.pipeline.prediction.trust import Standing
 
 CASES = {
     "clrnet": ("clrnet", {"size": 48}),
@@ -36,7 +39,13 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     cache, manifests = make_cache(root, {"train": 1}, side=64)
     settings = CropConfig(clips=4, frames=3, size=64).settings()
     options = {**model_class("m2tr").small, "variant": "dct"}
-    return make_run(root / "run", manifests / "train.txt", cache, settings, "m2tr", options)
+    made = make_run(root / "run", manifests / "train.txt", cache, settings, "m2tr", options)
+    trust(made)
+    (made / "evaluations" / "x-test").mkdir(parents=True)
+    auc = {"value": 0.8, "low": 0.7, "high": 0.9, "note": ""}
+    document = {"levels": {"video": {"metrics": {"auc": auc}}}}
+    (made / "evaluations" / "x-test" / "metrics.json").write_text(json.dumps(document))
+    return made
 
 
 def small(case: str) -> nn.Module:
@@ -69,11 +78,14 @@ def test_a_run_goes_out_as_onnx_and_comes_back(run: Path, tmp_path: Path) -> Non
     scorer = open_exported(done.path, PredictConfig(device="cpu"))
     assert (scorer.crop.clips, scorer.crop.size, scorer.spec.frames) == (4, 64, 1)
     assert scorer.network is None and scorer.facts["File"]["sha256"]
+    whole = from_run(run, PredictConfig(device="cpu"))
+    assert scorer.knowledge == whole.knowledge and scorer.knowledge.known
+    assert scorer.standings == whole.standings == (Standing("x-test", 0.8, 0.7),)
+    assert scorer.calibration == whole.calibration and scorer.doubts == whole.doubts == []
     inputs = examples(scorer.spec, 5, seed=3)
-    from unmask.pipeline.prediction.scorer import from_run
-
     truth = from_run(run, PredictConfig(device="cpu")).logits(*inputs)
-    assert scorer.logits(*inputs) == pytest.approx(truth.detach(), rel=1e-5, abs=1e-4)
+    # logits, not scores: at 47 a float32 step is 4e-6, and its sums differ by some of them
+    assert scorer.logits(*inputs) == pytest.approx(truth.detach(), abs=1e-4, rel=1e-5)
     _damages(done.path)
 
 
@@ -90,6 +102,8 @@ def _damages(path: Path) -> None:
         ({"settings": {"size": "large"}}, "size"),
         ({"settings": {"colour": 1}}, "colour"),
         ({"cautions": "none"}, "sidecar"),
+        ({"standings": [{"name": "x", "auc": 2, "low": None}]}, "standings"),
+        ({"standings": "good"}, "standings"),
     ):
         sidecar.write_text(json.dumps({**json.loads(good), **change}))
         with pytest.raises(CheckpointError, match=words):

@@ -18,10 +18,9 @@ from unmask.pipeline.demo.drawing import draw_frames, draw_identity, encode_vide
 from unmask.pipeline.errors import CheckpointError, UsageError
 from unmask.pipeline.evaluation.evaluate import evaluate
 from unmask.pipeline.prediction.predict import expand, open_scorers, predict
-from unmask.pipeline.prediction.scorer import DEFAULT
 from unmask.pipeline.runs.run_folder import open_run
 from unmask.pipeline.scores import calibration as cal
-from unmask.pipeline.scores.calibration import Calibration, calibrate
+from unmask.pipeline.scores.calibration import DEFAULT, Calibration, calibrate
 from unmask.pipeline.scores.csv_file import read_scores
 
 
