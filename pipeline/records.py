@@ -163,51 +163,52 @@ class View(Protocol):
         ...
 
 
-@dataclass(frozen=True)
-class Frames:
-    """Consecutive decoded frames of one video, upright and in display order.
-
-    pixels: (T, H, W, 3) uint8, RGB.
-    index: (T,) int64, frame number in the file.
-    pts: (T,) float64, seconds.
+class Frames(Protocol):
+    """Consecutive frames of one video, upright and in display order, in memory or still to be
+    converted (decode/frames.py).
     """
 
-    pixels: NDArray[np.uint8]
-    index: NDArray[np.int64]
-    pts: NDArray[np.float64]
+    @property
+    def index(self) -> NDArray[np.int64]:
+        """(T,) frame number in the file."""
+        ...
 
-    def __post_init__(self) -> None:
-        if not len(self.pixels) == len(self.index) == len(self.pts):
-            raise ValueError(
-                f"Frames: {len(self.pixels)} images, {len(self.index)} indices, {len(self.pts)} "
-                "times"
-            )
+    @property
+    def pts(self) -> NDArray[np.float64]:
+        """(T,) seconds."""
+        ...
 
-    def __len__(self) -> int:
-        return len(self.index)
+    @property
+    def pixels(self) -> NDArray[np.uint8]:
+        """All frames, (T, H, W, 3) RGB."""
+        ...
 
     @property
     def size(self) -> tuple[int, int]:
         """Height and width, px."""
-        return self.pixels.shape[1:3]
+        ...
+
+    def __len__(self) -> int:
+        """T."""
+        ...
 
     def picture(self, number: int) -> NDArray[np.uint8]:
         """One frame, (H, W, 3)."""
-        return self.pixels[number]
+        ...
 
     def view(self, number: int) -> NDArray[np.uint8] | View:
         """The same for the detector, which may want a smaller picture only."""
-        return self.picture(number)
+        ...
 
     def part(
         self, left: int, top: int, right: int, bottom: int
     ) -> Sequence[NDArray[np.uint8]] | NDArray[np.uint8]:
         """[top:bottom, left:right] of every frame."""
-        return self.pixels[:, top:bottom, left:right]
+        ...
 
     def sparse(self, step: int) -> Sequence[NDArray[np.uint8]] | NDArray[np.uint8]:
         """Every step-th pixel of every step-th row of every frame, for comparisons."""
-        return self.pixels[:, ::step, ::step]
+        ...
 
 
 @dataclass(frozen=True)

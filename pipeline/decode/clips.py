@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from unmask.pipeline.decode import picture_folder
 from unmask.pipeline.decode.containers import open_container
-from unmask.pipeline.decode.frames import Converters, DecodedFrame, LazyFrames
+from unmask.pipeline.decode.frames import Converters, DecodedFrame, DecodedFrames
 from unmask.pipeline.decode.planned import decode_planned
 from unmask.pipeline.decode.sequential import Tally, decode_all
 from unmask.pipeline.errors import VideoError
@@ -92,7 +92,7 @@ def _fill(
             done += 1
             first = windows[done, 0] if done < len(windows) else number + 1
             held = {n: picture for n, picture in held.items() if n >= first}
-            yield LazyFrames(pictures, row, info.pts[row])
+            yield DecodedFrames(pictures, row, info.pts[row])
             del pictures
         if done == len(windows):
             return

@@ -8,6 +8,7 @@ exactly the pixels that the whole conversion has there (tested); `sparse` serves
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from av.video.frame import VideoFrame
@@ -16,7 +17,6 @@ from numpy.typing import NDArray
 from unmask.pipeline.decode.resize import halve
 from unmask.pipeline.decode.rgb import Converter, plane_rows
 from unmask.pipeline.decode.tone_map import is_high_range
-from unmask.pipeline.records import Frames
 
 # Pixel formats of which a part can be converted alone -> log2 of how much smaller their chroma is.
 CHROMA = {"yuv420p": 1, "yuvj420p": 1, "yuv444p": 0, "yuvj444p": 0}
@@ -142,34 +142,78 @@ def _convert(
     return pixels.reshape(len(pictures), height, width, 3)
 
 
-class LazyFrames(Frames):
-    """Frames of a video file; `pixels` converts all of them, the other ways no more than is asked
-    for.
+@dataclass(frozen=True)
+class ArrayFrames:
+    """Frames whose pixels are in memory.
+
+    pixels: (T, H, W, 3) uint8, RGB.
+    index: (T,) int64, frame number in the file.
+    pts: (T,) float64, seconds.
     """
 
-    def __init__(
-        self, pictures: Sequence[DecodedFrame], index: NDArray[np.int64], pts: NDArray[np.float64]
-    ) -> None:
-        object.__setattr__(self, "_pictures", list(pictures))
-        object.__setattr__(self, "index", index)
-        object.__setattr__(self, "pts", pts)
+    pixels: NDArray[np.uint8]
+    index: NDArray[np.int64]
+    pts: NDArray[np.float64]
 
-    @property
-    def pixels(self) -> NDArray[np.uint8]:
-        return np.stack([picture.pixels() for picture in self._pictures])
+    def __post_init__(self) -> None:
+        if not len(self.pixels) == len(self.index) == len(self.pts):
+            raise ValueError(
+                f"ArrayFrames: {len(self.pixels)} images, {len(self.index)} indices, "
+                f"{len(self.pts)} times"
+            )
+
+    def __len__(self) -> int:
+        return len(self.index)
 
     @property
     def size(self) -> tuple[int, int]:
-        return self._pictures[0].height, self._pictures[0].width
+        return self.pixels.shape[1:3]
 
     def picture(self, number: int) -> NDArray[np.uint8]:
-        return self._pictures[number].pixels()
+        return self.pixels[number]
+
+    view = picture
+
+    def part(self, left: int, top: int, right: int, bottom: int) -> NDArray[np.uint8]:
+        return self.pixels[:, top:bottom, left:right]
+
+    def sparse(self, step: int) -> NDArray[np.uint8]:
+        return self.pixels[:, ::step, ::step]
+
+
+@dataclass(frozen=True)
+class DecodedFrames:
+    """Frames of a video file; `pixels` converts all of them, the other ways no more than is asked
+    for.
+
+    pictures: T decoded frames.
+    index: (T,) int64, frame number in the file.
+    pts: (T,) float64, seconds.
+    """
+
+    pictures: Sequence[DecodedFrame]
+    index: NDArray[np.int64]
+    pts: NDArray[np.float64]
+
+    def __len__(self) -> int:
+        return len(self.index)
+
+    @property
+    def pixels(self) -> NDArray[np.uint8]:
+        return np.stack([picture.pixels() for picture in self.pictures])
+
+    @property
+    def size(self) -> tuple[int, int]:
+        return self.pictures[0].height, self.pictures[0].width
+
+    def picture(self, number: int) -> NDArray[np.uint8]:
+        return self.pictures[number].pixels()
 
     def view(self, number: int) -> DecodedFrame:
-        return self._pictures[number]
+        return self.pictures[number]
 
     def part(self, left: int, top: int, right: int, bottom: int) -> list[NDArray[np.uint8]]:
-        return [picture.part(left, top, right, bottom) for picture in self._pictures]
+        return [picture.part(left, top, right, bottom) for picture in self.pictures]
 
     def sparse(self, step: int) -> Sequence[NDArray[np.uint8]]:
-        return sparse(self._pictures, step)
+        return sparse(self.pictures, step)

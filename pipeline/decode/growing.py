@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import BinaryIO
 
 import av
@@ -13,7 +14,8 @@ from av.video.stream import VideoStream
 
 from unmask.pipeline.config import PredictConfig
 from unmask.pipeline.decode.containers import check_size, decoder_limit
-from unmask.pipeline.decode.rgb import Converter, read_rotation, upright_size
+from unmask.pipeline.decode.frames import Converters, DecodedFrame, DecodedFrames
+from unmask.pipeline.decode.rgb import read_aspect, read_rotation, square_size
 from unmask.pipeline.decode.sequential import Tally, decode_all
 from unmask.pipeline.errors import VideoError
 from unmask.pipeline.records import Frames
@@ -60,32 +62,47 @@ class GrowingClips:
         codec.thread_count, codec.thread_type = 1, "NONE"
 
     def __iter__(self) -> Iterator[Frames]:
-        converter, first, due, shape = None, 0.0, 0.0, (0, 0)
-        pictures, numbers, times = np.empty(0), [], []
+        pictures: list[DecodedFrame] = []
+        times: list[float] = []
+        opening: _Opening | None = None
+        due = 0.0
         for frame in decode_all(self.container, self.stream, Tally()):
-            stamp = self._stamp(frame)
-            if converter is None:
-                converter, first, due, shape = self._begin(frame, stamp)
-            self.seen, self.count = stamp - first, self.count + 1
-            if not numbers and stamp >= due:
-                pictures = np.empty((self.length, shape[1], shape[0], 3), np.uint8)
-                due = stamp + self.every
-            elif not numbers:
+            time_ = self._time(frame)
+            if opening is None:
+                opening, due = self._open(frame, time_), time_
+            self.seen, self.count = time_ - opening.time, self.count + 1
+            if not pictures and time_ < due:
                 continue
-            converter.write(frame, pictures[len(numbers)])
-            numbers.append(self.count - 1)
-            times.append(stamp)
-            if len(numbers) == self.length:
-                yield Frames(pictures, np.array(numbers, np.int64), np.array(times))
-                numbers, times = [], []
+            if not pictures:
+                due = time_ + self.every
+            pictures.append(DecodedFrame(frame, opening.converters, *opening.size))
+            times.append(time_)
+            if len(pictures) == self.length:
+                numbers = np.arange(self.count - self.length, self.count)
+                yield DecodedFrames(pictures, numbers, np.array(times))
+                pictures, times = [], []
 
-    def _stamp(self, frame: av.VideoFrame) -> float:
+    def _time(self, frame: av.VideoFrame) -> float:
         rate = float(self.stream.average_rate or 0) or 25.0
         return self.count / rate if frame.pts is None else float(frame.pts * self.stream.time_base)
 
-    def _begin(
-        self, frame: av.VideoFrame, stamp: float
-    ) -> tuple[Converter, float, float, tuple[int, int]]:
-        rotation = read_rotation(frame)
+    def _open(self, frame: av.VideoFrame, time_: float) -> _Opening:
+        rotation, aspect = read_rotation(frame), read_aspect(self.stream)
+        width, height = square_size(frame.width, frame.height, aspect)
         check_size(frame.width, frame.height, self.limits)
-        return Converter(rotation), stamp, stamp, upright_size(frame, rotation)
+        check_size(width, height, self.limits)
+        size = (width, height) if rotation % 180 else (height, width)
+        return _Opening(time_, Converters(rotation), size)
+
+
+@dataclass(frozen=True)
+class _Opening:
+    """What the first frame decides for all that follow.
+
+    time: seconds of the first frame.
+    size: height and width of the upright pictures, px.
+    """
+
+    time: float
+    converters: Converters
+    size: tuple[int, int]

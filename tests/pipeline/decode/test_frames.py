@@ -12,11 +12,10 @@ import pytest
 from tests.support.drawn_videos import Recipe, write_video
 from unmask.pipeline.config import Limits
 from unmask.pipeline.decode.clips import decode_clips
-from unmask.pipeline.decode.frames import DecodedFrame, LazyFrames
+from unmask.pipeline.decode.frames import ArrayFrames, DecodedFrame, DecodedFrames
 from unmask.pipeline.decode.scan import scan
 from unmask.pipeline.faces.crop import TEMPLATE, align_transform, crop_clip, crop_frames
 from unmask.pipeline.faces.cuts import shrink_frame, sparse_step, thumbnail
-from unmask.pipeline.records import Frames
 
 VIDEOS = {
     "420": Recipe(frames=9, size=(202, 150)),
@@ -33,7 +32,7 @@ def path(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
     return write_video(tmp_path / "v.mp4", VIDEOS[request.param])
 
 
-def one_clip(path: Path) -> LazyFrames:
+def one_clip(path: Path) -> DecodedFrames:
     (clip,) = decode_clips(path, scan(path, Limits()), np.array([[2, 3, 4]]))
     return clip
 
@@ -112,7 +111,7 @@ def test_overlapping_windows_share_their_pictures(path: Path) -> None:
 
 def test_frames_in_memory_answer_the_same_questions() -> None:
     pixels = np.random.default_rng(0).integers(0, 256, (3, 20, 30, 3), np.uint8)
-    clip = Frames(pixels, np.arange(3), np.arange(3) / 25)
+    clip = ArrayFrames(pixels, np.arange(3), np.arange(3) / 25)
     assert clip.size == (20, 30) and len(clip) == 3
     assert np.array_equal(clip.part(4, 2, 9, 11), pixels[:, 2:11, 4:9])
     assert np.array_equal(clip.sparse(4), pixels[:, ::4, ::4]) and np.array_equal(

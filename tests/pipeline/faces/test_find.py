@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 
 from unmask.pipeline.config import CropConfig
+from unmask.pipeline.decode.frames import ArrayFrames
 from unmask.pipeline.demo.drawing import draw_frames, draw_identity
 from unmask.pipeline.errors import VideoError
 from unmask.pipeline.faces import find
@@ -216,7 +217,7 @@ def clips(*pictures: np.ndarray) -> Iterator[Frames]:
     """One Frames per (T, H, W, 3) array, as the decoder would yield them."""
     for number, pixels in enumerate(pictures):
         index = np.arange(len(pixels)) + 100 * number
-        yield Frames(pixels, index, index / 25)
+        yield ArrayFrames(pixels, index, index / 25)
 
 
 def shot(who: int, seed: int, clip: int) -> np.ndarray:
@@ -366,7 +367,7 @@ def test_frames_are_let_go_before_the_next_clips_are_decoded(
             assert held == n % together
             pixels = shot(1, 1, n).copy()
             alive.append(weakref.ref(pixels))
-            frames = Frames(pixels, np.arange(LENGTH), np.arange(LENGTH) / 25)
+            frames = ArrayFrames(pixels, np.arange(LENGTH), np.arange(LENGTH) / 25)
             del pixels
             yield frames
             del frames
