@@ -172,8 +172,10 @@ def _ebml_size(data: _Bytes, at: int) -> tuple[int, int]:
 
 
 def _ebml(data: _Bytes, head: bytes) -> Ending:
-    """Walk the top level of Matroska and of clusters whose size is unknown, as live ones are."""
-    at, end = 0, len(data)
+    """Walk the top level of Matroska; of a live one, which declares no duration, the clusters
+    too.
+    """
+    at, end, live = 0, len(data), False
     while at < end:
         name = data.part(at, at + 9 - data.byte(at).bit_length())
         size, size_length = _ebml_size(data, at + len(name))
@@ -184,7 +186,8 @@ def _ebml(data: _Bytes, head: bytes) -> Ending:
         content = at + len(name) + size_length
         if name == _EBML_SEGMENT and size >= 0 and content + size > end:
             return Ending(cut=_sizes(content + size, end))
-        if name == _EBML_SEGMENT or (name == _EBML_CLUSTER and size < 0):
+        live |= name == _EBML_SEGMENT and size < 0
+        if name == _EBML_SEGMENT or (name == _EBML_CLUSTER and (live or size < 0)):
             at = content
         elif size < 0 or content + size > end:
             return Ending(cut="its last element is cut")
