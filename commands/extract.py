@@ -6,13 +6,13 @@ import sys
 import time
 from collections import Counter
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import click
 from tqdm import tqdm
 
 from unmask.commands.numbers import JOBS, SEED, Number
-from unmask.pipeline.config import CropConfig, ExtractConfig, Limits
+from unmask.pipeline.config import CodecName, CropConfig, ExtractConfig, Limits
 from unmask.pipeline.errors import EXIT_BUG, EXIT_OK, EXIT_SOME_FAILED, UsageError
 from unmask.pipeline.reports.printable import printable
 from unmask.pipeline.sources.splits import read_ratio
@@ -142,7 +142,7 @@ def shard_of(text: str) -> tuple[int, int]:
     show_default=True,
 )
 @click.option(
-    "--codec", type=click.Choice(["zstd", "compact"]), default=CROP.codec, show_default=True
+    "--codec", type=click.Choice(get_args(CodecName)), default=CROP.codec, show_default=True
 )
 @click.option(
     "--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True

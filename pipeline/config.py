@@ -16,17 +16,20 @@ from typing import Literal
 # reading.
 CACHE_FORMAT = 4
 
-# Libraries that decide pixels or boxes; major.minor, because a patch release that changes them is a
-# bug of theirs.
+# Libraries that decide pixels or boxes. What they give is in the key (extraction/reference.py),
+# their versions are only noted.
 PIXEL_LIBRARIES = ("av", "opencv-python-headless", "torch", "facenet-pytorch", "scipy")
+
+# The names of cache/codecs.py's table; a test compares the two.
+CodecName = Literal["zstd", "compact", "none"]
 
 
 @cache
-def _pixel_libraries() -> tuple[tuple[str, str], ...]:
-    """(name, major.minor) of each; looking them up takes milliseconds, and every video's record
-    names them.
+def pixel_libraries() -> dict[str, str]:
+    """Name -> major.minor of each, a note for every video's record; looking them up takes
+    milliseconds. Treat as read-only.
     """
-    return tuple((name, ".".join(version(name).split(".")[:2])) for name in PIXEL_LIBRARIES)
+    return {name: ".".join(version(name).split(".")[:2]) for name in PIXEL_LIBRARIES}
 
 
 @dataclass(frozen=True)
@@ -62,7 +65,7 @@ class CropConfig:
     min_face: smallest face, px of the picture the detector sees.
     candidates: most boxes kept after the first net.
     faces: main (one person) or all (one folder per person).
-    codec: zstd or compact.
+    codec: of the crops (cache/codecs.py); zstd, compact (smallest) or none (fastest to read).
     """
 
     clips: int = 16
@@ -78,12 +81,17 @@ class CropConfig:
     band_definition: Literal["area", "linear"] = "area"
     masks: bool = False
     pair_boxes: bool = False
-    codec: Literal["zstd", "compact"] = "zstd"
+    codec: CodecName = "zstd"
     device: Literal["cpu", "cuda"] = "cpu"
 
-    def settings(self) -> dict[str, object]:
-        """Everything that decides the bytes of a cached group, as plain JSON values."""
-        return {"format": CACHE_FORMAT, **asdict(self), "libraries": dict(_pixel_libraries())}
+    def settings(self, reference: str = "") -> dict[str, object]:
+        """Everything that decides the bytes of a cached group, as plain JSON values.
+
+        reference: the reference values that the machine gives (extraction/reference.py); "" leaves
+            it out, where nothing is cut.
+        """
+        named = {"reference": reference} if reference else {}
+        return {"format": CACHE_FORMAT, **asdict(self), **named}
 
     @staticmethod
     def differing(
@@ -98,16 +106,25 @@ class CropConfig:
         pairs = {name: (there.get(name), here.get(name)) for name in names}
         return {name: pair for name, pair in pairs.items() if pair[0] != pair[1]}
 
-    def cache_key(self) -> str:
-        """Name of the cache folder for these settings, e.g. `16x5-240px-3f2a9c0d41b7`."""
-        text = json.dumps(self.settings(), sort_keys=True, separators=(",", ":"))
+    def cache_key(self, reference: str) -> str:
+        """Name of the cache folder for these settings, e.g. `16x5-240px-r1-3f2a9c0d41b7`.
+
+        reference: the reference values that the machine gives. Caches made before there were such
+            have the libraries' versions in their settings instead; they have other names, and stay
+            readable.
+        """
+        text = json.dumps(self.settings(reference), sort_keys=True, separators=(",", ":"))
         digest = hashlib.sha256(text.encode()).hexdigest()[:12]
-        return f"{self.clips}x{self.frames}-{self.size}px-{digest}"
+        return f"{self.clips}x{self.frames}-{self.size}px-{reference}-{digest}"
 
 
 @dataclass(frozen=True)
 class ExtractConfig:
-    """One call of extract: the crops it makes and how the work is shared out."""
+    """One call of extract: the crops it makes and how the work is shared out.
+
+    reference: the reference values that the machine gives, filled in by extract so that workers
+        need not ask again.
+    """
 
     crop: CropConfig = field(default_factory=CropConfig)
     limits: Limits = field(default_factory=Limits)
@@ -117,6 +134,7 @@ class ExtractConfig:
     scheduler: str | None = None
     retry: bool = False
     lock: bool = True
+    reference: str = ""
 
 
 @dataclass(frozen=True)

@@ -41,6 +41,7 @@ def examine(cache: Path) -> Iterator[Finding]:
         detector_pins,
         torch_pair,
         decoders,
+        pixels,
         encoder,
         device,
         safe_loading,
@@ -121,6 +122,26 @@ def decoders() -> Finding:
             "pip install --force-reinstall --only-binary av av",
         )
     return Finding("decoders", "ok", ", ".join(DECODERS))
+
+
+def pixels() -> Finding:
+    """Which reference values this machine gives: caches of machines with the same ones may be
+    mixed.
+    """
+    from unmask.pipeline.config import CropConfig
+    from unmask.pipeline.extraction.reference import judged, measure
+
+    crop = CropConfig()
+    name, differing = judged(measure(crop), crop.detector)
+    if not differing:
+        return Finding("pixels", "ok", f"as reference {name}: decoding, crops, faces, bands")
+    return Finding(
+        "pixels",
+        "warn",
+        f"as no reference ({name}): {', '.join(differing)} differ",
+        "its caches get keys of their own; to share caches, install the versions of the machine "
+        "that made them",
+    )
 
 
 def encoder() -> Finding:

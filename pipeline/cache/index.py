@@ -11,7 +11,7 @@ import json
 import logging
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, fields
 from pathlib import Path
 
@@ -33,9 +33,11 @@ MAX_INDEX = 2**29
 KEY = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,200}")
 
 
-def write_index(parent: Path, videos: Sequence[Video], crop: CropConfig) -> None:
+def write_index(parent: Path, videos: Sequence[Video], settings: dict[str, object]) -> None:
     """Add these videos to the index of `parent`; sorted, and written only when something
     changed.
+
+    settings: CropConfig.settings, with the reference that this machine matches.
     """
     with taking_turns(parent):
         known: dict[str, Video] = {}
@@ -48,7 +50,7 @@ def write_index(parent: Path, videos: Sequence[Video], crop: CropConfig) -> None
         rows = ",\n".join(
             json.dumps(_plain(merged[name]), sort_keys=True) for name in sorted(merged)
         )
-        text = f'{{"settings": {json.dumps(crop.settings(), sort_keys=True)},\n"videos": [\n{rows}\n]}}\n'  # noqa: E501
+        text = f'{{"settings": {json.dumps(settings, sort_keys=True)},\n"videos": [\n{rows}\n]}}\n'
         data = text.encode()
         path = parent / INDEX
         if not path.exists() or path.read_bytes() != data:
@@ -110,15 +112,18 @@ def settings_in_cache(cache: Path, key: str) -> dict[str, object]:
     return next((settings for settings in found if settings), {})
 
 
-def crop_config(settings: dict[str, object]) -> CropConfig:
+def crop_config(
+    settings: dict[str, object], reference_of: Callable[[CropConfig], str]
+) -> CropConfig:
     """The settings of a cache folder as today's CropConfig.
 
-    Raises: CacheError naming what differs, when the software of today would give another cache key.
+    reference_of: the reference values that this machine gives with such settings.
+    Raises: CacheError naming what differs, when this machine today would give another cache key.
     """
     names = {field.name for field in fields(CropConfig)}
     known = {name: value for name, value in settings.items() if name in names}
     crop = record_of(CropConfig, known, "settings of the cache", CacheError)
-    if differing := CropConfig.differing(settings, crop.settings()):
+    if differing := CropConfig.differing(settings, crop.settings(reference_of(crop))):
         what = ", ".join(
             f"{name} {there} there, {here} here" for name, (there, here) in differing.items()
         )

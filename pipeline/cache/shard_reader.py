@@ -26,15 +26,13 @@ from typing import ClassVar, Protocol
 
 import google_crc32c
 import numpy as np
-from numcodecs import zstd
 from numpy.typing import NDArray
 
-from unmask.pipeline.cache.row_delta import add_rows
+from unmask.pipeline.cache.codecs import Codec
 from unmask.pipeline.errors import CacheError
 
 ABSENT = 2**64 - 1
 CRC_BYTES = 4
-ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
 
 _scratch = threading.local()
 
@@ -43,13 +41,13 @@ class Shard:
     """The chunks of one array of one video.
 
     shape: of the array, first axis = chunks.
-    codec: zstd, none or compact.
+    codec: how its chunks are stored.
     size: bytes the file must have.
     Raises CacheError, here and when reading, for anything that is not as it was written.
     """
 
     def __init__(
-        self, path: Path, shape: tuple[int, ...], dtype: np.dtype, codec: str, size: int
+        self, path: Path, shape: tuple[int, ...], dtype: np.dtype, codec: Codec, size: int
     ) -> None:
         self.path, self.shape, self.dtype, self.codec, self.size = path, shape, dtype, codec, size
         self.chunk_bytes = int(np.prod(shape[1:])) * dtype.itemsize
@@ -60,10 +58,10 @@ class Shard:
         """Room for `count` chunks, (count, *shape[1:]), laid out in memory so that reading into it
         copies nothing.
         """
-        if self.codec != "compact":
+        if (order := self.codec.order) is None:
             return np.empty((count, *self.shape[1:]), self.dtype)
-        frames, side, _, colours = self.shape[1:]
-        return np.empty((count, side, frames, colours, side), self.dtype).transpose(0, 2, 1, 4, 3)
+        stored = np.empty((count, *(self.shape[1:][axis] for axis in order)), self.dtype)
+        return stored.transpose(0, *(1 + order.index(axis) for axis in range(len(order))))
 
     def read(self, chunk: int, out: NDArray) -> None:
         """Decode one chunk into `out`, (shape[1:]) of its dtype, any layout. Raises CacheError,
@@ -78,7 +76,8 @@ class Shard:
         mapped = self._mapped
         if mapped is not None and mapped.copy(chunk, out):
             return
-        stored = out.transpose(1, 0, 3, 2) if self.codec == "compact" else out
+        order = self.codec.order
+        stored = out if order is None else out.transpose(order)
         direct = stored if stored.flags.c_contiguous else self._room("decoded", stored.shape)
         self._fill(chunk, direct)
         if direct is not stored:
@@ -99,15 +98,16 @@ class Shard:
         descriptor = self._open()
         try:
             offset, length = (int(x) for x in self._places(descriptor)[chunk])
-            if self.codec == "none":
+            if self.codec.decode is None:
                 return self._read_plain(descriptor, offset, length, chunk, out)
             packed = self._room("packed", (length,))
             self._pread(descriptor, [packed], offset, length)
         finally:
             os.close(descriptor)
-        self._unpack(packed, chunk, out)
-        if self.codec == "compact":
-            add_rows(out)
+        try:
+            self.codec.decode(packed, out)
+        except ValueError as error:
+            raise self._damaged(f"clip {chunk}: {error}") from error
 
     def _read_plain(
         self, descriptor: int, offset: int, length: int, chunk: int, out: NDArray
@@ -125,16 +125,6 @@ class Shard:
             mapped = self._mapped = _Mapped.of(descriptor, self.shape[0])
         if mapped is not None:
             mapped.add(chunk, offset, out)
-
-    def _unpack(self, packed: NDArray[np.uint8], chunk: int, out: NDArray) -> None:
-        if _content_size(packed[:18].tobytes()) != self.chunk_bytes:
-            raise self._damaged(
-                f"clip {chunk} is not one checksummed zstd frame of {self.chunk_bytes} bytes"
-            )
-        try:
-            zstd.decompress(packed, out)
-        except (RuntimeError, ValueError) as error:
-            raise self._damaged(f"clip {chunk}: {error}") from error
 
     def _places(self, descriptor: int) -> NDArray[np.uint64]:
         """(chunks, 2) offset and length, from the checked index at the end of the file."""
@@ -298,22 +288,3 @@ def _pool(threads: int, _process: int) -> ThreadPoolExecutor:
     fork.
     """
     return ThreadPoolExecutor(threads, thread_name_prefix="read")
-
-
-def _content_size(header: bytes) -> int:
-    """Decoded bytes a zstd frame announces (RFC 8878, section 3.1.1), -1 unless it is one with a
-    checksum.
-
-    numcodecs would fill only part of the buffer, or decode unchecked, where a damaged header says
-    so.
-    """
-    if len(header) < 6 or header[:4] != ZSTD_MAGIC:
-        return -1
-    flags = header[4]
-    single, checksum, dictionary = flags >> 5 & 1, flags >> 2 & 1, flags & 3
-    width = (single, 2, 4, 8)[flags >> 6]
-    if not checksum or dictionary or flags & 0b11000 or not width:
-        return -1
-    start = 5 + (1 - single)
-    size = int.from_bytes(header[start : start + width], "little")
-    return size + 256 if width == 2 else size

@@ -10,35 +10,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-import google_crc32c
 import numpy as np
-from numcodecs import zstd
 from numpy.typing import NDArray
 
-from unmask.pipeline.cache.row_delta import ROWS_FIRST, subtract_rows
-
-Encoder = Callable[[NDArray], bytes]
+from unmask.pipeline.cache.codecs import crc32c
 
 
-def with_crc(chunk: NDArray) -> bytes:
-    """Plain little-endian bytes and their crc32c."""
-    data = np.ascontiguousarray(chunk).tobytes()
-    return data + _crc32c(data)
-
-
-def packed(level: int, rows: bool = False) -> Encoder:
-    """zstd with its own checksum at a level, after the row differences of the compact codec where
-    `rows`.
-    """
-
-    def encode(chunk: NDArray) -> bytes:
-        plain = subtract_rows(chunk.transpose(ROWS_FIRST)) if rows else np.ascontiguousarray(chunk)
-        return zstd.compress(plain, level, checksum=True)
-
-    return encode
-
-
-def shard_parts(array: NDArray, encode: Encoder) -> Iterator[bytes]:
+def shard_parts(array: NDArray, encode: Callable[[NDArray], bytes]) -> Iterator[bytes]:
     """The file in pieces: one chunk after the other, then the index."""
     places, at = np.empty((len(array), 2), "<u8"), 0
     for number in range(len(array)):
@@ -47,8 +25,4 @@ def shard_parts(array: NDArray, encode: Encoder) -> Iterator[bytes]:
         at += len(chunk)
         yield chunk
     index = places.tobytes()
-    yield index + _crc32c(index)
-
-
-def _crc32c(data: bytes) -> bytes:
-    return google_crc32c.value(data).to_bytes(4, "little")
+    yield index + crc32c(index)

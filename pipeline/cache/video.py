@@ -53,7 +53,7 @@ class CachedVideo(Described, ClipReader):
         self.folder, self._shards, self._group = folder, shards, group
         self.shape, self.codec, self.arrays = (
             shards["crops"].shape,
-            shards["crops"].codec,
+            shards["crops"].codec.name,
             tuple(shards),
         )
 

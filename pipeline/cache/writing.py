@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from unmask.pipeline.cache.codecs import CODECS, encoder_for
+from unmask.pipeline.cache.codecs import CODECS, codec_of
 from unmask.pipeline.cache.digest import read_checked, read_digest, write_digest
 from unmask.pipeline.cache.shard_writer import shard_parts
 from unmask.pipeline.cache.video import is_committed
@@ -158,5 +158,5 @@ def _write_group(
         (folder / name).mkdir()
         (folder / name / GROUP).write_bytes(array_metadata(name, data.shape, codec))
         with open(folder / shard_name(name), "xb") as file:
-            file.writelines(shard_parts(data, encoder_for(name, codec)))
+            file.writelines(shard_parts(data, codec_of(name, codec).encode))
             begin_sync(file)

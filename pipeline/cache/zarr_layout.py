@@ -17,7 +17,7 @@ import zarr
 from zarr.registry import register_codec
 from zarr.storage import MemoryStore
 
-from unmask.pipeline.cache.codecs import CODECS, zarr_pipeline
+from unmask.pipeline.cache.codecs import CODECS, Codec, codec_of
 from unmask.pipeline.cache.digest import canonical
 from unmask.pipeline.cache.row_delta import ROW_DELTA, RowDelta
 from unmask.pipeline.errors import CacheError
@@ -43,7 +43,7 @@ def array_metadata(name: str, shape: tuple[int, ...], codec: str) -> bytes:
     ms a video.
     """
     register_codec(ROW_DELTA, RowDelta)  # the entry point does the same in an installed package
-    filters, compressors = zarr_pipeline(name, codec)
+    filters, compressors = codec_of(name, codec).zarr_pipeline()
     written: dict[str, Any] = {}
     zarr.create_array(
         MemoryStore(written),
@@ -65,7 +65,7 @@ def _expected_metadata(name: str, shape: tuple[int, ...], codec: str) -> dict[st
     or leave out.
     """
     dtype, axes = ARRAYS[name]
-    filters, compressors = zarr_pipeline(name, codec)
+    filters, compressors = codec_of(name, codec).zarr_pipeline()
     endian = {"configuration": {"endian": "little"}} if dtype.itemsize > 1 else {}
     inner = [
         *(f.to_dict() for f in filters or []),
@@ -93,7 +93,7 @@ def _expected_metadata(name: str, shape: tuple[int, ...], codec: str) -> dict[st
     }
 
 
-def checked_metadata(name: str, meta: dict[str, Any], path: Path) -> tuple[tuple[int, ...], str]:
+def checked_metadata(name: str, meta: dict[str, Any], path: Path) -> tuple[tuple[int, ...], Codec]:
     """(shape, codec) of an array whose metadata are exactly ours. Raises CacheError naming the
     field that is not.
     """
@@ -117,7 +117,7 @@ def checked_metadata(name: str, meta: dict[str, Any], path: Path) -> tuple[tuple
             if canonical(found.get(k)) != canonical(expected.get(k))
         ]
         if not wrong:
-            return tuple(shape), codec
+            return tuple(shape), codec_of(name, codec)
         if wrong != ["codecs"]:
             break
     raise CacheError(f"{path}: {', '.join(wrong)} not as unmask writes it; extract the video again")

@@ -6,6 +6,7 @@ Interface, by file:
     crops: detector_for, read_crops
     probe: probe
     publish: is_listed, publish
+    reference: judged, measure, reference_of
     repair: repair
     resume: content_hash, finished
     run: cache_folder, extract

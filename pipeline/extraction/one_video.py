@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from unmask.pipeline.cache import refused
 from unmask.pipeline.cache.bands import coefficients
 from unmask.pipeline.cache.writing import write_video
-from unmask.pipeline.config import CropConfig, ExtractConfig
+from unmask.pipeline.config import CropConfig, ExtractConfig, pixel_libraries
 from unmask.pipeline.disk.folders import remove_folder
 from unmask.pipeline.errors import VideoError
 from unmask.pipeline.extraction.crops import detector_for, read_crops
@@ -32,6 +32,7 @@ from unmask.pipeline.extraction.masks import (
     forged_persons,
 )
 from unmask.pipeline.extraction.pairs import OtherViewError, places_of
+from unmask.pipeline.extraction.reference import reference_of
 from unmask.pipeline.extraction.resume import (
     basis_of,
     contents_of,
@@ -80,6 +81,11 @@ def _judged(error: VideoError) -> tuple[str, str]:
     if error.reason in ("corrupt", "truncated", "unsupported_codec") and near_limit():
         return "out_of_memory", f"the memory limit was all but reached; it showed as: {error}"
     return error.reason, error.detail
+
+
+def settings_of_run(config: ExtractConfig) -> dict[str, object]:
+    """What a group's attributes say of the settings it was made with, on this machine."""
+    return config.crop.settings(config.reference or reference_of(config.crop))
 
 
 def refused_outcome(video: Video, reason: str, detail: str) -> Outcome:
@@ -134,7 +140,8 @@ def _extract(
             "groups": len(cut.people),
             "media": _media(info),
             "outcome": {k: v for k, v in asdict(outcome).items() if k != "seconds"},
-            "settings": config.crop.settings(),
+            "settings": settings_of_run(config),
+            "libraries": pixel_libraries(),
         }
         bands = _bands(crops.pixels, config.crop) if config.crop.bands else None
         standing = os.path.lexists(parent / name)

@@ -17,6 +17,7 @@ from unmask.pipeline.disk.folders import remove_stale
 from unmask.pipeline.disk.json_records import record_of
 from unmask.pipeline.errors import CacheError
 from unmask.pipeline.extraction.masks import MASK_ELSEWHERE
+from unmask.pipeline.extraction.reference import reference_of
 from unmask.pipeline.extraction.resume import group_names
 from unmask.pipeline.extraction.run import cache_folder
 from unmask.pipeline.manifests import outcomes
@@ -85,13 +86,14 @@ def describe_run(config: ExtractConfig, dataset: Dataset) -> dict[str, object]:
     """Settings and versions of one extraction, for extract.json beside the manifests; no times, no
     machine names.
     """
+    reference = reference_of(config.crop)
     libraries = {
         name: version(name) for name in (*PIXEL_LIBRARIES, "zarr", "numpy", "joblib", "unmask")
     }
     return {
         "dataset": dataset.name,
-        "cache_key": config.crop.cache_key(),
-        "settings": config.crop.settings(),
+        "cache_key": config.crop.cache_key(reference),
+        "settings": config.crop.settings(reference),
         "limits": asdict(config.limits),
         "versions": {"python": platform.python_version(), **libraries},
         "notes": list(dataset.notes),

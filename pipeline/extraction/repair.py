@@ -13,6 +13,7 @@ from unmask.pipeline.cache.index import crop_config, read_index
 from unmask.pipeline.config import ExtractConfig
 from unmask.pipeline.errors import CacheError
 from unmask.pipeline.extraction import run
+from unmask.pipeline.extraction.reference import reference_of
 from unmask.pipeline.records import Outcome
 
 
@@ -45,7 +46,10 @@ def repair(
                 "again"
             )
         plans.append(
-            ([known[name] for name in sorted(set(owners.values()))], crop_config(settings))
+            (
+                [known[name] for name in sorted(set(owners.values()))],
+                crop_config(settings, reference_of),
+            )
         )
     ended = []
     for videos, crop in plans:

@@ -21,6 +21,7 @@ from unmask.pipeline.config import CropConfig, ExtractConfig
 from unmask.pipeline.disk.folders import remove_stale, restore_replaced
 from unmask.pipeline.disk.locks import lock_cache
 from unmask.pipeline.errors import CacheError
+from unmask.pipeline.extraction.reference import reference_of
 from unmask.pipeline.extraction.resume import (
     finished,
     refuse_foreign,
@@ -33,8 +34,10 @@ log = logging.getLogger(__name__)
 
 
 def cache_folder(cache: Path, dataset: str, config: CropConfig) -> Path:
-    """Where the videos of one dataset lie for these settings: cache/<dataset>/<key>."""
-    return cache / dataset / config.cache_key()
+    """Where the videos of one dataset lie for these settings, made on this machine:
+    cache/<dataset>/<key>.
+    """
+    return cache / dataset / config.cache_key(reference_of(config))
 
 
 def extract(
@@ -57,10 +60,11 @@ def extract(
     ids = {video.key: video.video_id for video in videos}
     videos = [replace(video, pair_id=ids.get(video.pair or "", video.pair_id)) for video in videos]
     parent = cache_folder(cache, videos[0].dataset, config.crop)
+    config = replace(config, reference=reference_of(config.crop))
     prepare_folder(parent)
     with _held(parent, config):
         share = _own_share(videos, config.shard, config.crop.pair_boxes)
-        write_index(parent, share, config.crop)
+        write_index(parent, share, config.crop.settings(config.reference))
         mine = {video.video_id for video in share}
         ended: dict[str, Outcome] = {}
         # Originals end before their fakes are looked at: a fake rests on what its original gave.

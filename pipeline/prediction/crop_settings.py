@@ -8,10 +8,15 @@ from pathlib import Path
 import torch
 
 from unmask.pipeline.cache.index import settings_in_cache
-from unmask.pipeline.config import CropConfig, PredictConfig
+from unmask.pipeline.config import CropConfig, PredictConfig, pixel_libraries
 from unmask.pipeline.errors import CheckpointError
+from unmask.pipeline.extraction.reference import reference_of
 from unmask.pipeline.manifests.checked import PICTURES_KEY
 from unmask.pipeline.runs.run_folder import Run
+
+# What settings hold beside the fields of CropConfig; `libraries` in caches of before there were
+# references.
+NOT_FIELDS = frozenset({"format", "libraries", "reference"})
 
 
 def crop_of(run: Run, cache: Path | None = None) -> tuple[CropConfig, list[str]]:
@@ -30,8 +35,9 @@ def crop_of(run: Run, cache: Path | None = None) -> tuple[CropConfig, list[str]]
     settings = run.settings or settings_in_cache(cache or Path(run.config.cache), run.key)
     if settings:
         return crop_from(settings, str(run.folder))
-    if CropConfig().cache_key() == run.key:
-        return CropConfig(), []
+    default = CropConfig()
+    if run.key == default.cache_key(reference_of(default)):
+        return default, []
     raise CheckpointError(
         f"{run.folder}: the settings of its crops (key {run.key}) stand neither in run.json nor "
         "in a cache; "
@@ -49,9 +55,7 @@ def crop_from(settings: dict[str, object], where: str) -> tuple[CropConfig, list
 
     Raises CheckpointError for a setting this version does not know or that has another type.
     """
-    values = {
-        name: value for name, value in settings.items() if name not in ("format", "libraries")
-    }
+    values = {name: value for name, value in settings.items() if name not in NOT_FIELDS}
     for name, value in values.items():
         default = getattr(CropConfig, name, None)
         if default is None:
@@ -73,14 +77,34 @@ def crop_from(settings: dict[str, object], where: str) -> tuple[CropConfig, list
         raise CheckpointError(
             f"{where}: crop settings out of range: {crop.clips} x {crop.frames}, {crop.size} px"
         )
-    mine, theirs = crop.settings()["libraries"], settings.get("libraries")
-    other = [
-        n for n, v in mine.items() if isinstance(theirs, dict) and theirs.get(n) not in (None, v)
-    ]
-    listed = ", ".join(f"{name} {mine[name]} instead of {theirs[name]}" for name in other)
-    return crop, [
-        f"Other libraries than in training may change pixels slightly: {listed}."
-    ] if other else []
+    return crop, _other_pixels(crop, settings)
+
+
+def _other_pixels(crop: CropConfig, settings: dict[str, object]) -> list[str]:
+    """A caution where this machine gives other pixels or boxes than the one that made the training
+    crops.
+
+    Crops of before there were references say which libraries made them instead.
+    """
+    theirs = settings.get("libraries")
+    if isinstance(theirs, dict):
+        differing = CropConfig.differing(theirs, pixel_libraries())
+        listed = ", ".join(
+            f"{name} {here} instead of {there}"
+            for name, (there, here) in differing.items()
+            if there is not None
+        )
+        words = f"Other libraries than in training may change pixels slightly: {listed}."
+        return [words] if listed else []
+    there = settings.get("reference")
+    if not there:
+        return []
+    here = reference_of(crop if torch.cuda.is_available() else replace(crop, device="cpu"))
+    words = (
+        f"This machine gives other pixels or boxes ({here}) than the one that made the training "
+        f"crops ({there!s:.20}); scores may differ slightly."
+    )
+    return [words] if here != there else []
 
 
 def for_prediction(crop: CropConfig, config: PredictConfig) -> tuple[CropConfig, list[str]]:

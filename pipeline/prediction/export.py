@@ -164,7 +164,7 @@ def _sidecar(scorer: Scorer, data: bytes) -> str:
         "name": scorer.name,
         "sha256": hashlib.sha256(data).hexdigest(),
         "spec": asdict(scorer.spec),
-        "settings": scorer.crop.settings(),
+        "settings": scorer.crop.settings(scorer.reference),
         "calibration": asdict(scorer.calibration),
         "facts": scorer.facts,
         "cautions": list(scorer.cautions),

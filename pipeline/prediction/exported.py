@@ -97,6 +97,7 @@ def open_exported(path: Path, config: PredictConfig) -> Scorer:
         spec=_spec(values["spec"], where),
         crop=crop,
         calibration=calibration,
+        reference=str(values["settings"].get("reference", "")),
         logits=decoded_program(data, path, device),
         device=device,
         facts=_facts(values["facts"])

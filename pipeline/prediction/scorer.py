@@ -40,6 +40,8 @@ class Scorer:
 
     logits: (clip (B,T,3,S,S), bands or None) -> (B,2), on `device`.
     crop: settings of the crops it was trained on.
+    reference: the reference values (extraction/reference.py) of the machine that made these crops,
+        "" where nobody knows.
     network: the module behind it where there is one, for its attention.
     facts: how it was made, in groups.
     evaluations: folder with its evaluations, or None.
@@ -58,6 +60,7 @@ class Scorer:
     network: nn.Module | None = None
     facts: dict[str, dict[str, Cell]] = field(default_factory=dict)
     evaluations: Path | None = None
+    reference: str = ""
     cautions: tuple[str, ...] = ()
     knowledge: Knowledge = field(default_factory=Knowledge)
     standings: tuple[Standing, ...] = ()
@@ -91,6 +94,7 @@ def from_run(folder: Path, config: PredictConfig) -> Scorer:
         network=model,
         facts=run_facts(run, point, crop),
         evaluations=folder / "evaluations",
+        reference=str(run.settings.get("reference", "")),
         cautions=tuple(line for line in (*cautions, *more, calibration.note) if line),
         knowledge=known_of(run),
         standings=standings_of(folder / "evaluations"),

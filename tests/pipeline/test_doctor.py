@@ -28,6 +28,7 @@ def test_this_machine_is_looked_at_completely(tmp_path: Path) -> None:
             "detector pins",
             "torch pair",
             "decoders",
+            "pixels",
             "encoder",
             "device",
             "safe loading",

@@ -141,7 +141,7 @@ class CacheMachine(RuleBasedStateMachine):
             str, tuple[int, str, bool]
         ] = {}  # id -> (seed of its pictures, codec, whole)
 
-    @rule(video=st.sampled_from(IDS), seed=st.integers(0, 3), codec=st.sampled_from(CODECS))
+    @rule(video=st.sampled_from(IDS), seed=st.integers(0, 3), codec=st.sampled_from(list(CODECS)))
     def write(self, video: str, seed: int, codec: str) -> None:
         pixels = pictures(seed, clips=2, frames=1, side=16)
         if (

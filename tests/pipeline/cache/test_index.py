@@ -4,8 +4,8 @@ named.
 
 from __future__ import annotations
 
-import json
 import os
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -25,6 +25,7 @@ from unmask.pipeline.config import CropConfig
 from unmask.pipeline.errors import CacheError
 from unmask.pipeline.records import Video
 
+SETTINGS = CropConfig().settings("r1")
 HOSTILE = Path(os.fsdecode(b'/data/\xff\n"quote".mp4'))
 FAKE = Video(
     "ffpp", "Deepfakes/c23/000_003", "Deepfakes-c23-000_003", HOSTILE, 1, method="Deepfakes", pair="youtube/c23/000",  # noqa: E501
@@ -33,18 +34,23 @@ FAKE = Video(
 REAL = Video("ffpp", "youtube/c23/000", "youtube-c23-000", Path("/data/000.mp4"), 0)
 
 
+def matches(name: str) -> Callable[[CropConfig], str]:
+    """A machine that gives these reference values."""
+    return lambda crop: name
+
+
 def test_records_come_back_whole_even_with_hostile_names(tmp_path: Path) -> None:
-    write_index(tmp_path, [FAKE, REAL], CropConfig())
+    write_index(tmp_path, [FAKE, REAL], SETTINGS)
     videos, settings = read_index(tmp_path)
     assert videos == [FAKE, REAL]
-    assert crop_config(settings) == CropConfig()
+    assert crop_config(settings, matches("r1")) == CropConfig()
 
 
 def test_runs_add_to_it_and_equal_runs_leave_equal_bytes(tmp_path: Path) -> None:
-    write_index(tmp_path, [REAL], CropConfig())
-    write_index(tmp_path, [FAKE], CropConfig())
+    write_index(tmp_path, [REAL], SETTINGS)
+    write_index(tmp_path, [FAKE], SETTINGS)
     once = (tmp_path / INDEX).read_bytes()
-    write_index(tmp_path, [FAKE, REAL], CropConfig())
+    write_index(tmp_path, [FAKE, REAL], SETTINGS)
     assert (tmp_path / INDEX).read_bytes() == once
     assert len(read_index(tmp_path)[0]) == 2
 
@@ -54,15 +60,18 @@ def test_runs_that_write_it_at_the_same_time_lose_no_row(tmp_path: Path) -> None
         replace(REAL, key=f"youtube/c23/{n:03}", video_id=f"youtube-c23-{n:03}") for n in range(64)
     ]
     with ThreadPoolExecutor(8) as pool:
-        list(pool.map(lambda video: write_index(tmp_path, [video], CropConfig()), videos))
+        list(pool.map(lambda video: write_index(tmp_path, [video], SETTINGS), videos))
     assert read_index(tmp_path)[0] == videos
 
 
-def test_other_software_is_refused_by_name(tmp_path: Path) -> None:
-    settings = json.loads(json.dumps(CropConfig().settings()))
-    settings["libraries"]["av"] = "1.0"
+def test_another_machine_or_other_software_is_refused_by_name() -> None:
+    with pytest.raises(CacheError, match="reference r1 there, x0123abcd here"):
+        crop_config(SETTINGS, matches("x0123abcd"))
+    before = {**CropConfig().settings(), "libraries": {"av": "14.0"}}
     with pytest.raises(CacheError, match="libraries"):
-        crop_config(settings)
+        crop_config(before, matches("r1"))
+    with pytest.raises(CacheError, match="format 2 there"):
+        crop_config({**SETTINGS, "format": 2}, matches("r1"))
 
 
 @pytest.mark.parametrize("text", [None, "", "{}", '{"videos": [1], "settings": {}}'])
@@ -80,9 +89,9 @@ def test_the_settings_of_a_key_stand_in_its_index_whatever_lies_first_in_the_fol
     parent = tmp_path / "cache" / "ffpp" / "4x5-240px-0123456789ab"
     for name in (".lock", ".outcomes", ".tmp-a-1-00000000", "aaa"):
         (parent / name).mkdir(parents=True)
-    write_index(parent, [REAL], crop)
-    assert settings_of_key(parent) == crop.settings()
-    assert settings_in_cache(tmp_path / "cache", parent.name) == crop.settings()
+    write_index(parent, [REAL], crop.settings("r1"))
+    assert settings_of_key(parent) == crop.settings("r1")
+    assert settings_in_cache(tmp_path / "cache", parent.name) == crop.settings("r1")
     assert settings_in_cache(tmp_path / "cache", "another-key") == {}
     assert settings_in_cache(tmp_path / "cache" / "ffpp", "../../ffpp") == {}
 
@@ -97,7 +106,7 @@ def test_without_an_index_any_video_that_knows_its_settings_answers(
     settings = CropConfig(size=224).settings()
     plant_cached(tmp_path, "bbb", settings=settings)
     if damage == "cut":
-        write_index(tmp_path, [REAL], CropConfig())
+        write_index(tmp_path, [REAL], SETTINGS)
         (tmp_path / INDEX).write_bytes((tmp_path / INDEX).read_bytes()[:-9])
     assert settings_of_key(tmp_path) == settings
     assert settings_of_key(tmp_path / "nowhere") == {}
@@ -119,6 +128,6 @@ def test_the_key_changes_with_every_setting_that_decides_pixels() -> None:
         CropConfig(detector="stock"), CropConfig(detect_size=0), CropConfig(min_face=20), CropConfig(candidates=32),  # noqa: E501
         CropConfig(faces="all"), CropConfig(bands=False), CropConfig(codec="compact"), CropConfig(pair_boxes=True),  # noqa: E501
     ]  # fmt: skip
-    keys = {config.cache_key() for config in (base, *others)}
+    keys = {config.cache_key("r1") for config in (base, *others)}
     assert len(keys) == 1 + len(others)
-    assert base.cache_key() == CropConfig().cache_key()
+    assert base.cache_key("r1") == CropConfig().cache_key("r1") != base.cache_key("r2")

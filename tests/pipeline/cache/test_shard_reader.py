@@ -17,7 +17,7 @@ from numcodecs import zstd
 from zarr.codecs import ZstdCodec
 
 from tests.support.small_videos import commit, pictures
-from unmask.pipeline.cache.codecs import CODECS
+from unmask.pipeline.cache.codecs import CODECS, codec_of
 from unmask.pipeline.cache.shard_reader import Shard, read_batch
 from unmask.pipeline.cache.video import open_video
 from unmask.pipeline.errors import CacheError
@@ -70,7 +70,7 @@ def test_the_given_buffer_is_filled_without_a_copy_in_its_own_layout(tmp_path: P
 def test_a_batch_keeps_its_order_over_videos_and_threads(tmp_path: Path, threads: int) -> None:
     pixels = [pictures(seed) for seed in range(4)]
     videos = [
-        open_video(commit(tmp_path, f"v{i}", pixels=p, codec=CODECS[i % 3]))
+        open_video(commit(tmp_path, f"v{i}", pixels=p, codec=list(CODECS)[i % 3]))
         for i, p in enumerate(pixels)
     ]
     rng = np.random.default_rng(0)
@@ -151,7 +151,7 @@ def _with_index(chunks: list[bytes], places: list[tuple[int, int]] | None = None
 def _shard(path: Path, data: bytes, shape: tuple[int, ...], codec: str = "zstd") -> Shard:
     path.parent.mkdir(exist_ok=True)
     path.write_bytes(data)
-    return Shard(path, shape, np.dtype("uint8"), codec, len(data))
+    return Shard(path, shape, np.dtype("uint8"), codec_of("masks", codec), len(data))
 
 
 FAR = 2**64 - 1

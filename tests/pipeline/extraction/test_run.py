@@ -15,6 +15,7 @@ import zarr
 from unmask.pipeline.config import CropConfig, ExtractConfig
 from unmask.pipeline.errors import CacheError
 from unmask.pipeline.extraction import publish, run
+from unmask.pipeline.extraction.reference import reference_of
 from unmask.pipeline.manifests.checked import read_manifest
 from unmask.pipeline.manifests.outcomes import read_outcomes
 from unmask.pipeline.sources.dataset import Dataset, SourceOptions
@@ -72,7 +73,7 @@ def test_every_group_opens_with_plain_zarr_and_says_everything(
         )  # fmt: skip
         assert np.diff(said["index"], axis=1).tolist() == [[1, 1]] * clips
         assert said["file"]["sha256"] == hashlib.sha256(video.path.read_bytes()).hexdigest()
-        assert said["settings"] == json.loads(json.dumps(CROP.settings()))
+        assert said["settings"] == json.loads(json.dumps(CROP.settings(reference_of(CROP))))
 
 
 def test_the_crops_show_a_centred_face_and_the_bands_add_up(done: Path, dataset: Dataset) -> None:

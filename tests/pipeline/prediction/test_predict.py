@@ -17,6 +17,7 @@ from unmask.pipeline.config import EvaluateConfig, PredictConfig
 from unmask.pipeline.demo.drawing import draw_frames, draw_identity, encode_video
 from unmask.pipeline.errors import CheckpointError, UsageError
 from unmask.pipeline.evaluation.evaluate import evaluate
+from unmask.pipeline.extraction.reference import reference_of
 from unmask.pipeline.prediction.predict import expand, open_scorers, predict
 from unmask.pipeline.runs.run_folder import open_run
 from unmask.pipeline.scores import calibration as cal
@@ -135,7 +136,7 @@ def test_settings_come_from_the_cache_where_run_json_does_not_know_them(
         PredictConfig(models=(str(folder),), cache=str(world / "cache"), device="cpu")
     )
     assert again[0].crop.size == SMALL.size
-    assert open_run(folder).key == SMALL.cache_key()
+    assert open_run(folder).key == SMALL.cache_key(reference_of(SMALL))
 
 
 def test_calibration_is_the_runs_own_else_the_documented_default(
