@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from unmask.commands.numbers import SEED, Number
+from unmask.pipeline.config import VIDEO_RULES
 from unmask.pipeline.errors import EXIT_OK, UsageError
 
 
@@ -21,7 +22,7 @@ from unmask.pipeline.errors import EXIT_OK, UsageError
 )
 @click.option(
     "--video-rule",
-    type=click.Choice(["mean", "max", "median", "mean-logit"]),
+    type=click.Choice(VIDEO_RULES),
     default="mean",
     show_default=True,
 )

@@ -10,7 +10,7 @@ import click
 from tqdm import tqdm
 
 from unmask.commands.numbers import SEED, Number
-from unmask.pipeline.config import EvaluateConfig
+from unmask.pipeline.config import PERSON_RULES, VIDEO_RULES, EvaluateConfig
 from unmask.pipeline.errors import EXIT_OK, UsageError
 from unmask.pipeline.runs.run_folder import newest_run, open_run
 
@@ -58,7 +58,7 @@ E = EvaluateConfig()
 @click.option(
     "--video-rule",
     "rule",
-    type=click.Choice(["mean", "max", "median", "mean-logit"]),
+    type=click.Choice(VIDEO_RULES),
     default=E.rule,
     show_default=True,
     help="How clips make a video's score.",
@@ -66,7 +66,7 @@ E = EvaluateConfig()
 @click.option(
     "--person-rule",
     "tracks",
-    type=click.Choice(["max", "mean", "median"]),
+    type=click.Choice(PERSON_RULES),
     default=E.tracks,
     show_default=True,
     help="How several persons do.",

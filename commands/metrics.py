@@ -9,20 +9,19 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from unmask.commands.numbers import SEED, Number
+from unmask.pipeline.config import VIDEO_RULES
 from unmask.pipeline.errors import EXIT_OK
 
 if TYPE_CHECKING:
     from unmask.pipeline.scores.results import Result
     from unmask.pipeline.scores.table import Scores
 
-RULES = click.Choice(["mean", "max", "median", "mean-logit"])
-
 
 @click.command(name="metrics")
 @click.argument("scores", type=click.Path(path_type=Path), required=False)
 @click.option(
     "--video-rule",
-    type=RULES,
+    type=click.Choice(VIDEO_RULES),
     default="mean",
     show_default=True,
     help="How clips make a video's score.",

@@ -10,7 +10,7 @@ import click
 from tqdm import tqdm
 
 from unmask.commands.numbers import Number
-from unmask.pipeline.config import PredictConfig
+from unmask.pipeline.config import VIDEO_RULES, PredictConfig
 from unmask.pipeline.errors import UsageError
 from unmask.pipeline.reports.printable import printable
 
@@ -42,7 +42,7 @@ P = PredictConfig()
 @click.option(
     "--video-rule",
     "rule",
-    type=click.Choice(["mean", "max", "median", "mean-logit"]),
+    type=click.Choice(VIDEO_RULES),
     default=P.rule,
     show_default=True,
     help="How clips make a person's score.",

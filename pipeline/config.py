@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from functools import cache
 from importlib.metadata import version
-from typing import Literal
+from typing import Literal, get_args
 
 # Raise when what is found, cut or written changes; old caches then get another key, never a wrong
 # reading.
@@ -22,6 +22,14 @@ PIXEL_LIBRARIES = ("av", "opencv-python-headless", "torch", "facenet-pytorch", "
 
 # The names of cache/codecs.py's table; a test compares the two.
 CodecName = Literal["zstd", "compact", "none"]
+
+
+# How the clips of a person make its score, and how persons make the video's: what scores.RULES
+# computes.
+VideoRule = Literal["mean", "max", "median", "mean-logit"]
+PersonRule = Literal["max", "mean", "median"]
+VIDEO_RULES: tuple[VideoRule, ...] = get_args(VideoRule)
+PERSON_RULES: tuple[PersonRule, ...] = get_args(PersonRule)
 
 
 @cache
@@ -217,8 +225,8 @@ class EvaluateConfig:
     which: Literal["best", "last"] = "best"
     cache: str = "cache"
     out: str = ""
-    rule: Literal["mean", "max", "median", "mean-logit"] = "mean"
-    tracks: Literal["max", "mean", "median"] = "max"
+    rule: VideoRule = "mean"
+    tracks: PersonRule = "max"
     threshold: float = 0.5
     threshold_from: str = ""
     threshold_rule: Literal["balanced", "eer"] = "balanced"
@@ -262,7 +270,7 @@ class PredictConfig:
     models: tuple[str, ...] = ()
     which: Literal["best", "last"] = "best"
     cache: str = ""
-    rule: Literal["mean", "max", "median", "mean-logit"] = "mean"
+    rule: VideoRule = "mean"
     faces: Literal["trained", "all", "main"] = "trained"
     every: float = 0.0
     segment: int = 16

@@ -4,6 +4,8 @@ code.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 EXIT_OK = 0
 EXIT_BUG = 1
 EXIT_USAGE = 2
@@ -11,6 +13,16 @@ EXIT_SOME_FAILED = 3
 EXIT_REFUSED = 4
 EXIT_INTERRUPTED = 130
 EXIT_TERMINATED = 143
+
+
+# Bad lines of a file that a message names.
+SHOWN = 20
+
+
+def listing(problems: Sequence[str], head: str) -> str:
+    """`head`, each of the first 20 problems on a line of its own, and how many more there are."""
+    more = [f"... and {len(problems) - SHOWN} more"] if len(problems) > SHOWN else []
+    return "\n  ".join([head, *problems[:SHOWN], *more])
 
 
 class PipelineError(Exception):

@@ -17,8 +17,8 @@ from pathlib import Path
 from unmask.pipeline.cache.index import settings_of_key
 from unmask.pipeline.cache.video import GROUP_FILE
 from unmask.pipeline.config import CropConfig
-from unmask.pipeline.errors import ManifestError
-from unmask.pipeline.manifests.text import SHOWN, parse, refuse_manifest
+from unmask.pipeline.errors import ManifestError, listing
+from unmask.pipeline.manifests.text import parse, refuse_manifest
 from unmask.pipeline.records import Entry
 
 MAX_FILE = 100 * 1024 * 1024
@@ -139,10 +139,7 @@ def _locate(
     if missing and (not allow_missing or not found):
         lines = [f"{path}:{entry.line}: no crops in {entry.folder!r}" for entry in missing]
         head = f"{path}: {len(missing)} of {len(entries)} folders are not under {cache_root}"
-        lines = "\n  ".join(lines[:SHOWN]) + (
-            f"\n  ... and {len(lines) - SHOWN} more" if len(lines) > SHOWN else ""
-        )
-        raise ManifestError(f"{head}; run extract again, or use --allow-missing\n  {lines}")
+        raise ManifestError(listing(lines, f"{head}; run extract again, or use --allow-missing"))
     return found, folders, cached, missing
 
 

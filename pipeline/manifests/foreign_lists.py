@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
-from unmask.pipeline.errors import ManifestError, UsageError
+from unmask.pipeline.errors import ManifestError, UsageError, listing
 from unmask.pipeline.manifests.checked import has_pictures
 from unmask.pipeline.manifests.text import parse, write_manifest
 from unmask.pipeline.records import FAKE, REAL, SPLITS, Entry
@@ -25,7 +25,6 @@ SPLIT_WORDS = {"train": "train", "val": "val", "valid": "val", "validation": "va
 LABEL_FOLDERS = {"real": REAL, "fake": FAKE}
 # DeepfakeBench's names of FF++ methods; every other name ends in real or fake.
 BENCH_FAKES = frozenset({"ff-df", "ff-f2f", "ff-fs", "ff-nt", "ff-fh"})
-SHOWN = 20
 
 
 @dataclass
@@ -236,8 +235,7 @@ def _relative(folder: str, root: Path) -> str:
 
 def _refuse(bad: list[str], source: Path) -> None:
     if bad:
-        more = f"\n  ... and {len(bad) - SHOWN} more" if len(bad) > SHOWN else ""
-        raise ManifestError(f"{source}: {len(bad)} bad lines\n  " + "\n  ".join(bad[:SHOWN]) + more)
+        raise ManifestError(listing(bad, f"{source}: {len(bad)} bad lines"))
 
 
 FORMS: dict[str, Callable[[Path, Path, int, str], Imported]] = {

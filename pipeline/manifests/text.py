@@ -7,11 +7,10 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path, PurePosixPath
 
 from unmask.pipeline.disk.files import write_whole
-from unmask.pipeline.errors import ManifestError
+from unmask.pipeline.errors import ManifestError, listing
 from unmask.pipeline.records import FAKE, REAL, Entry
 
 MAX_LINE = 4096
-SHOWN = 20
 
 
 def write_manifest(path: Path, entries: Iterable[Entry]) -> str:
@@ -113,5 +112,4 @@ def _bad_label(label: int) -> str:
 
 def refuse_manifest(bad: list[str], name: str) -> None:
     if bad:
-        more = f"\n  ... and {len(bad) - SHOWN} more" if len(bad) > SHOWN else ""
-        raise ManifestError(f"{name}: {len(bad)} bad lines\n  " + "\n  ".join(bad[:SHOWN]) + more)
+        raise ManifestError(listing(bad, f"{name}: {len(bad)} bad lines"))

@@ -4,7 +4,7 @@ A CSV of scores comes in, whoever made it; metrics with intervals go out.
 
 Interface, by file:
     calibration: Calibration, DEFAULT, FILE, Reliability, as_json, calibrate, calibration_from,
-        fit_calibration, read_calibration, reliability, sigmoid, videos_needed
+        fit_calibration, logit, read_calibration, reliability, sigmoid, videos_needed
     csv_file: protect, read_scores, write_scores
     delong: DeLong, delong
     evaluation_folder: Evaluation, METRICS_FILE, SCORES, read_evaluation, write_metrics

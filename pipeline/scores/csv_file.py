@@ -12,7 +12,7 @@ import re
 from pathlib import Path
 
 from unmask.pipeline.disk.files import write_whole
-from unmask.pipeline.errors import ScoresError
+from unmask.pipeline.errors import ScoresError, listing
 from unmask.pipeline.records import FAKE, REAL
 from unmask.pipeline.scores.table import ABSENT, COLUMNS, TEXTS, Scores, scores_table
 
@@ -21,7 +21,6 @@ from unmask.pipeline.scores.table import ABSENT, COLUMNS, TEXTS, Scores, scores_
 FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
 SPECIAL = re.compile('[,"\r\n]|^ | $')
 MAX_BYTES = 500_000_000
-MAX_PROBLEMS = 20
 
 
 def protect(text: str) -> str:
@@ -180,9 +179,8 @@ class _Rows:
 
     def _raise(self) -> None:
         if self.problems:
-            more = len(self.problems) - MAX_PROBLEMS
-            tail = [f"and {more} more"] if more > 0 else []
-            raise ScoresError("\n".join(self.problems[:MAX_PROBLEMS] + tail))
+            head = f"{self.path}: {len(self.problems)} bad lines"
+            raise ScoresError(listing(self.problems, head))
 
 
 def _cell(name: str, cell: str) -> object:

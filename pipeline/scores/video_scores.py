@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
+from unmask.pipeline.config import VideoRule
 from unmask.pipeline.scores.calibration import logit, sigmoid
 from unmask.pipeline.scores.table import ABSENT, Scores, groups
 
@@ -31,7 +32,8 @@ def _mean_logit(score: NDArray[np.float64], value: NDArray[np.float64]) -> float
     return float(sigmoid(value.mean()))
 
 
-RULES: dict[str, Callable[[NDArray[np.float64], NDArray[np.float64]], float]] = {
+# Clip scores (N,) and their logits (N,) -> the joined score.
+RULES: dict[VideoRule, Callable[[NDArray[np.float64], NDArray[np.float64]], float]] = {
     "mean": lambda score, value: float(score.mean()),
     "max": lambda score, value: float(score.max()),
     "median": lambda score, value: float(np.median(score)),

@@ -31,7 +31,7 @@ from unmask.pipeline.training.curves import Clock, Curves
 from unmask.pipeline.training.progress import Live, Progress
 from unmask.pipeline.training.saving import save
 from unmask.pipeline.training.setup import Setup
-from unmask.pipeline.training.validation import score_sums, video_metrics
+from unmask.pipeline.training.validation import sample_scores, video_metrics
 
 log = logging.getLogger(__name__)
 
@@ -247,15 +247,17 @@ def _validate(setup: Setup, stop: Interrupts) -> tuple[float | None, float | Non
     if setup.validation is None:
         return None, None
     fabric = setup.fabric
-    sums = score_sums(
+    per_video = setup.config.val_clips
+    scores = sample_scores(
         setup.scored,
         setup.validation,
         fabric,
         batch=setup.recipe.batch,
-        per_video=setup.config.val_clips,
+        per_video=per_video,
         threads=setup.config.threads,
         stopped=lambda: stop.asked and fabric.world_size == 1,
     )
-    if sums is None:
+    if scores is None:
         return None
-    return video_metrics(setup.validation, fabric.all_reduce(sums, reduce_op="sum"))
+    everyone = fabric.all_reduce(scores, reduce_op="sum")
+    return video_metrics(setup.validation, everyone, per_video)

@@ -8,7 +8,7 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 
-from unmask.pipeline.errors import UsageError
+from unmask.pipeline.errors import UsageError, listing
 from unmask.pipeline.records import FAKE, REAL, Video
 from unmask.pipeline.sources.dataset import Dataset, Source, SourceOptions
 from unmask.pipeline.sources.finds import Finds, nearest
@@ -30,7 +30,6 @@ SPLITS = {
 }
 TRUTH = {"1": True, "true": True, "yes": True, "0": False, "false": False, "no": False, "": None}
 SUFFIXES = (".csv", ".tsv", ".jsonl")
-SHOWN = 20
 
 
 def discover(root: Path, options: SourceOptions) -> Dataset:
@@ -55,8 +54,7 @@ def discover(root: Path, options: SourceOptions) -> Dataset:
         else:
             finds.add(video, present=video.path.exists() or video.path.is_symlink())
     if bad:
-        more = f"\n  ... and {len(bad) - SHOWN} more" if len(bad) > SHOWN else ""
-        raise UsageError(f"{path}: {len(bad)} bad rows\n  " + "\n  ".join(bad[:SHOWN]) + more)
+        raise UsageError(listing(bad, f"{path}: {len(bad)} bad rows"))
     videos = finds.videos + finds.missing
     without = sum(v.split == "none" and v.split_origin == "official" for v in videos)
     if without:

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from unmask.pipeline.config import PERSON_RULES, VIDEO_RULES
 from unmask.pipeline.errors import ScoresError
 from unmask.pipeline.scores import csv_file, video_scores
 from unmask.pipeline.scores import table as sc
@@ -161,8 +162,8 @@ def test_all_bad_lines_are_listed_the_first_twenty(tmp_path: Path) -> None:
     with pytest.raises(ScoresError) as caught:
         csv_file.read_scores(path)
     lines = str(caught.value).splitlines()
-    assert len(lines) == 21
-    assert lines[-1] == "and 5 more"
+    assert lines[0] == f"{path}: 25 bad lines" and len(lines) == 22
+    assert lines[-1].strip() == "... and 5 more"
 
 
 @pytest.mark.parametrize(
@@ -232,3 +233,8 @@ def test_one_fake_person_makes_the_video_fake() -> None:
     )
     assert video_scores.video_scores(rows).score == pytest.approx([0.9])
     assert video_scores.video_scores(rows, tracks="mean").score == pytest.approx([0.55])
+
+
+def test_every_rule_that_can_be_asked_for_is_computed() -> None:
+    assert tuple(video_scores.RULES) == VIDEO_RULES
+    assert set(PERSON_RULES) <= set(video_scores.RULES)
