@@ -162,7 +162,7 @@ E = EvaluateConfig()
     type=click.IntRange(0),
     default=E.explain,
     show_default=True,
-    help="Most wrong videos per class that are shown.",
+    help="Videos per class, farthest from their label, that are shown.",
 )
 @click.option(
     "--pictures/--no-pictures", default=E.pictures, help="Curves and the map of features."
@@ -245,9 +245,11 @@ def _show(evaluation: Evaluation, video_level: bool) -> None:
     show(evaluation.result, video_level)
     coverage = evaluation.result.coverage
     unknown = "" if coverage.known else " (no list of outcomes beside the manifest)"
+    absent = sum(coverage.absent)
     click.echo(
         f"\nscored {sum(coverage.scored)}, refused by extraction {sum(coverage.failed)}{unknown}, "
         f"missing {sum(coverage.missing)} videos"
+        f"{f'; never on this disk: {absent}' if absent else ''}"
     )
 
 

@@ -215,7 +215,7 @@ class EvaluateConfig:
     that the unsure zone keeps outside.
     bands: as in training; of distorted pixels they are always computed.
     clips: samples per video, 0 for all.   robust_videos (per class) and robust_clips (per video): of robustness.
-    explain: most wrong videos per class that are shown.   pictures: draw curves and the map of features.
+    explain: videos per class, farthest from their label, that are shown.   pictures: draw curves and the map of features.
     other_pixels, allow_leakage, allow_missing: do what is otherwise refused, and say so in the
     report.
     """  # noqa: E501

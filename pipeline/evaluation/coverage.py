@@ -11,6 +11,9 @@ from unmask.pipeline.manifests.outcomes import Listed, read_outcomes
 from unmask.pipeline.records import FAKE, REAL
 from unmask.pipeline.scores.results import Coverage
 
+# Reason of a video that an official list names and the disk does not have.
+NEVER_THERE = "missing"
+
 
 def coverage_of(source: ClipSource) -> Coverage:
     """Failed videos from the outcomes beside the manifest (of its split), missing ones from the
@@ -30,16 +33,25 @@ def coverage_of(source: ClipSource) -> Coverage:
 def failed_of(
     outcomes: Iterable[Listed], split: str, scored: frozenset[str] = frozenset()
 ) -> Coverage:
-    """Videos of this split that extraction refused, from the list beside the manifest.
+    """Videos of this split that extraction refused or never saw, from the list beside the manifest.
 
     split: "" counts every split.
     scored: ids that are in the cache after all (a later run got them).
     """
     rows = list(outcomes)
-    counts, reasons = [0, 0], {}
+    failed, absent, reasons = [0, 0], [0, 0], {}
     for row in rows:
         lost = row.outcome.status != "ok" and row.outcome.video_id not in scored
-        if lost and (not split or row.split == split):
-            counts[row.label] += 1
+        if not lost or (split and row.split != split):
+            continue
+        if row.outcome.reason == NEVER_THERE:
+            absent[row.label] += 1
+        else:
+            failed[row.label] += 1
             reasons[row.outcome.reason] = reasons.get(row.outcome.reason, 0) + 1
-    return Coverage((counts[REAL], counts[FAKE]), (0, 0), dict(sorted(reasons.items())), bool(rows))
+    return Coverage(
+        failed=(failed[REAL], failed[FAKE]),
+        reasons=dict(sorted(reasons.items())),
+        known=bool(rows),
+        absent=(absent[REAL], absent[FAKE]),
+    )

@@ -167,9 +167,9 @@ class _Call:
         write_scores(folder / SCORES, scored.scores)
         # Every number below comes from the file, as anybody would compute it.
         scores, sha256 = read_scores(folder / SCORES)
-        result = evaluate_scores(scores, self.options, coverage_of(source), self.calibration)
-        if warning := result.calibration_warning:
-            cautions = [*cautions, warning]
+        coverage = coverage_of(source)
+        result = evaluate_scores(scores, self.options, coverage, self.calibration)
+        cautions = [*cautions, *filter(None, [coverage.caution, result.calibration_warning])]
         robust = self._robustness(source)
         evaluation = Evaluation(
             name,
@@ -187,6 +187,15 @@ class _Call:
     def options(self) -> Options:
         config = self.config
         return Options(config.rule, config.tracks, config.threshold, config.resamples, config.seed)
+
+    def _decided(self, joined: Scores) -> tuple[Scores, float]:
+        """The videos at the score that decides, and its threshold: calibrated ones where a
+        calibration is.
+        """
+        fitted = self.calibration
+        if fitted is None:
+            return joined, self.config.threshold
+        return joined.with_score(cal.calibrate(joined.score, fitted.temperature)), fitted.threshold
 
     def _robustness(self, source: ClipSource) -> tuple[Table, Picture, str] | None:
         config = self.config
@@ -219,8 +228,16 @@ class _Call:
         if config.pictures:
             pictures = plots.pictures_of(result, joined) + _feature_map(source, scored)
         if config.explain:
+            decided, threshold = self._decided(joined)
             worst = explain(
-                loaded.model, source, scores, joined, loaded.device, config.explain, config.clips
+                loaded.model,
+                source,
+                scores,
+                decided,
+                threshold,
+                loaded.device,
+                config.explain,
+                config.clips,
             )
         if self.published:
             table = protocols.beside(self.published, [result])

@@ -1,5 +1,5 @@
-"""What moved the score of the most wrong videos: Grad-CAM on the network's last map, or the mask it
-predicts.
+"""What moved the score of the videos farthest from their label: Grad-CAM on the network's last map,
+or the mask it predicts.
 
 Works for any of our models without knowing its layers: the map is the output of the last module
 that still has at least 7 x 7 places (convolution maps in either channel order, or tokens on a
@@ -18,6 +18,7 @@ from unmask.pipeline.clips.prepare import prepare
 from unmask.pipeline.clips.samples import Sample
 from unmask.pipeline.clips.source import ClipSource
 from unmask.pipeline.evaluation.page import Wrong
+from unmask.pipeline.records import FAKE
 from unmask.pipeline.reports.heat import FRAMES, heat_of, overlay, seen
 from unmask.pipeline.scores.results import most_wrong
 from unmask.pipeline.scores.table import Scores
@@ -28,14 +29,15 @@ def explain(
     source: ClipSource,
     scores: Scores,
     joined: Scores,
+    threshold: float,
     device: str,
     count: int,
     per_video: int = 0,
 ) -> list[Wrong]:
-    """Pictures of the most wrong videos, at most `count` per class, worst first.
+    """Pictures of the videos farthest from their label, at most `count` per class, worst first.
 
     scores: rows in the order of `source.evaluation_samples(per_video)`.
-    joined: their videos.
+    joined: their videos, at the score that `threshold` decides.
     """
     samples, number, own = source.evaluation_samples(per_video), scores.video, scores.by_row().label
     shown = []
@@ -43,9 +45,17 @@ def explain(
         mine = np.flatnonzero(number == row)
         worst = mine[np.argmax(np.abs(scores.score[mine] - own[mine]))]
         picture, what = draw(model, source, samples[worst], device)
-        name, method = str(joined.video_id[row]), str(joined.method[row])
+        label, score = int(joined.label[row]), float(joined.score[row])
         shown.append(
-            Wrong(name, int(joined.label[row]), float(joined.score[row]), method, picture, what)
+            Wrong(
+                str(joined.video_id[row]),
+                label,
+                score,
+                str(joined.method[row]),
+                picture,
+                what,
+                wrong=(score >= threshold) != (label == FAKE),
+            )
         )
     return shown
 

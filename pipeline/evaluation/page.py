@@ -32,8 +32,12 @@ CAUTIONS = (
 
 @dataclass(frozen=True)
 class Wrong:
-    """One of the most wrong videos. picture: JPEG or PNG of what the model looked at; what: its
-    name.
+    """One of the videos farthest from their label.
+
+    score: after calibration where there is one.
+    picture: JPEG or PNG of what the model looked at.
+    what: name of the picture.
+    wrong: on the wrong side of the threshold.
     """
 
     video_id: str
@@ -42,6 +46,7 @@ class Wrong:
     method: str
     picture: bytes
     what: str
+    wrong: bool
 
 
 @dataclass(frozen=True)
@@ -71,7 +76,7 @@ def evaluation_page(title: str, subtitle: str, result: Result, extras: Extras) -
     sections += [("Calibration", "calibration")] if calibration else []
     sections += [("Robustness", "robustness")] if extras.robustness else []
     sections += [("Published", "published")] if extras.protocol else []
-    sections += [("Most wrong", "worst")] if extras.worst else []
+    sections += [("Farthest off", "worst")] if extras.worst else []
     options, half = result.options, result.failed_as_half
     return page(
         "evaluation.html",
@@ -97,10 +102,20 @@ def evaluation_page(title: str, subtitle: str, result: Result, extras: Extras) -
         and dict(zip(("table", "picture", "line"), extras.robustness, strict=True)),
         protocol=extras.protocol and dict(zip(("table", "line"), extras.protocol, strict=True)),
         worst=[_wrong(entry) for entry in extras.worst],
-        worst_line="Farthest from their label, at most a few of each class. What is marked moved "
-        "the score; it need "
-        "not be what was manipulated.",
+        worst_line=_worst_line(extras.worst, result),
         provenance=[(name, list(pairs)) for name, pairs in extras.provenance],
+    )
+
+
+def _worst_line(worst: Sequence[Wrong], result: Result) -> str:
+    found = result.calibrated
+    threshold = result.options.threshold if found is None else found.threshold
+    wrong = sum(entry.wrong for entry in worst)
+    which = f"{wrong} of these {len(worst)} are" if wrong else "None of these is"
+    return (
+        f"At most a few of each class. {which} on the wrong side of the threshold "
+        f"{number(threshold)}{'' if found is None else ', at the calibrated score'}. What is "
+        "marked moved the score; it need not be what was manipulated."
     )
 
 
@@ -147,7 +162,9 @@ def _coverage(coverage: Coverage) -> Table:
             ("scored", coverage.scored),
             ("refused by extraction", coverage.failed),
             ("in the manifest, not in the cache", coverage.missing),
+            ("named by an official list, never on this disk", coverage.absent),
         )
+        if sum(counts) or counts is not coverage.absent
     ]
     return Table("Who was counted", ("videos", "all", "real", "fake"), tuple(rows))
 
@@ -190,8 +207,13 @@ def _calibration(calibrated: Calibrated) -> dict[str, object]:
         *([("note", calibrated.note)] if calibrated.note else []),
     ]
     return {
-        "line": "Temperature, threshold and unsure zone were fitted on validation videos and only "
-        "applied here.",
+        "line": "Temperature, threshold and unsure zone "
+        + (
+            "come from validation videos as far as these decide them (see the note), and are only "
+            if calibrated.note
+            else "were fitted on validation videos and are only "
+        )
+        + "applied here.",
         "table": metrics_table(
             "After calibration", {"video": calibrated.block}, "level", calibration_keys()
         ),
@@ -206,9 +228,10 @@ def _percent(value: float | None) -> str:
 def _wrong(entry: Wrong) -> dict[str, str]:
     truth = "fake" if entry.label else "real"
     method = "" if entry.method in ("", "real") else f" ({entry.method})"
+    said = "wrong" if entry.wrong else "right"
     return {
         "title": entry.video_id,
         "uri": image_uri(entry.picture),
         "alt": f"{entry.what} of a {truth} video that scored {entry.score:.3f}",
-        "caption": f"{truth}{method}, score {entry.score:.3f}",
+        "caption": f"{truth}{method}, score {entry.score:.3f}: {said}",
     }

@@ -28,11 +28,13 @@ OUTCOMES = ("real_as_real", "real_as_fake", "fake_as_real", "fake_as_fake")
 
 @dataclass(frozen=True)
 class Coverage:
-    """Who should have been scored. scored, failed and missing: (videos of REAL, videos of FAKE).
+    """Who should have been scored; every count is (videos of REAL, videos of FAKE).
 
     scored: have a score.
     failed: extraction saw the file and kept nothing; by reason in `reasons`.
     missing: named in the manifest, not in the cache.
+    absent: an official list names them, and no file of theirs was ever on the disk; they are in no
+        share, because a part of an official set is the normal case.
     known: an outcomes list lay beside the manifest, so that failed = 0 means that none failed.
     """
 
@@ -41,10 +43,22 @@ class Coverage:
     reasons: dict[str, int] = field(default_factory=dict)
     known: bool = False
     scored: tuple[int, int] = (0, 0)
+    absent: tuple[int, int] = (0, 0)
 
     @property
     def unscored(self) -> tuple[int, int]:
         return self.failed[0] + self.missing[0], self.failed[1] + self.missing[1]
+
+    @property
+    def caution(self) -> str:
+        """What a reader must know of videos that nobody had, or ""."""
+        count = sum(self.absent)
+        if not count:
+            return ""
+        return (
+            f"{count} videos that an official list names were never on this disk: these are the "
+            "numbers of a part of that set."
+        )
 
     @property
     def share(self) -> float | None:
@@ -57,6 +71,7 @@ class Coverage:
             "scored": _per_class(self.scored),
             "failed": {**_per_class(self.failed), "known": self.known},
             "missing": _per_class(self.missing),
+            "absent": _per_class(self.absent),
             "reasons": self.reasons,
             "share": self.share,
         }
@@ -71,6 +86,7 @@ class Coverage:
             reasons={name: reasons.whole(name) for name in reasons},
             known=failed.flag("known"),
             scored=_pair(raw.object("scored")),
+            absent=_pair(raw.object("absent")) if raw.has("absent") else (0, 0),
         )
 
 

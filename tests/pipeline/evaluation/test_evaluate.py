@@ -286,6 +286,7 @@ def test_denominators_say_who_was_not_scored(world: Path, tmp_path: Path) -> Non
         Listed(Outcome("lost-c", "failed", "truncated"), REAL, "real", "test"),
         Listed(Outcome("elsewhere", "failed", "truncated"), REAL, "real", "train"),
         Listed(Outcome("f001", "ok"), FAKE, "Deepfakes", "test"),
+        Listed(Outcome("never-a", "failed", "missing"), FAKE, "Deepfakes", "test"),
     ]
     write_outcomes(manifests / "outcomes.jsonl", rows)
     config = config_of(tmp_path, run=str(run), out=str(tmp_path / "o"))
@@ -294,12 +295,14 @@ def test_denominators_say_who_was_not_scored(world: Path, tmp_path: Path) -> Non
     evaluation = evaluate(replace(config, allow_missing=True))[0]
     coverage = evaluation.result.coverage
     assert (coverage.scored, coverage.failed, coverage.missing) == ((3, 3), (1, 2), (1, 1))
+    assert coverage.absent == (0, 1) and "never on this disk" in evaluation.cautions[-1]
     assert coverage.known and coverage.reasons == {"no_face": 1, "truncated": 2}
     assert coverage.share == pytest.approx(6 / 11)
     written = json.loads((evaluation.folder / "metrics.json").read_text())["coverage"]
     assert written["scored"] == {"n": 6, "real": 3, "fake": 3}
     assert written["failed"] == {"n": 3, "real": 1, "fake": 2, "known": True}
     assert written["missing"] == {"n": 2, "real": 1, "fake": 1}
+    assert written["absent"] == {"n": 1, "real": 0, "fake": 1}
     assert evaluation.result.video.sizes == Sizes(6, 3, 3, 6)
     half = evaluation.result.failed_as_half
     assert half.sizes == Sizes(11, 5, 6, 11)

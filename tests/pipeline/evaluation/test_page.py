@@ -14,6 +14,7 @@ import pytest
 from unmask.pipeline.evaluation.page import Extras, Wrong, evaluation_page
 from unmask.pipeline.reports import plots, tables
 from unmask.pipeline.reports.html import page
+from unmask.pipeline.scores.calibration import Calibration
 from unmask.pipeline.scores.metrics import Measure
 from unmask.pipeline.scores.results import Coverage, Options, evaluate_scores
 from unmask.pipeline.scores.table import scores_table
@@ -57,7 +58,7 @@ def html() -> str:
     pictures = plots.pictures_of(result, joined)
     extras = Extras(
         pictures=[*pictures, plots.bars(HOSTILE, [(HOSTILE, 0.5, 0.4, 0.6)])],
-        worst=[Wrong(HOSTILE, 1, 0.01, HOSTILE, b"\x89PNGx", HOSTILE)],
+        worst=[Wrong(HOSTILE, 1, 0.01, HOSTILE, b"\x89PNGx", HOSTILE, True)],
         provenance=[(HOSTILE, [(HOSTILE, HOSTILE), ("number", 0.123456)])],
         protocol=(
             tables.Table("P", (HOSTILE, "value"), ((HOSTILE, Measure(None, note=HOSTILE)),)),
@@ -135,3 +136,39 @@ def test_denominators_are_shown(html: str) -> None:
 def test_a_template_that_wants_more_than_it_gets_is_an_error() -> None:
     with pytest.raises(jinja2.UndefinedError):
         page("evaluation.html", title="x")
+
+
+def bare_page(extras: Extras, coverage: Coverage | None = None, calibration=None) -> str:
+    scores = scores_table(
+        video_id=list("abcd"), label=[0, 0, 1, 1], score=[0.1, 0.45, 0.6, 0.9], dataset=["x"] * 4
+    )
+    result = evaluate_scores(scores, Options(resamples=10), coverage, calibration)
+    return Tags(evaluation_page("title", "subtitle", result, extras)).text
+
+
+def test_videos_far_from_their_label_are_called_wrong_only_where_they_are() -> None:
+    right = Wrong("b", 0, 0.45, "real", b"\x89PNGx", "heat", wrong=False)
+    wrong = Wrong("c", 1, 0.3, "X", b"\x89PNGx", "heat", wrong=True)
+    text = bare_page(Extras(worst=[right]))
+    assert "farthest from their label" in text and "None of these is on the wrong side" in text
+    assert "real, score 0.450: right" in text and "most wrong" not in text.lower()
+    text = bare_page(Extras(worst=[wrong, right]))
+    assert "1 of these 2 are on the wrong side of the threshold 0.500." in text
+    assert "fake (X), score 0.300: wrong" in text
+
+
+def test_videos_that_nobody_had_are_not_called_refused() -> None:
+    text = bare_page(Extras(), Coverage((0, 1), (0, 0), {"no_face": 1}, True, absent=(36, 240)))
+    assert re.search(r"refused by extraction\s+1\s+0\s+1", text)
+    assert re.search(r"named by an official list, never on this disk\s+276\s+36\s+240", text)
+    assert "Refused because: no_face 1." in text
+    assert "never on this disk" not in bare_page(Extras(), Coverage(known=True))
+
+
+def test_a_calibration_that_kept_defaults_does_not_claim_to_be_fitted() -> None:
+    fitted = bare_page(Extras(), None, Calibration(1.2, 0.5, (0.4, 0.6), source="val"))
+    assert "were fitted on validation videos" in fitted
+    kept = Calibration(1.2, 0.5, (0.4, 0.6), source="val", note="8 videos: the default zone")
+    text = bare_page(Extras(), None, kept)
+    assert "were fitted" not in text and "as far as these decide them" in text
+    assert "8 videos: the default zone" in text

@@ -48,6 +48,14 @@ def test_an_evaluation_comes_back_equal(written: Evaluation) -> None:
     assert read_evaluation(written.folder) == written
 
 
+def test_an_evaluation_of_before_absent_videos_were_counted_is_read(written: Evaluation) -> None:
+    path = written.folder / "metrics.json"
+    raw = json.loads(path.read_text())
+    del raw["coverage"]["absent"]
+    path.write_text(json.dumps(raw))
+    assert read_evaluation(written.folder) == written
+
+
 def test_metrics_json_has_the_fields_that_it_always_had(written: Evaluation) -> None:
     raw = json.loads((written.folder / "metrics.json").read_text())
     assert list(raw) == [
@@ -63,6 +71,7 @@ def test_metrics_json_has_the_fields_that_it_always_had(written: Evaluation) -> 
         "scored": {"n": 12, "real": 4, "fake": 8},
         "failed": {"n": 3, "real": 2, "fake": 1, "known": True},
         "missing": {"n": 3, "real": 0, "fake": 3},
+        "absent": {"n": 0, "real": 0, "fake": 0},
         "reasons": {"no_face": 3},
         "share": 12 / 18,
     }

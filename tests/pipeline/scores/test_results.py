@@ -121,8 +121,11 @@ def test_only_videos_of_this_split_that_are_really_lost_count_as_failed() -> Non
         Listed(Outcome("d", "failed", "timeout"), FAKE, "x", "test"),
         Listed(Outcome("e", "ok"), FAKE, "x", "test"),
     ]
+    listed.append(Listed(Outcome("f", "failed", "missing"), FAKE, "x", "test"))
     coverage = failed_of(listed, "test", frozenset({"d"}))
-    assert coverage == Coverage((1, 1), (0, 0), {"corrupt": 1, "no_face": 1}, True)
+    assert coverage == Coverage((1, 1), (0, 0), {"corrupt": 1, "no_face": 1}, True, absent=(0, 1))
+    assert "1 videos that an official list names were never on this disk" in coverage.caution
+    assert coverage.unscored == (1, 1) and Coverage(known=True).caution == ""
     assert failed_of(listed, "").failed == (1, 3)
     assert not failed_of([], "test").known
 
