@@ -76,12 +76,11 @@ def command(first: Path, second: Path, on: str | None, **options: Any) -> int:
 
 def scores_files(first: Path, second: Path, on: str | None) -> tuple[Path, Path]:
     """The two scores files that are meant. Raises UsageError naming what is there."""
-    from unmask.pipeline.evaluation.evaluate import FOLDER
-    from unmask.pipeline.scores.evaluation_folder import SCORES
+    from unmask.pipeline.scores.evaluation_folder import FOLDER, SCORES
 
     plain = [path / SCORES if (path / SCORES).is_file() else path for path in (first, second)]
     runs = [path for path in plain if path.is_dir()]
-    names = [{found.parent.name for found in run.glob(f"{FOLDER}/*/{SCORES}")} for run in runs]
+    names = [{found.parent.name for found in run.glob(f"{FOLDER}/[!.]*/{SCORES}")} for run in runs]
     for run, held in zip(runs, names, strict=True):
         if not held:
             raise UsageError(f"{run}: no evaluation in it; run `unmask evaluate --run {run}` first")

@@ -12,7 +12,7 @@ from tqdm import tqdm
 from unmask.commands.numbers import SEED, Number
 from unmask.pipeline.config import PERSON_RULES, VIDEO_RULES, EvaluateConfig
 from unmask.pipeline.errors import EXIT_OK, UsageError
-from unmask.pipeline.runs.run_folder import newest_run, open_run
+from unmask.pipeline.runs.run_folder import newest_answering_run, open_run
 
 if TYPE_CHECKING:
     from unmask.pipeline.scores.evaluation_folder import Evaluation
@@ -32,7 +32,7 @@ E = EvaluateConfig()
     "--run",
     default=E.run,
     metavar="DIR",
-    help="The trained run.  [default: the newest under --runs]",
+    help="The trained run.  [default: the newest under --runs that has a checkpoint]",
 )
 @click.option(
     "--runs",
@@ -50,7 +50,11 @@ E = EvaluateConfig()
 )
 @click.option("--cache", default=E.cache, show_default=True, help="Where the crops lie.")
 @click.option(
-    "--out", default=E.out, metavar="DIR", help="Where to write.  [default: RUN/evaluations]"
+    "--out",
+    default=E.out,
+    metavar="DIR",
+    help="Where to write; a calibration goes into the run all the same.  "
+    "[default: RUN/evaluations]",
 )
 @click.option(
     "--video-level", is_flag=True, help="Print the video level only; both are always computed."
@@ -263,15 +267,15 @@ def _tables(tables: Any, several: bool) -> None:
 
 
 def defaults(config: EvaluateConfig, runs: Path) -> tuple[EvaluateConfig, list[str]]:
-    """The short form: newest run under `runs`, and the test.txt beside its training manifest; and
-    what was taken.
+    """The short form: newest run under `runs` that has a checkpoint, and the test.txt beside its
+    training manifest; and what was taken.
 
     Raises UsageError when there is no run or no such manifest.
     """
     taken = []
     if not config.run:
-        config = replace(config, run=str(newest_run(runs)))
-        taken.append(f"run: {config.run} (newest; another with --run)")
+        config = replace(config, run=str(newest_answering_run(runs, config.which)))
+        taken.append(f"run: {config.run} (newest with a checkpoint; another with --run)")
     run = open_run(Path(config.run))
     if not config.manifests:
         path = run.manifest.with_name("test.txt")

@@ -145,10 +145,10 @@ def command(
 def _models(runs: tuple[str, ...], files: tuple[str, ...]) -> tuple[str, ...]:
     if runs or files:
         return (*runs, *files)
-    from unmask.pipeline.runs.run_folder import newest_run
+    from unmask.pipeline.runs.run_folder import newest_answering_run
 
-    newest = newest_run(Path("runs"))
-    click.echo(f"run: {newest} (newest; another with --run)", err=True)
+    newest = newest_answering_run(Path("runs"))
+    click.echo(f"run: {newest} (newest with a checkpoint; another with --run)", err=True)
     return (str(newest),)
 
 

@@ -4,7 +4,7 @@ Independent of `prediction`: neither imports the other.
 
 Interface, by file:
     comparison: compare
-    evaluate: FOLDER, across, evaluate
+    evaluate: across, evaluate
     page: Extras, evaluation_page
     protocols: find_protocol
     robustness: PERTURBATIONS, Perturbation, add_perturbation

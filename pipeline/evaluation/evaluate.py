@@ -5,8 +5,10 @@ RUN/evaluations/<dataset>-<compression>-<split>/scores.csv    every sample's sco
                                                 metrics.json  every number, with settings and hashes
                                                 roc.png       and the other pictures
                                                 report.html   all of it on one page
+RUN/evaluations/older/<name>-<number>/                        what had this name before
 RUN/evaluations/across.{md,csv,json,tex}                      several manifests in one call
-RUN/calibration.json                                          temperature, threshold and unsure zone for predict
+RUN/calibration.json                                          temperature, threshold and unsure zone for predict,
+                                                              in the run wherever --out sends the rest
 """  # noqa: E501
 
 from __future__ import annotations
@@ -18,7 +20,7 @@ from pathlib import Path
 
 from unmask.pipeline.clips.source import ClipSource
 from unmask.pipeline.config import EvaluateConfig
-from unmask.pipeline.disk.files import write_whole
+from unmask.pipeline.disk.files import refusals, write_whole
 from unmask.pipeline.errors import UsageError
 from unmask.pipeline.evaluation import protocols, robustness
 from unmask.pipeline.evaluation.admission import Allowed, admit
@@ -37,12 +39,19 @@ from unmask.pipeline.runs.run_folder import Run, load_model, open_run
 from unmask.pipeline.scores import calibration as cal
 from unmask.pipeline.scores import metrics
 from unmask.pipeline.scores.csv_file import read_scores, write_scores
-from unmask.pipeline.scores.evaluation_folder import SCORES, Evaluation, write_metrics
+from unmask.pipeline.scores.evaluation_folder import (
+    FOLDER,
+    SCORES,
+    Evaluation,
+    new_evaluation,
+    set_aside,
+    write_metrics,
+)
 from unmask.pipeline.scores.results import Options, evaluate_scores
 from unmask.pipeline.scores.table import Scores
 from unmask.pipeline.scores.video_scores import video_scores
 
-FOLDER, REPORT = "evaluations", "report.html"
+REPORT = "report.html"
 # Fewer points make no picture; more make it slow and a blot.
 TSNE_VIDEOS = (8, 1500)
 
@@ -121,10 +130,11 @@ def _calibration(
         path = path / SCORES
     if path.suffix in (".txt", ".h5"):
         source, _ = admit(path, loaded.run, loaded.model, _allowed(config))
-        folder = _folder(config, loaded.run, f"{name_of(path)}-threshold")
         scored = scoring.score(source, f"threshold {path.name}", per_video=config.clips)
-        path = folder / SCORES
-        write_scores(path, scored.scores)
+        target = _root(config, loaded.run) / f"{name_of(path)}-threshold"
+        with new_evaluation(target) as folder:
+            write_scores(folder / SCORES, scored.scores)
+        path = target / SCORES
     rows, sha256 = read_scores(path)
     joined = video_scores(rows, config.rule, config.tracks)
     fitted = cal.fit_calibration(
@@ -135,17 +145,13 @@ def _calibration(
         source=str(path),
         sha256=sha256,
     )
-    write_whole(
-        (Path(config.out) if config.out else loaded.run.folder) / cal.FILE,
-        cal.as_json(fitted).encode(),
-    )
+    # Wherever the reports go: predict asks the run.
+    write_whole(loaded.run.folder / cal.FILE, cal.as_json(fitted).encode())
     return fitted
 
 
-def _folder(config: EvaluateConfig, run: Run, name: str) -> Path:
-    folder = (Path(config.out) if config.out else run.folder / FOLDER) / name
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder
+def _root(config: EvaluateConfig, run: Run) -> Path:
+    return Path(config.out) if config.out else run.folder / FOLDER
 
 
 @dataclass(frozen=True)
@@ -160,27 +166,28 @@ class _Call:
 
     def evaluate(self, source: ClipSource, name: str, cautions: list[str]) -> Evaluation:
         """Scores, numbers and page of one manifest, each on disk."""
-        folder = _folder(self.config, self.loaded.run, name)
+        target = _root(self.config, self.loaded.run) / name
         start = time.monotonic()
         scored = self.scoring.score(source, name, per_video=self.config.clips)
         rate = len(scored.scores) / max(time.monotonic() - start, 1e-9)
-        write_scores(folder / SCORES, scored.scores)
-        # Every number below comes from the file, as anybody would compute it.
-        scores, sha256 = read_scores(folder / SCORES)
-        coverage = coverage_of(source)
-        result = evaluate_scores(scores, self.options, coverage, self.calibration)
-        cautions = [*cautions, *filter(None, [coverage.caution, result.calibration_warning])]
         robust = self._robustness(source)
-        evaluation = Evaluation(
-            name,
-            folder,
-            result,
-            cautions,
-            provenance_of(self.config, self.loaded, source, sha256),
-            robust[0].rows if robust else None,
-        )
-        self._write_page(evaluation, source, scored, scores, robust, rate)
-        write_metrics(evaluation)
+        coverage = coverage_of(source)
+        with new_evaluation(target) as folder:
+            write_scores(folder / SCORES, scored.scores)
+            # Every number below comes from the file, as anybody would compute it.
+            scores, sha256 = read_scores(folder / SCORES)
+            result = evaluate_scores(scores, self.options, coverage, self.calibration)
+            cautions = [*cautions, *filter(None, [coverage.caution, result.calibration_warning])]
+            evaluation = Evaluation(
+                name,
+                target,
+                result,
+                cautions,
+                provenance_of(self.config, self.loaded, source, sha256),
+                robust[0].rows if robust else None,
+            )
+            self._write_page(folder, evaluation, source, scored, scores, robust, rate)
+            write_metrics(folder, evaluation)
         return evaluation
 
     @property
@@ -211,6 +218,7 @@ class _Call:
 
     def _write_page(
         self,
+        folder: Path,
         evaluation: Evaluation,
         source: ClipSource,
         scored: Scored,
@@ -258,8 +266,8 @@ class _Call:
             ),
         )
         for picture in pictures:
-            write_whole(evaluation.folder / f"{_slug(picture.title)}.png", picture.png())
-        write_whole(evaluation.folder / REPORT, page.encode())
+            write_whole(folder / f"{_slug(picture.title)}.png", picture.png())
+        write_whole(folder / REPORT, page.encode())
 
 
 def _feature_map(source: ClipSource, scored: Scored) -> list[Picture]:
@@ -287,7 +295,10 @@ def _across(results: list[Evaluation], published: protocols.Protocol | None) -> 
     root = results[0].folder.parent
     for table, stem in across(results, published):
         for suffix, spell in WRITERS.items():
-            write_whole(root / f"{stem}.{suffix}", spell(table).encode())
+            path = root / f"{stem}.{suffix}"
+            with refusals(path):
+                set_aside(path)
+            write_whole(path, spell(table).encode())
 
 
 def across(

@@ -32,6 +32,8 @@ from unmask.pipeline.errors import CheckpointError, UsageError
 from unmask.pipeline.runs import checkpoint
 from unmask.pipeline.runs.checkpoint import Checkpoint
 
+# What a user asks for -> the kind of checkpoint.
+KINDS = {"best": "best", "last": "step"}
 RUN_FILE, METRICS, SPEED = "run.json", "metrics.jsonl", "speed.jsonl"
 FORMAT = 1
 MAX_RUN_FILE = 16 * 1024 * 1024
@@ -106,6 +108,21 @@ def newest_run(root: Path) -> Path:
     if not runs:
         raise UsageError(f"{root}: no training run here; train first, or name one with --run")
     return runs[0]
+
+
+def newest_answering_run(root: Path, which: str = "best") -> Path:
+    """The newest run that has a checkpoint to answer with, its best or `last`.
+
+    Raises UsageError when there is no run, or none with such a checkpoint.
+    """
+    newest = newest_run(root)
+    for folder in list_runs(root):
+        if checkpoint.saved(folder, KINDS[which]):
+            return folder
+    raise UsageError(
+        f"{root}: no run here has a checkpoint ({which}) yet; {newest.name} is the newest, train "
+        "it on first"
+    )
 
 
 def _numbered(root: Path) -> list[tuple[int, Path]]:
@@ -216,8 +233,7 @@ def load_model(run: Run, which: str = "best", key: str = "") -> tuple[nn.Module,
     Raises CheckpointError for a damaged checkpoint, one of another model or other pixels, naming
     the field, and for a model that is not installed any more.
     """
-    kind = {"best": "best", "last": "step"}[which]
-    point = checkpoint.newest(run.folder, kind)
+    point = checkpoint.newest(run.folder, KINDS[which])
     wanted: dict[str, Any] = {"model": run.model, "options": run.options} | (
         {"key": key} if key else {}
     )

@@ -64,7 +64,7 @@ def test_the_short_form_says_what_it_took_and_writes_into_the_run(
     )
     assert code == 0
     assert (
-        "run: runs/0002-clrnet-tiny (newest" in err
+        "run: runs/0002-clrnet-tiny (newest with a checkpoint" in err
         and "test.txt (beside the training manifest" in err
     )
     assert "video: n 8 (4 real, 4 fake)" in out and "clip: n" not in out

@@ -336,7 +336,8 @@ def test_threshold_and_temperature_come_from_validation(
         source = first.folder
     out = tmp_path / "o"
     evaluation = evaluate(config_of(world, out=str(out), threshold_from=str(source)))[0]
-    fitted = cal.read_calibration(out / cal.FILE)
+    fitted = cal.read_calibration(world / "runs" / "0001-clrnet-tiny" / cal.FILE)
+    assert not (out / cal.FILE).exists(), "one place, where predict looks"
     assert fitted.videos == 8
     found = evaluation.result.calibrated
     assert (found.threshold, found.temperature) == (fitted.threshold, fitted.temperature)
@@ -364,6 +365,61 @@ def test_short_form_takes_the_newest_run_and_the_test_manifest_beside_its_traini
     assert len(taken) >= 2 and "newest" in taken[0]
     with pytest.raises(UsageError, match="no training run"):
         defaults(EvaluateConfig(), world / "nothing")
+
+
+def pages_below(root: Path) -> dict[str, str]:
+    return {
+        str(page.parent.relative_to(root)): page.read_text() for page in root.rglob("report.html")
+    }
+
+
+def test_an_evaluation_replaces_none_and_the_name_is_the_newest(
+    world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in set(robustness.PERTURBATIONS) - {"CC", "CRF"}:
+        monkeypatch.delitem(robustness.PERTURBATIONS, name)
+    config = config_of(world, out=str(tmp_path), robust_videos=2, robust_clips=1)
+    first = evaluate(replace(config, robustness=True))[0]
+    with_robustness = (first.folder / "report.html").read_text()
+    second = evaluate(config)[0]
+    third = evaluate(replace(config, threshold=0.7))[0]
+    assert first.folder == second.folder == third.folder
+    pages, name = pages_below(tmp_path), first.folder.name
+    assert set(pages) == {name, f"older/{name}-1", f"older/{name}-2"}
+    assert pages[f"older/{name}-1"] == with_robustness and 'id="robustness"' in with_robustness
+    assert (
+        'id="robustness"' not in pages[name] and 'id="robustness"' not in pages[f"older/{name}-2"]
+    )
+    assert read_evaluation(third.folder).result.options.threshold == 0.7
+    assert read_evaluation(tmp_path / "older" / f"{name}-1").robustness is not None
+
+
+@pytest.mark.parametrize("where", ["scoring", "writing"])
+def test_an_evaluation_that_is_stopped_leaves_the_one_before_it_and_nothing_else(
+    world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, where: str
+) -> None:
+    config = config_of(world, out=str(tmp_path))
+    before = evaluate(config)[0]
+    page = (before.folder / "report.html").read_bytes()
+
+    def stop(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    if where == "writing":
+        monkeypatch.setattr("unmask.pipeline.evaluation.evaluate.evaluation_page", stop)
+    with pytest.raises(KeyboardInterrupt):
+        evaluate(config, stop if where == "scoring" else lambda *_: None)
+    assert [path.name for path in tmp_path.iterdir()] == [before.folder.name]
+    assert (before.folder / "report.html").read_bytes() == page
+
+
+def test_tables_across_manifests_are_kept_too(world: Path, tmp_path: Path) -> None:
+    config = config_of(world, "val", "test", out=str(tmp_path))
+    evaluate(config)
+    first = (tmp_path / "across.json").read_bytes()
+    evaluate(replace(config, threshold=0.9))
+    assert (tmp_path / "older" / "across-1.json").read_bytes() == first
+    assert (tmp_path / "across.json").read_bytes() != first
 
 
 def test_names_of_manifests() -> None:

@@ -14,6 +14,7 @@ from unmask.pipeline.runs.run_folder import (
     RUN_FILE,
     list_runs,
     new_run,
+    newest_answering_run,
     newest_run,
     open_run,
     write_run,
@@ -43,6 +44,21 @@ def test_runs_are_numbered_and_the_newest_is_the_highest(tmp_path):
         folders[0].name,
         "mine",
     ]
+
+
+def test_the_newest_run_that_can_answer_has_a_checkpoint_of_the_kind(tmp_path):
+    for number in (1, 2, 3, 4):
+        folder = tmp_path / f"000{number}-clrnet-x"
+        folder.mkdir()
+        write_run(folder, CONFIG, FACTS)
+    with pytest.raises(UsageError, match=r"no run here has a checkpoint.*0004-clrnet-x"):
+        newest_answering_run(tmp_path)
+    (tmp_path / "0002-clrnet-x" / "checkpoints" / "best-00000007").mkdir(parents=True)
+    (tmp_path / "0003-clrnet-x" / "checkpoints" / "step-00000007").mkdir(parents=True)
+    assert newest_answering_run(tmp_path).name == "0002-clrnet-x"
+    assert newest_answering_run(tmp_path, "last").name == "0003-clrnet-x"
+    with pytest.raises(UsageError, match="no training run here"):
+        newest_answering_run(tmp_path / "none")
 
 
 def test_no_run_is_a_sentence(tmp_path):

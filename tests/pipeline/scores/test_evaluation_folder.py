@@ -40,7 +40,7 @@ def written(tmp_path: Path) -> Evaluation:
         {"Run": {"model": "clrnet", "step": 7, "rate": 0.5, "half": False, "note": None}},
         (("block-wise", 0.9, 0.8, None),),
     )
-    write_metrics(evaluation)
+    write_metrics(tmp_path, evaluation)
     return evaluation
 
 
