@@ -16,7 +16,7 @@ from unmask.pipeline.config import EvaluateConfig
 from unmask.pipeline.evaluation.inference import Loaded
 from unmask.pipeline.reports.html import own_version
 from unmask.pipeline.reports.tables import Cell
-from unmask.pipeline.runs.checkpoint import SUMS
+from unmask.pipeline.runs.provenance import weights_sha256
 
 
 def provenance_of(
@@ -25,8 +25,6 @@ def provenance_of(
     run, point = loaded.run, loaded.point
     settings = source.readers[0].attributes.get("settings")
     state = point.state
-    sums = (point.folder / SUMS).read_text(encoding="ascii").split()
-    weights = dict(zip(sums[1::2], sums[::2], strict=True))
     return {
         "Run": {
             "run": str(run.folder),
@@ -38,7 +36,7 @@ def provenance_of(
             "training manifest sha256": run.manifest_sha256,
             "checkpoint": point.folder.name,
             "step": state.get("progress", {}).get("step"),
-            "weights sha256": weights.get("ema.safetensors") or weights.get("model.safetensors"),
+            "weights sha256": weights_sha256(point),
             "parameters": sum(parameter.numel() for parameter in loaded.model.parameters()),
         },
         "Evaluated": {

@@ -17,8 +17,6 @@ def known_of(run: Run) -> Knowledge:
 
 def run_facts(run: Run, point: Checkpoint, crop: CropConfig) -> dict[str, dict[str, object]]:
     """How a run was made, for reports and sidecars: settings, hashes, versions."""
-    sums = (point.folder / SUMS).read_text(encoding="ascii").split()
-    weights = dict(zip(sums[1::2], sums[::2], strict=True))
     progress = point.state.get("progress")
     versions = run.document.get("versions")
     manifest = run.document.get("manifest")
@@ -30,7 +28,7 @@ def run_facts(run: Run, point: Checkpoint, crop: CropConfig) -> dict[str, dict[s
             "model": run.model,
             "options": json.dumps(run.options, sort_keys=True),
             "checkpoint": point.folder.name,
-            "weights sha256": weights.get("ema.safetensors") or weights.get("model.safetensors"),
+            "weights sha256": weights_sha256(point),
         },
         "Training": {
             "manifest": run.config.manifest,
@@ -54,3 +52,10 @@ def run_facts(run: Run, point: Checkpoint, crop: CropConfig) -> dict[str, dict[s
         if isinstance(versions, dict)
         else {},
     }
+
+
+def weights_sha256(point: Checkpoint) -> str | None:
+    """sha256 of the weights that answer: the averaged ones where the checkpoint has them."""
+    sums = (point.folder / SUMS).read_text(encoding="ascii").split()
+    digests = dict(zip(sums[1::2], sums[::2], strict=True))
+    return digests.get("ema.safetensors") or digests.get("model.safetensors")

@@ -4,6 +4,7 @@ passes silently.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 from dataclasses import replace
@@ -103,7 +104,7 @@ def test_scores_are_the_models_own_and_complete(world: Path, done) -> None:
     assert set(rows.method) == {"real", "Deepfakes"}
 
 
-def test_the_numbers_are_those_anybody_gets_from_the_file(done) -> None:
+def test_the_numbers_are_those_anybody_gets_from_the_file(world: Path, done) -> None:
     rows, sha256 = read_scores(done.folder / "scores.csv")
     video = done.result.video
     by_hand = {v: rows.score[rows.video_id == v].mean() for v in np.unique(rows.video_id)}
@@ -114,6 +115,8 @@ def test_the_numbers_are_those_anybody_gets_from_the_file(done) -> None:
     assert done.result.levels["clip"].measure("auc").value == roc_auc_score(rows.label, rows.score)
     assert video.sizes == Sizes(10, 5, 5, 10)
     assert done.provenance["Evaluated"]["scores sha256"] == sha256
+    weights = next((world / "runs" / "0001-clrnet-tiny").rglob("model.safetensors")).read_bytes()
+    assert done.provenance["Run"]["weights sha256"] == hashlib.sha256(weights).hexdigest()
 
 
 def test_batch_size_and_order_of_work_do_not_matter(world: Path, done, tmp_path: Path) -> None:
