@@ -1,14 +1,14 @@
-"""Typed, bounded reading of a JSON object that may be damaged or forged: every refusal names the
-file and the field.
+"""The fields of a JSON object by type and range, where its names are data and no dataclass can list
+them: every refusal names the file and the field.
 """
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Iterator
 from pathlib import Path
 
+from unmask.pipeline.disk.files import read_json
 from unmask.pipeline.errors import ScoresError
 
 MAX_BYTES = 50_000_000
@@ -17,17 +17,7 @@ LONGEST_TEXT = 100_000
 
 def read_fields(path: Path, most: int = MAX_BYTES) -> Fields:
     """The JSON object of a file. Raises ScoresError naming the file."""
-    try:
-        if not path.is_file():
-            raise ScoresError(f"{path}: no such file")
-        if (size := path.stat().st_size) > most:
-            raise ScoresError(f"{path}: {size:,} bytes, at most {most:,} are read")
-        raw = json.loads(path.read_bytes())
-    except OSError as error:
-        raise ScoresError(f"{path}: cannot be read: {error.strerror}") from error
-    except (ValueError, RecursionError) as error:
-        raise ScoresError(f"{path}: not JSON ({type(error).__name__})") from error
-    return Fields(raw, str(path))
+    return Fields(read_json(path, most, ScoresError), str(path))
 
 
 class Fields:
