@@ -18,8 +18,10 @@ NOT_YET_TYPED = {
     "unmask/pipeline/clips/prepare.py",
     "unmask/pipeline/clips/source.py",
     "unmask/pipeline/evaluation/evaluate.py",
+    "unmask/pipeline/extraction/run.py",
     "unmask/pipeline/manifests/checked.py",
     "unmask/pipeline/prediction/predict.py",
+    "unmask/pipeline/runs/run_folder.py",
     "unmask/pipeline/scores/results.py",
 }
 
