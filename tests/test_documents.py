@@ -23,6 +23,7 @@ NOT_YET_TYPED = {
     "unmask/pipeline/prediction/predict.py",
     "unmask/pipeline/runs/run_folder.py",
     "unmask/pipeline/scores/results.py",
+    "unmask/pipeline/scores/video_scores.py",
 }
 
 
