@@ -1,5 +1,4 @@
-"""DCT bands of a face crop: the coefficients below the high band in, low, mid and high pictures
-out.
+"""DCT bands of a face crop: its pixels in, the coefficients below the high band out.
 
 Orthonormal two-dimensional DCT-II of the whole picture per colour channel (M2TR, arXiv
 2104.09770v1). A band is a triangle u+v < cut; low is the first 1/16 of the spectrum, mid goes to
@@ -27,7 +26,7 @@ import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.fft import dct, idct
+from scipy.fft import dct
 
 Definition = Literal["area", "linear"]
 
@@ -49,25 +48,6 @@ def cuts(size: int, definition: Definition = "area") -> tuple[int, int]:
             f"a picture of {size} px has no {definition} bands; the crop must be larger"
         )
     return low, mid
-
-
-def count(size: int, definition: Definition = "area") -> int:
-    """K, how many coefficients per colour are kept."""
-    mid = cuts(size, definition)[1]
-    return mid * (mid + 1) // 2
-
-
-def describe(size: int, definition: Definition = "area") -> dict[str, object]:
-    """What a reader without this code needs to know of stored coefficients: plain JSON values."""
-    low, mid = cuts(size, definition)
-    return {
-        "definition": definition,
-        "size": size,
-        "low": low,
-        "mid": mid,
-        "order": "row by row, u+v < mid, u down, v across",
-        "transform": "orthonormal DCT-II of pixels / 255",
-    }
 
 
 @cache
@@ -98,42 +78,6 @@ def coefficients(pixels: NDArray[np.uint8], definition: Definition = "area") -> 
         kept = np.ascontiguousarray(spectrum).reshape(3, -1).take(flat, axis=1)
         torch.from_numpy(row).copy_(torch.from_numpy(kept))
     return stored.reshape(*pixels.shape[:-3], 3, len(flat))
-
-
-def reconstruct(
-    coeffs: NDArray[np.floating], crop: NDArray[np.uint8], definition: Definition = "area"
-) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
-    """Low, mid and high pictures in grey levels (crop's units), each (..., S, S, 3) float32; they
-    sum to the crop.
-
-    coeffs: (..., 3, K) of this crop.
-    crop: (..., S, S, 3) uint8. High is what the other two leave, so that the sum holds by
-        construction to float32 rounding. Raises ValueError when the two do not belong together.
-    """
-    size = _side(crop)
-    low_cut, mid_cut = cuts(size, definition)
-    u, v = places(size, definition)
-    expected = (*crop.shape[:-3], 3, len(u))
-    if coeffs.shape != expected:
-        raise ValueError(
-            f"coefficients of shape {coeffs.shape} do not belong to crops {crop.shape}: expected "
-            f"{expected}"
-        )
-    is_low = u + v < low_cut
-    values = coeffs.astype(np.float32) * np.float32(255)
-    low = _picture(np.where(is_low, values, np.float32(0)), u, v, size, mid_cut)
-    mid = _picture(np.where(is_low, np.float32(0), values), u, v, size, mid_cut)
-    return low, mid, crop.astype(np.float32) - low - mid
-
-
-def _picture(
-    values: NDArray[np.float32], u: NDArray[np.intp], v: NDArray[np.intp], size: int, cut: int
-) -> NDArray[np.float32]:
-    """Inverse DCT of (..., 3, K) -> (..., S, S, 3)."""
-    spectrum = np.zeros((*values.shape[:-1], cut, cut), np.float32)
-    spectrum[..., u, v] = values
-    down = idct(spectrum, n=size, axis=-2, norm="ortho", overwrite_x=True)
-    return np.moveaxis(idct(down, n=size, axis=-1, norm="ortho", overwrite_x=True), -3, -1)
 
 
 def _side(pixels: NDArray[np.uint8]) -> int:

@@ -9,6 +9,7 @@ import pytest
 import torch
 from scipy.fft import dctn, idctn
 
+from tests.support.band_pictures import reconstruct
 from unmask.models.layers.bands import Bands, LearnableBands, band_masks, dct_basis
 from unmask.models.options import ModelError
 from unmask.pipeline.cache import bands as stored
@@ -85,9 +86,7 @@ def test_stored_coefficients_and_pixels_give_the_same_bands(definition: str) -> 
     )
     restored = bands.restore(torch.from_numpy(kept), tensor)
     expected = (
-        np.concatenate(
-            [np.moveaxis(b, -1, -3) for b in stored.reconstruct(kept, pixels, definition)], -3
-        )
+        np.concatenate([np.moveaxis(b, -1, -3) for b in reconstruct(kept, pixels, definition)], -3)
         / 255
     )
     np.testing.assert_allclose(restored.numpy(), expected, atol=1e-5)

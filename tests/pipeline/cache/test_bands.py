@@ -7,9 +7,10 @@ import pytest
 import torch
 from scipy.fft import dctn, idctn
 
+from tests.support.band_pictures import reconstruct
 from tests.support.small_videos import pictures
 from unmask.models.layers.bands import Bands
-from unmask.pipeline.cache.bands import coefficients, count, cuts, describe, places, reconstruct
+from unmask.pipeline.cache.bands import coefficients, cuts, places
 
 DEFINITIONS = ("area", "linear")
 
@@ -22,7 +23,7 @@ def exact(pixels: np.ndarray) -> np.ndarray:
 def test_the_cuts_are_those_of_the_definitions() -> None:
     assert cuts(240) == (85, 120)
     assert cuts(240, "linear") == (15, 30)
-    assert count(240) == 7260
+    assert len(places(240)[0]) == 7260
     # By area: low is 1/16 and low + mid 1/8 of all coefficients, to within one diagonal.
     for size in (64, 112, 224, 240, 256, 299, 320):
         low, mid = cuts(size)
@@ -40,7 +41,7 @@ def test_coefficients_equal_the_float64_transform_in_their_stated_order(
 ) -> None:
     pixels = pictures(1, 2, 2, size)
     stored = coefficients(pixels, definition)
-    assert stored.shape == (2, 2, 3, count(size, definition))
+    assert stored.shape == (2, 2, 3, len(places(size, definition)[0]))
     assert stored.dtype == np.float16
     u, v = places(size, definition)
     mid = cuts(size, definition)[1]
@@ -132,13 +133,13 @@ def test_what_is_no_picture_or_not_its_coefficients_is_refused() -> None:
         reconstruct(coefficients(pixels, "linear"), pixels, "area")
 
 
-def test_the_description_lets_a_stranger_rebuild_the_low_band() -> None:
+def test_the_cuts_and_the_order_let_a_stranger_rebuild_the_low_band() -> None:
     pixels = pictures(4, 1, 1, 48)[0, 0]
-    facts, stored = describe(48), coefficients(pixels).astype(float)
+    (low, mid), stored = cuts(48), coefficients(pixels).astype(float)
     spectrum, place = np.zeros((3, 48, 48)), 0
-    for u in range(facts["mid"]):
-        for v in range(facts["mid"] - u):
-            if u + v < facts["low"]:
+    for u in range(mid):
+        for v in range(mid - u):
+            if u + v < low:
                 spectrum[:, u, v] = stored[:, place]
             place += 1
     expected = np.moveaxis(idctn(spectrum, axes=(-2, -1), norm="ortho"), 0, -1) * 255

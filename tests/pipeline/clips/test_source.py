@@ -9,6 +9,7 @@ import torch
 import zarr
 from torchvision.transforms import v2
 
+from tests.support.band_pictures import reconstruct
 from tests.support.tiny_cache import KEY, make_cache, write_one
 from unmask.models.spec import NORMS, ClipSpec
 from unmask.pipeline.cache import bands as stored_bands
@@ -220,7 +221,7 @@ def test_resizing_is_torchvisions_antialiased_bilinear():
 def test_bands_are_those_of_the_stored_coefficients_cut_like_the_pixels():
     pixels = RNG.integers(0, 256, (2, 1, 48, 48, 3), np.uint8)
     batch = prepare(raw_batch(pixels), ClipSpec("single", 1, 32, bands="area"), "cpu")
-    parts = stored_bands.reconstruct(stored_bands.coefficients(pixels, "area"), pixels, "area")
+    parts = reconstruct(stored_bands.coefficients(pixels, "area"), pixels, "area")
     expected = np.concatenate([np.moveaxis(part, -1, -3) / 255 for part in parts], axis=-3)[
         ..., 8:40, 8:40
     ]

@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from tests.support.tiny_cache import draw_video, write_one
+from unmask.models import create_model
 from unmask.models.layers.bands import Bands
 from unmask.models.spec import ClipSpec
 from unmask.pipeline.cache.bands import coefficients
@@ -22,11 +23,13 @@ from unmask.pipeline.clips.samples import Sample
 from unmask.pipeline.clips.source import ClipSource
 from unmask.pipeline.config import TrainConfig
 from unmask.pipeline.errors import CacheError, UsageError
+from unmask.pipeline.evaluation.inference import Scoring
 from unmask.pipeline.manifests.checked import read_manifest
 from unmask.pipeline.manifests.text import write_manifest
 from unmask.pipeline.training.train import train
 
 SIDE, CLIPS, FRAMES = 64, 4, 3
+WAYS = ("cached", "computed")
 IMAGES = ClipSpec("consecutive", FRAMES, size=48, bands="area")  # cut out of 64 px
 NUMBERS = ClipSpec("consecutive", FRAMES, size=SIDE, fit="resize", bands="area", coefficients=True)
 
@@ -166,6 +169,7 @@ def run_of(world: Path, place: Path, **options: object) -> dict[str, object]:
         options={"backbone": "test_efficientnet", "side": SIDE, "depth": 1},
         overrides={"batch": 4, "loss.seg": 0.0, **options.pop("overrides")},
         steps=1,
+        from_scratch=True,
         device="cpu",
         tensorboard=False,
         **options,
@@ -191,3 +195,39 @@ def test_training_reads_them_while_pixels_are_only_flipped(world: Path, tmp_path
     assert first == pytest.approx(second, abs=5e-3)
     with pytest.raises(UsageError, match="augmentation noise changes the pixels"):
         run_of(world, tmp_path / "no", overrides={"augment": ["noise"]}, bands="cached")
+
+
+def inverted(clip: np.ndarray, numbers: np.random.Generator) -> np.ndarray:
+    return 255 - clip
+
+
+def test_evaluation_scores_alike_from_the_cache_and_of_the_pixels(world: Path) -> None:
+    torch.manual_seed(0)
+    scoring = Scoring(create_model("dct_cnn", side=SIDE), "cpu", batch=3)
+    spec = scoring.model.spec
+    sources = [ClipSource(world / "all.txt", world, spec, bands=way) for way in WAYS]
+    assert [source.stored_bands for source in sources] == [True, False]
+    cached, computed = (scoring.score(source).scores.logit for source in sources)
+    np.testing.assert_allclose(cached, computed, atol=2e-3)
+    # Distorted pixels are not those the coefficients were taken of.
+    cached, computed = (scoring.score(source, change=inverted).scores.logit for source in sources)
+    np.testing.assert_array_equal(cached, computed)
+
+
+def test_a_model_on_coefficients_alone_trains_without_a_pixel(world: Path, tmp_path: Path) -> None:
+    config = TrainConfig(
+        manifest=str(world / "all.txt"),
+        val=str(world / "all.txt"),
+        cache=str(world),
+        model="dct_cnn",
+        options={"side": SIDE},
+        overrides={"batch": 4},
+        bands="cached",
+        steps=2,
+        device="cpu",
+        tensorboard=False,
+    )
+    train(config, run=tmp_path / "run")
+    run = json.loads((tmp_path / "run" / "run.json").read_text())
+    assert [run[name]["bands"] for name in ("manifest", "val")] == ["cached", "cached"]
+    assert all(np.isfinite(losses(tmp_path / "run"))) and len(losses(tmp_path / "run")) == 2

@@ -77,7 +77,7 @@ def test_every_group_opens_with_plain_zarr_and_says_everything(
 
 
 def test_the_crops_show_a_centred_face_and_the_bands_add_up(done: Path, dataset: Dataset) -> None:
-    from unmask.pipeline.cache.bands import reconstruct
+    from tests.support.band_pictures import reconstruct
 
     parent = run.cache_folder(done / "cache", "ffpp", CROP)
     group = zarr.open_group(parent / dataset.videos[0].video_id, mode="r")
