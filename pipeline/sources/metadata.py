@@ -4,8 +4,10 @@ lists.
 
 from __future__ import annotations
 
+import codecs
 import csv
 import json
+import reprlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -22,13 +24,25 @@ def read_json(path: Path, kind: type) -> Any:
     Raises: UsageError.
     """
     try:
-        content = json.loads(_text(path))
+        content = json.loads(_text(path), object_pairs_hook=_once)
     except (ValueError, RecursionError) as error:
         raise UsageError(f"{str(path)!r} is not readable JSON: {error}") from error
     if not isinstance(content, kind):
         raise UsageError(
             f"{str(path)!r} holds a JSON {type(content).__name__}, a {kind.__name__} was expected"
         )
+    return content
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """A JSON object; ValueError when a name stands in it twice, of which the parser would keep the
+    last.
+    """
+    content = dict(pairs)
+    if len(content) < len(pairs):
+        seen: set[str] = set()
+        twice = next(name for name, _ in pairs if name in seen or seen.add(name))
+        raise ValueError(f"the name {reprlib.repr(twice)} stands twice in one object")
     return content
 
 
@@ -74,11 +88,22 @@ def find_file(names: tuple[str, ...], *folders: Path) -> Path | None:
 
 
 def _text(path: Path) -> str:
+    """The file's text: UTF-8, or UTF-16 where its first bytes say so (as Excel saves "Unicode")."""
     try:
+        if not path.is_file():
+            raise UsageError(f"{str(path)!r} is not a regular file")
         if path.stat().st_size > MAX_BYTES:
             raise UsageError(
                 f"{str(path)!r} is larger than {MAX_BYTES} bytes, too large for a list of videos"
             )
-        return path.read_text(encoding="utf-8-sig", errors="surrogateescape")
+        data = path.read_bytes()
     except OSError as error:
         raise UsageError(f"{str(path)!r} cannot be read: {error.strerror}") from error
+    except ValueError as error:  # a zero byte in the name
+        raise UsageError(f"{str(path)!r} is not a file name: {error}") from error
+    if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        try:
+            return data.decode("utf-16")
+        except UnicodeDecodeError as error:
+            raise UsageError(f"{str(path)!r} is not readable UTF-16: {error}") from error
+    return data.decode("utf-8-sig", errors="surrogateescape")

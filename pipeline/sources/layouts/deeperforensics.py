@@ -173,7 +173,7 @@ def _compare_with_ffpp(finds: Finds, split_of: dict[str, str]) -> None:
     """
     root = _reals(finds)
     try:
-        lists = ffpp.read_pairs(root, None) if root else {}
+        lists = ffpp.read_pairs(root, None, []) if root else {}
     except UsageError:
         return
     official = {i: split for split, pairs in lists.items() for pair in pairs for i in pair}

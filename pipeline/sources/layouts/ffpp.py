@@ -7,8 +7,8 @@ b_a per method.
 
 from __future__ import annotations
 
-import json
 import re
+import reprlib
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -24,6 +24,7 @@ from unmask.pipeline.sources.listing import (
     stem_of,
     subfolders,
 )
+from unmask.pipeline.sources.metadata import find_file, read_json
 from unmask.pipeline.sources.splits import joined_groups
 
 METHODS = ("Deepfakes", "Face2Face", "FaceSwap", "NeuralTextures")
@@ -37,6 +38,8 @@ SHORT_METHODS = {
 }
 COMPRESSIONS = {"raw": ("raw", "c0"), "c23": ("c23",), "c40": ("c40",)}
 COUNTS = {"train": 720, "val": 140, "test": 140}
+# The owners' lists, under their licence; the download script does not bring them.
+SHIPPED_LISTS = Path(__file__).parent.parent / "lists" / "ffpp"
 MARKERS = ("original_sequences", "manipulated_sequences")
 
 # YouTube videos that supply sequences of two official splits (from conversion_dict.json, 7 of 22
@@ -51,8 +54,8 @@ Pair = tuple[str, str]
 def discover(root: Path, options: SourceOptions) -> Dataset:
     """Every video the official pair lists name, found or missing, and what else lies there.
 
-    Raises: UsageError without split lists (unless a split ratio is given), for bad lists, an
-    unknown method or compression.
+    Raises: UsageError for incomplete or bad lists (unless a split ratio is given), an unknown
+    method or compression.
     """
     root = nested_root(root, MARKERS)
     finds = Finds("ffpp", root, options)
@@ -61,8 +64,10 @@ def discover(root: Path, options: SourceOptions) -> Dataset:
     listings = {method: list_method(root, method, compression) for method in ("real", *methods)}
     for listing in listings.values():
         finds.ignored += listing.ignored
+    if not any(listing.media for listing in listings.values()):
+        _refuse_empty(root, compression, methods)
     if options.split_ratio is None:
-        lists = read_pairs(root, options.splits)
+        lists = read_pairs(root, options.splits, finds.notes)
         _listed(finds, listings, lists, compression)
         _report_straddling(finds, lists)
         finds.expected = [
@@ -134,6 +139,22 @@ def _list_first(root: Path, folder: Path) -> Listing:
     return list_media(root, folder.relative_to(root).as_posix())
 
 
+def _refuse_empty(root: Path, compression: str, methods: Sequence[str]) -> None:
+    """Raises: UsageError that names the compressions that are there, where some other one is."""
+    others = [
+        name
+        for name in COMPRESSIONS
+        if name != compression
+        and any(list_method(root, method, name).media for method in ("real", *methods))
+    ]
+    cause = (
+        f"{' and '.join(others)} is there: --compression {others[0]}"
+        if others
+        else "`datasets ffpp` prints the expected tree"
+    )
+    raise UsageError(f"ffpp: no videos of {compression} under {str(root)!r}; {cause}")
+
+
 def masks_of(root: Path, method: str, compression: str) -> dict[str, Path]:
     """stem -> mask of one method: `<method>/masks/videos`, or `<method>/<compression>/masks` as
     others move them.
@@ -149,34 +170,61 @@ def masks_of(root: Path, method: str, compression: str) -> dict[str, Path]:
     return {}
 
 
-def read_pairs(root: Path, splits: Path | None) -> dict[str, list[Pair]]:
-    """The official lists: split -> pairs of ids; looked for in `splits`, the root, `splits/` and
-    `dataset/splits/`.
+def read_pairs(root: Path, splits: Path | None, notes: list[str]) -> dict[str, list[Pair]]:
+    """The official lists: split -> pairs of ids; looked for in `splits`, or in the root, `splits/`
+    and `dataset/splits/`, and where none of the three lies there, those that come with unmask.
 
-    Raises: UsageError that names every place when a list is absent, or the file whose content is
-    not a list of pairs.
+    notes: gets a line when the lists are unmask's copy.
+    Raises: UsageError that names what is absent when only some lists are there, or none in
+        `splits`; and the file whose content is not a list of pairs, each id once.
     """
     places = [splits] if splits else [root, root / "splits", root / "dataset" / "splits"]
-    for place in places:
-        if all((place / f"{split}.json").is_file() for split in SPLITS):
-            return {split: _read_pair_file(place / f"{split}.json") for split in SPLITS}
-    looked = ", ".join(repr(str(place)) for place in places)
-    raise UsageError(
-        f"ffpp: train.json, val.json and test.json (the official pair lists) are not in {looked}; "
-        "give their folder with --splits, or ask for a split of your own with --split-ratio"
-    )
+    names = {split: f"{split}.json" for split in SPLITS}
+    whole = (place for place in places if all((place / n).is_file() for n in names.values()))
+    place = next(whole, None)
+    if place is None:
+        # One list beside two of our copy could be a split of somebody's own: nothing is filled up.
+        if splits or find_file(tuple(names.values()), *places):
+            looked = ", ".join(repr(str(place)) for place in places)
+            raise UsageError(
+                "ffpp: train.json, val.json and test.json (the official pair lists) are not "
+                f"together in one of {looked}; give their folder with --splits, or ask for a split "
+                "of your own with --split-ratio"
+            )
+        place = SHIPPED_LISTS
+        notes.append("no split lists below the root: the official ones that come with unmask")
+    paths = {split: place / name for split, name in names.items()}
+    lists = {split: _read_pair_file(path) for split, path in paths.items()}
+    _refuse_repeated(lists, paths)
+    return lists
 
 
 def _read_pair_file(path: Path) -> list[Pair]:
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise UsageError(f"{str(path)!r} is not readable JSON: {error}") from error
-    if not isinstance(content, list) or not content or not all(map(_is_pair, content)):
-        raise UsageError(
-            f"{str(path)!r} is not a list of pairs of three-digit ids such as [['071', '054'], ...]"
-        )
+    content = read_json(path, list)
+    for row, pair in enumerate(content, 1):
+        if not _is_pair(pair):
+            raise UsageError(
+                f"{str(path)!r}, entry {row}: {reprlib.repr(pair)} is not a pair of three-digit "
+                "ids; a list of pairs looks like [['071', '054'], ...]"
+            )
+    if not content:
+        raise UsageError(f"{str(path)!r} is an empty list of pairs")
     return [(a, b) for a, b in content]
+
+
+def _refuse_repeated(lists: dict[str, list[Pair]], paths: dict[str, Path]) -> None:
+    """An id in two pairs would be one video twice, or in two splits.
+
+    Raises: UsageError with both entries.
+    """
+    first: dict[str, str] = {}
+    for split, pairs in lists.items():
+        for row, pair in enumerate(pairs, 1):
+            where = f"{str(paths[split])!r}, entry {row}"
+            for name in pair:
+                if name in first:
+                    raise UsageError(f"{where}: id {name!r} stands already in {first[name]}")
+                first[name] = where
 
 
 def _is_pair(pair: object) -> bool:
@@ -314,13 +362,8 @@ def shared_sources(root: Path, splits: Path | None) -> list[Pair]:
 
 
 def _read_shared(path: Path) -> list[Pair]:
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        youtube = {i: str(name).rsplit(" ", 1)[0] for i, name in content.items()}
-    except (OSError, ValueError, AttributeError) as error:
-        raise UsageError(
-            f"{str(path)!r} is not the table of sequence ids and YouTube ids: {error}"
-        ) from error
+    content = read_json(path, dict)
+    youtube = {i: str(name).rsplit(" ", 1)[0] for i, name in content.items()}
     seen: dict[str, list[str]] = {}
     for i, name in youtube.items():
         seen.setdefault(name, []).append(i)
@@ -360,7 +403,7 @@ SOURCE = Source(
   original_sequences/youtube/{raw,c23,c40}/videos/000.mp4 ... 999.mp4
   manipulated_sequences/{Deepfakes,Face2Face,FaceSwap,NeuralTextures,FaceShifter}/{raw,c23,c40}/videos/000_003.mp4
   manipulated_sequences/<method>/masks/videos/000_003.mp4          (FaceShifter has none)
-  train.json val.json test.json      (or in splits/, dataset/splits/, or --splits DIR)
+  train.json val.json test.json      (or in splits/, dataset/splits/, or --splits DIR; else unmask's copy of them)
 Also read: `c0` for raw, no `youtube` level, a further folder around or inside, frames in images/ or frames/.""",  # noqa: E501
     labels="by folder: original_sequences real, manipulated_sequences/<method> fake; 000_003 "
     "shows 000 with the face "

@@ -19,15 +19,16 @@ NAME = re.compile(r"([0-9]{3})(?:_([0-9]{3}))?")
 def discover(root: Path, options: SourceOptions) -> Dataset:
     """real/ and fake/<method>/ with names `000` and `000_003`; splits by the official FF++ lists.
 
-    Raises: UsageError for videos outside real/ and fake/, or without the lists (unless a split
+    Raises: UsageError for videos outside real/ and fake/, or incomplete lists (unless a split
     ratio is given).
     """
     found = folder.discover(root, replace(options, name=options.name or "srdf"))
     if options.split_ratio is not None:
         return found
+    notes = ["splits by the official FF++ lists and the first id of each name"]
     split_of = {
         i: split
-        for split, pairs in read_pairs(root, options.splits).items()
+        for split, pairs in read_pairs(root, options.splits, notes).items()
         for pair in pairs
         for i in pair
     }
@@ -46,8 +47,7 @@ def discover(root: Path, options: SourceOptions) -> Dataset:
         for video in kept
     )
     unlisted = tuple(v.key for v in found.videos if v not in kept)
-    notes = ("splits by the official FF++ lists and the first id of each name",)
-    return replace(found, videos=videos, unlisted=unlisted, notes=notes)
+    return replace(found, videos=videos, unlisted=unlisted, notes=tuple(notes))
 
 
 SOURCE = Source(

@@ -164,12 +164,64 @@ def test_without_lists_it_says_where_it_looked(small):
         find("ffpp", small)
 
 
+def test_a_tree_without_any_list_takes_the_official_ones_that_ship(small, media):
+    for split in SMALL:
+        (small / f"{split}.json").unlink()
+    dataset = find("ffpp", small)
+    found = {video.key: (video.split, video.split_origin) for video in dataset.videos}
+    wanted = {}
+    for split, pairs in official(media).items():
+        for a, b in pairs:
+            for name in (a, b):
+                wanted[f"youtube/c23/{name}"] = (split, "official")
+    reals = {key: value for key, value in found.items() if key.startswith("youtube/")}
+    # 071/054 and 087/081 are official training pairs, 720/672 is of val, 000/003 of test.
+    assert reals == {key: wanted[key] for key in reals} and len(reals) == 8
+    assert len(dataset.videos) + len(dataset.missing) == 5000
+    assert any("come with unmask" in note for note in dataset.notes)
+
+
+def test_another_compression_than_the_one_asked_for_is_named_with_its_option(tmp_path):
+    root = plant_ffpp(tmp_path, SMALL, compression="raw")
+    with pytest.raises(UsageError, match=r"no videos of c23 .* raw is there: --compression raw"):
+        find("ffpp", root)
+
+
+def test_a_folder_given_with_splits_is_never_filled_up(small, tmp_path):
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(UsageError, match=r"train\.json, val\.json and test\.json"):
+        find("ffpp", small, splits=tmp_path / "empty")
+
+
+@pytest.mark.parametrize(
+    ("train", "said"),
+    [
+        ([["071", "054"], ["071", "054"]], r"train\.json', entry 2: id '071'.*entry 1"),
+        ([["071", "054"], ["054", "071"]], r"train\.json', entry 2: id '054'.*entry 1"),
+        (
+            [["071", "054"], ["003", "087"]],
+            r"test\.json', entry 1: id '003'.*train\.json', entry 2",
+        ),
+    ],
+)
+def test_an_id_in_two_pairs_is_refused_with_both_places(small, train, said):
+    plant_json(small / "train.json", train)
+    with pytest.raises(UsageError, match=said):
+        find("ffpp", small)
+
+
+def test_a_list_nested_a_hundred_thousand_deep_is_refused_by_name(small):
+    (small / "train.json").write_text("[" * 100_000 + "]" * 100_000)
+    with pytest.raises(UsageError, match=r"train\.json' is not readable JSON"):
+        find("ffpp", small)
+
+
 @pytest.mark.parametrize(
     "content", [[], {}, [["1", "2"]], [["000"]], [["000", 1]], "x", [["000", "001", "002"]]]
 )
 def test_a_list_that_is_no_list_of_pairs_is_refused_by_name(small, content):
     plant_json(small / "val.json", content)
-    with pytest.raises(UsageError, match=r"val\.json.*pairs"):
+    with pytest.raises(UsageError, match=r"val\.json.*(pair|list)"):
         find("ffpp", small)
 
 

@@ -41,6 +41,16 @@ def test_splits_come_from_the_first_id(tmp_path):
     assert dataset.unlisted == ("fake/FSGAN/odd.mp4",)
 
 
-def test_without_lists_it_is_refused(tmp_path):
+def test_without_lists_the_official_ones_that_ship_are_used(tmp_path):
+    dataset = find("srdf", plant(tmp_path, "real/000.mp4", "fake/FSGAN/071_054.mp4"))
+    assert {v.key: v.split for v in dataset.videos} == {
+        "real/000.mp4": "test",
+        "fake/FSGAN/071_054.mp4": "train",
+    }
+    assert any("come with unmask" in note for note in dataset.notes)
+
+
+def test_incomplete_lists_are_refused(tmp_path):
+    plant_json(tmp_path / "train.json", SMALL["train"])
     with pytest.raises(UsageError, match=r"train\.json"):
         find("srdf", plant(tmp_path, "real/000.mp4"))
