@@ -234,7 +234,9 @@ def command(dataset: str, root: Path | None, cache: Path, manifests: Path, **opt
     if options["strict"]:
         _refuse_incomplete(found)
     for note in found.notes:
-        click.echo(f"note: {note}", err=True)
+        click.echo(f"note: {printable(note)}", err=True)
+    for problem in found.problems:
+        click.echo(f"fault: {printable(problem)}", err=True)
     if options["dry_run"]:
         return _dry_run(found, config, cache)
     return _extract(found, config, cache, manifests)
@@ -290,7 +292,7 @@ def _extract(found: Any, config: ExtractConfig, cache: Path, manifests: Path) ->
     click.echo(f"every video's outcome: {', '.join(map(str, lists))}")
     if any(outcome.reason == "internal_error" for outcome in bad):
         return EXIT_BUG
-    return EXIT_SOME_FAILED if bad or found.missing else EXIT_OK
+    return EXIT_SOME_FAILED if bad or found.missing or found.problems else EXIT_OK
 
 
 def _dry_run(found: Any, config: ExtractConfig, cache: Path) -> int:

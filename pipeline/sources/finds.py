@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Literal
 
 from unmask.pipeline.errors import UsageError
-from unmask.pipeline.records import FAKE, REAL, Video
+from unmask.pipeline.records import FAKE, REAL, SPLITS, Video
 from unmask.pipeline.sources.dataset import Dataset, Expected, LabelMode, SourceOptions
 from unmask.pipeline.sources.listing import natural
 from unmask.pipeline.sources.names import video_ids
@@ -110,7 +110,14 @@ class Finds:
             f"splits derived, not official: {len(members)} leakage groups cut {shares} with seed "
             f"{self.options.seed}"
         )
-        return split_groups(members, ratio, self.options.seed)
+        splits = split_groups(members, ratio, self.options.seed)
+        wanted = {split for split, share in zip(SPLITS, ratio, strict=True) if share > 0}
+        if empty := [s for s in SPLITS if s in wanted - set(splits.values())]:
+            self.notes.append(
+                f"{' and '.join(empty)} stay empty: {len(members)} leakage groups are too few for "
+                "all splits"
+            )
+        return splits
 
     def _disjoint(self, videos: list[Video], splits: dict[str, str]) -> list[Video]:
         """Where groups are people: what to do with a fake whose donor belongs to another derived

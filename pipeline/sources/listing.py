@@ -23,6 +23,23 @@ PICTURE_EXTENSIONS = frozenset({".png", ".jpg", ".jpeg"})
 PARTIAL_EXTENSIONS = frozenset({".part", ".crdownload", ".partial", ".download", ".tmp"})
 SYSTEM_FILES = frozenset({".ds_store", "desktop.ini", "thumbs.db"})
 
+# What systems and programs leave beside people's files, in lower case: bins, thumbnails, versions.
+SYSTEM_FOLDERS = frozenset(
+    {
+        ".ipynb_checkpoints", ".trash", ".trashes", ".appledouble", ".spotlight-v100",
+        ".fseventsd", ".temporaryitems", ".documentrevisions-v100", ".thumbnails", ".git", ".svn",
+        ".dvc", ".cache", ".snapshot", ".snapshots", ".zfs", ".stversions", ".stfolder",
+        ".dropbox.cache", ".sync", "$recycle.bin", "recycler", "system volume information",
+        "lost+found", "@eadir", "#recycle", "#snapshot", "__macosx", "__pycache__",
+    }
+)  # fmt: skip
+
+
+def is_system_folder(name: str) -> bool:
+    """Whether a system or a program made the folder, for itself."""
+    plain = name.casefold()
+    return plain in SYSTEM_FOLDERS or plain.startswith((".trash-", ".nfs", ".fuse_hidden"))
+
 
 @dataclass
 class Listing:
@@ -105,6 +122,12 @@ def list_media(root: Path, within: str = "", *, bare_pictures: bool = False) -> 
         stack += [
             f"{folder}/{name}" if folder else name
             for name in sorted(inner, key=natural, reverse=True)
+            if not is_system_folder(name)
+        ]
+        listing.ignored += [
+            (f"{folder}/{name}" if folder else name, "folder of the operating system")
+            for name in inner
+            if is_system_folder(name)
         ]
     listing.videos.sort(key=natural)
     listing.folders.sort(key=natural)
@@ -183,9 +206,7 @@ def nested_root(root: Path, markers: Iterable[str], depth: int = 2) -> Path:
         ]
         if found:
             return found[0] if len(found) == 1 else root
-        level = [
-            folder / name for folder in level for name in _names(folder) if (folder / name).is_dir()
-        ]
+        level = [folder / name for folder in level for name in subfolders(folder)]
     return root
 
 
@@ -207,7 +228,9 @@ def first_existing(candidates: Iterable[Path]) -> Path | None:
 
 def subfolders(folder: Path) -> Iterator[str]:
     """Names of the folders inside `folder`, in order."""
-    yield from (name for name in _names(folder) if (folder / name).is_dir())
+    yield from (
+        name for name in _names(folder) if not is_system_folder(name) and (folder / name).is_dir()
+    )
 
 
 def _names(folder: Path) -> list[str]:

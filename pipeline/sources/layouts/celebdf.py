@@ -119,16 +119,25 @@ def _test_list(finds: Finds, given: Path | None) -> dict[str, str]:
     listed: dict[str, str] = {}
     bad, wrong = [], []
     for number, line in read_lines(path):
-        digit, _, relative = line.partition(" ")
-        relative = relative.strip().replace("\\", "/")
-        folder = SPELLING.get(relative.split("/")[0].casefold())
+        # Copies of the list come with tabs, back-slashes, a leading ./ or the folder of the root.
+        digit, relative = [*line.split(None, 1), ""][:2]
+        parts = [part for part in relative.replace("\\", "/").split("/") if part not in ("", ".")]
+        start = next((k for k, part in enumerate(parts) if part.casefold() in SPELLING), 0)
+        relative = "/".join(parts[start:])
+        folder = SPELLING.get(parts[start].casefold()) if len(parts) > start + 1 else None
         if digit not in ("0", "1") or folder is None:
             bad.append(number)
             continue
         listed[_key(folder, relative)] = relative
         if (digit == "1") != (FOLDERS[folder] == REAL):
             wrong.append(number)
-    _complain(finds, path, bad, "are not '<1 real or 0 fake> <folder>/<file>'")
+    # A test video whose line is passed over would be trained on.
+    if bad or not listed:
+        where = f"first in line {bad[0]}" if bad else "no line at all"
+        raise UsageError(
+            f"{finds.name}: {str(path)!r}: {len(bad)} lines are not '<1 real or 0 fake> "
+            f"<folder>/<file>', {where}; without them test videos would be trained on"
+        )
     _complain(
         finds,
         path,

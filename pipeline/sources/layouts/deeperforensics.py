@@ -16,7 +16,6 @@ from unmask.pipeline.sources.listing import (
     list_media,
     nested_root,
     stem_of,
-    strip_extension,
     subfolders,
 )
 from unmask.pipeline.sources.metadata import find_file, read_lines
@@ -68,7 +67,7 @@ def _lists(root: Path, given: Path | None) -> dict[str, list[str]]:
             "--splits"
         )
     return {
-        split: [strip_extension(line) for _, line in read_lines(path)]
+        split: [stem_of(line.replace("\\", "/")) for _, line in read_lines(path)]
         for split, path in paths.items()
         if path
     }

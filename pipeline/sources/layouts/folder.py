@@ -5,6 +5,7 @@ adapter.
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -41,10 +42,16 @@ def discover(root: Path, options: SourceOptions) -> Dataset:
     _refuse_unlabelled(root, media)
     splits = {path: _split_folder(path) for path in media}
     honoured = options.split_ratio is None and any(splits.values())
-    groups = groups_of(stem_of(path) for path in media)
+    names = _names_of(media)
+    groups = groups_of(names.values())
     for path in media:
         split = (splits[path] or "none", "official") if honoured else ("none", "derived")
-        finds.add(_record(finds.name, root, path, groups[stem_of(path).casefold()], split))
+        finds.add(_record(finds.name, root, path, groups[names[path].casefold()], split))
+    if repeated := sum("/" in name for name in names.values()):
+        finds.notes.append(
+            f"{repeated} videos have a file name that repeats within their label: their folders, "
+            "not the name, say what belongs together"
+        )
     _tell(finds, splits, honoured)
     return finds.dataset()
 
@@ -85,6 +92,38 @@ def method_of(path: str) -> str:
     place = max(k for k, part in enumerate(parts) if part.casefold() in LABELS)
     inner = [part for part in parts[place + 1 :] if part.casefold() not in SPLIT_FOLDERS]
     return inner[0] if inner else "fake"
+
+
+def _names_of(media: list[str]) -> dict[str, str]:
+    """path -> the name that groups it: its stem, or where the stem repeats within a label and
+    method, the path without the folders of label, method and split.
+
+    person1/video.mp4 and person2/video.mp4 follow a convention and are no one recording, while
+    real/person1/video.mp4 and fake/swap/person1/video.mp4 may be. Ids that FF++-like names speak
+    of (000 where there is a 000_003) keep their meaning.
+    """
+    stems = {path: stem_of(path).casefold() for path in media}
+    pairs = [match for stem in stems.values() if (match := FFPP_NAME.fullmatch(stem))]
+    told = {name for match in pairs for name in (match[0], match[1], match[2])}
+    times = Counter(
+        (_label(path), method_of(path) if _label(path) == FAKE else "real", stem)
+        for path, stem in stems.items()
+    )
+    repeated = {stem for (_, _, stem), count in times.items() if count > 1} - told
+    return {path: _plain(path) if stem in repeated else stem for path, stem in stems.items()}
+
+
+def _plain(path: str) -> str:
+    """`train/fake/swap/person1/video.mp4` -> `person1/video`."""
+    method = method_of(path).casefold() if _label(path) == FAKE else ""
+    *parts, _ = path.casefold().split("/")
+    place = max(k for k, part in enumerate(parts) if part in LABELS)
+    kept = [
+        part
+        for k, part in enumerate(parts)
+        if part not in LABELS and part not in SPLIT_FOLDERS and not (k > place and part == method)
+    ]
+    return "/".join([*kept, stem_of(path).casefold()])
 
 
 def groups_of(stems: Iterable[str]) -> dict[str, str]:
@@ -155,7 +194,7 @@ SOURCE = Source(
     labels="the nearest folder called real or fake (any case) above the file; nothing is read "
     "from file names",
     splits="folders train, val, test where they are; otherwise derived by leakage group: equal "
-    "file names share a "
-    "group, and FF++-like names (000_003) share one with 000 and 003",
+    "file names share a group (unless they repeat within a label: then equal folders and names), "
+    "and FF++-like names (000_003) share one with 000 and 003",
     discover=discover,
 )

@@ -116,3 +116,18 @@ def test_child_ignores_case(tmp_path):
     plant(tmp_path, "Youtube-real/1.mp4")
     assert child(tmp_path, "YouTube-real").name == "Youtube-real"
     assert child(tmp_path, "absent") == tmp_path / "absent"
+
+
+@pytest.mark.parametrize(
+    "name",
+    [".ipynb_checkpoints", ".Trash-1000", "$RECYCLE.BIN", "__MACOSX", "@eaDir", ".AppleDouble"],
+)
+def test_folders_that_systems_leave_are_passed_over_and_listed(tmp_path, name):
+    plant(tmp_path, "real/a.mp4", f"real/{name}/files/deleted.mp4", f"real/{name}/0-checkpoint.jpg")
+    listing = list_media(tmp_path)
+    assert listing.media == ["real/a.mp4"]
+    assert listing.ignored == [(f"real/{name}", "folder of the operating system")]
+
+
+def test_a_person_s_own_folder_with_a_dot_is_read(tmp_path):
+    assert list_media(plant(tmp_path, ".mine/a.mp4")).videos == [".mine/a.mp4"]

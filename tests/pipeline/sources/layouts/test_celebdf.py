@@ -125,13 +125,36 @@ def test_own_split_is_disjoint_in_people(tmp_path):
     assert any("dropped because their donor" in note for note in dataset.notes)
 
 
-def test_a_listed_video_that_is_gone_is_missing_and_bad_lines_are_told(root):
+def test_a_listed_video_that_is_gone_is_missing(root):
     (root / "Celeb-synthesis/id2_id3_0001.mp4").unlink()
-    (root / LIST).write_text(LINES + "label path\n1\n0 Elsewhere/x.mp4\n")
     dataset = find("celebdf2", root)
     assert keys(dataset.missing) == ["Celeb-synthesis/id2_id3_0001"]
     assert dataset.missing[0].split == "test" and dataset.missing[0].label == 1
-    assert any("3 lines are not" in problem and "line 5" in problem for problem in dataset.problems)
+
+
+@pytest.mark.parametrize(
+    "line", ["label path", "1", "0 Elsewhere/x.mp4", "0 Celeb-real", "1;Celeb-real/x.mp4"]
+)
+def test_a_list_with_a_line_that_cannot_be_read_is_refused_and_trains_on_no_test_video(root, line):
+    (root / LIST).write_text(LINES + line + "\n")
+    with pytest.raises(UsageError, match=rf"{LIST}.* first in line {LINES.count(chr(10)) + 1}"):
+        find("celebdf2", root)
+
+
+def test_an_empty_list_is_refused(root):
+    (root / LIST).write_text("\n")
+    with pytest.raises(UsageError, match="no line at all"):
+        find("celebdf2", root)
+
+
+@pytest.mark.parametrize(
+    ("plain", "other"),
+    [(" ", "\t"), (" ", "   "), ("/", "\\"), (" ", " ./"), (" ", " Celeb-DF-v2/"), ("\n", "\r\n")],
+)
+def test_a_list_as_others_rewrite_it_gives_the_same_splits(root, plain, other):
+    wanted = find("celebdf2", root).videos
+    (root / LIST).write_bytes(LINES.replace(plain, other).encode())
+    assert find("celebdf2", root).videos == wanted
 
 
 def test_other_spelling_and_the_extra_level_of_other_toolboxes(root):

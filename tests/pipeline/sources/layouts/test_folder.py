@@ -109,6 +109,32 @@ def test_equal_names_and_swaps_of_one_video_share_a_group(tmp_path):
     assert found["real/Lena.avi"].group != found["real/000.mp4"].group
 
 
+def test_one_file_name_in_every_folder_groups_nobody_but_the_folder_s_own_pair(tmp_path):
+    people = range(10)
+    plant(tmp_path, *(f"real/person{p}/video.mp4" for p in people))
+    plant(tmp_path, *(f"fake/swap/person{p}/video.mp4" for p in people))
+    dataset = find("folder", tmp_path)
+    found = by_key(dataset)
+    assert len({video.group for video in dataset.videos}) == 10
+    for p in people:
+        real, fake = found[f"real/person{p}/video.mp4"], found[f"fake/swap/person{p}/video.mp4"]
+        assert (real.group, real.split) == (fake.group, fake.split)
+    assert {video.split for video in dataset.videos} == {"train", "val", "test"}
+    assert any("20 videos have a file name that repeats" in note for note in dataset.notes)
+
+
+def test_an_id_that_a_swap_speaks_of_keeps_its_meaning_where_it_repeats(tmp_path):
+    plant(tmp_path, "real/c23/000.mp4", "real/c40/000.mp4", "fake/m/000_003.mp4", "real/x.mp4")
+    groups = {v.key: v.group for v in find("folder", tmp_path).videos}
+    assert len(set(groups.values())) == 2 and list(groups.values()).count(groups["real/x.mp4"]) == 1
+
+
+def test_splits_that_stay_empty_are_said(tmp_path):
+    plant(tmp_path, "real/a.mp4", "fake/m/a.mp4")
+    notes = find("folder", tmp_path).notes
+    assert any("stay empty: 1 leakage groups are too few" in note for note in notes)
+
+
 def test_picture_folders_are_videos_but_loose_pictures_in_a_label_folder_are_not(tmp_path):
     plant(tmp_path, "real/clip/1.png", "real/clip/2.png", "fake/M/clip2/1.jpg", "real/loose.png")
     dataset = find("folder", tmp_path)
