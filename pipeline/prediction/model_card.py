@@ -6,7 +6,8 @@ from pathlib import Path
 
 from unmask.pipeline.disk.files import read_json
 from unmask.pipeline.errors import PipelineError, UsageError
-from unmask.pipeline.prediction.scorer import MAX_METRICS, Scorer
+from unmask.pipeline.prediction.scorer import Scorer
+from unmask.pipeline.prediction.trust import MAX_METRICS
 from unmask.pipeline.reports.plots import Picture, roc_plot
 from unmask.pipeline.reports.tables import Cell, Table, number
 from unmask.pipeline.scores.csv_file import read_scores
