@@ -19,6 +19,7 @@ import pytest
 from unmask.pipeline.cache import bands
 from unmask.pipeline.config import CropConfig, Limits, pixel_libraries
 from unmask.pipeline.decode import clips
+from unmask.pipeline.decode.frames import ArrayFrames
 from unmask.pipeline.decode.scan import scan
 from unmask.pipeline.extraction import one_video, reference
 from unmask.pipeline.faces import crop, detector
@@ -86,7 +87,7 @@ def altered_decode(*arguments: object, **options: object) -> Iterator[Frames]:
     for clip in _decode_clips(*arguments, **options):
         pixels = np.stack([clip.picture(number) for number in range(len(clip))])
         pixels[0, 5, 7, 1] ^= 1
-        yield Frames(pixels, clip.index, clip.pts)
+        yield ArrayFrames(pixels, clip.index, clip.pts)
 
 
 def altered_crop(pixels: object, transform: np.ndarray, size: int) -> np.ndarray:
