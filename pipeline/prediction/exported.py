@@ -119,7 +119,9 @@ def _read_sidecar(path: Path) -> dict:
     try:
         values = read_json(sidecar, MAX_SIDECAR, CheckpointError)
     except CheckpointError as error:
-        raise CheckpointError(f"{error}; it belongs beside the exported file") from error
+        raise CheckpointError(
+            f"{error}; not readable as a sidecar, which belongs beside the exported file"
+        ) from error
     if values.get("format") != FORMAT or not all(
         isinstance(values.get(name), kind) for name, kind in SIDECAR.items()
     ):
