@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
+from typing import TypeGuard
 
 Span = tuple[float, float]
 
 
-def clipped(spans: object, duration: float | None) -> tuple[tuple[Span, ...], int]:
+def clipped(spans: object, duration: object) -> tuple[tuple[Span, ...], int]:
     """(spans inside [0, duration] in order, how many were outside, empty or malformed).
 
-    duration: seconds, or None when the list does not say.
+    duration: seconds; None, or anything that is no number, when the list does not say.
     """
+    if not _is_number(duration):
+        duration = None
     kept: list[Span] = []
     wrong = 0
     for item in spans if isinstance(spans, list) else []:
@@ -33,4 +36,11 @@ def _is_span(item: object) -> bool:
     if not isinstance(item, Iterable) or isinstance(item, str | bytes):
         return False
     values = list(item)
-    return len(values) == 2 and all(isinstance(v, int | float) and math.isfinite(v) for v in values)
+    return len(values) == 2 and all(map(_is_number, values))
+
+
+def _is_number(value: object) -> TypeGuard[float]:
+    try:
+        return isinstance(value, int | float) and math.isfinite(value)
+    except OverflowError:  # an integer beyond every float
+        return False

@@ -5,8 +5,10 @@ ids.
 from __future__ import annotations
 
 import difflib
+import os
+import reprlib
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import Literal
@@ -15,7 +17,7 @@ from unmask.pipeline.errors import UsageError
 from unmask.pipeline.records import FAKE, REAL, SPLITS, Video
 from unmask.pipeline.sources.dataset import Dataset, Expected, LabelMode, SourceOptions
 from unmask.pipeline.sources.listing import natural
-from unmask.pipeline.sources.names import video_ids
+from unmask.pipeline.sources.names import impossible_name, video_ids
 from unmask.pipeline.sources.splits import DEFAULT_RATIO, check_ratio, split_groups
 
 
@@ -36,6 +38,10 @@ class Finds:
         self.expected: list[Expected] = []
 
     def add(self, video: Video, *, present: bool = True) -> None:
+        """Take a video in; one whose name no file can have becomes a problem instead."""
+        if why := impossible_name(video.key) or impossible_name(os.fspath(video.path)):
+            self.problems.append(f"{reprlib.repr(video.key)} is passed over: its name {why}")
+            return
         (self.videos if present else self.missing).append(video)
 
     def dataset(self) -> Dataset:
@@ -43,7 +49,7 @@ class Finds:
 
         Raises: UsageError for an unknown method or when nothing is left.
         """
-        videos, missing = self._unique(self.videos), self._unique(self.missing)
+        videos, missing = self._unique()
         videos, missing = self._of_methods(videos, missing)
         if not videos and not missing:
             raise UsageError(
@@ -52,7 +58,8 @@ class Finds:
             )
         splits = self._derived(videos + missing)
         videos, missing = (self._disjoint(part, splits) for part in (videos, missing))
-        ids = dict(zip(keys := [v.key for v in videos + missing], video_ids(keys), strict=True))
+        keys = [video.key for video in videos + missing]
+        ids = dict(zip(keys, video_ids(keys), strict=True))
         found, lacking = (
             tuple(
                 replace(v, video_id=ids[v.key], split=_split(v, splits))
@@ -76,14 +83,27 @@ class Finds:
             or (self.people == "drop" and options.split_ratio is not None)
         )
 
-    def _unique(self, videos: Sequence[Video]) -> list[Video]:
+    def _unique(self) -> tuple[list[Video], list[Video]]:
+        """Found and missing videos, each key once: what is found comes first.
+
+        Raises: UsageError for one key with two labels.
+        """
         kept: dict[str, Video] = {}
-        twice = [v for v in videos if kept.setdefault(v.key, v) is not v]
+        everything = [*self.videos, *self.missing]
+        twice = [v for v in everything if kept.setdefault(v.key, v) is not v]
+        for video in twice:
+            if kept[video.key].label != video.label:
+                first = kept[video.key].path
+                raise UsageError(
+                    f"{self.name}: {reprlib.repr(video.key)} is listed as real and as fake "
+                    f"({first.name!r} and {video.path.name!r}); correct the list"
+                )
         if twice:
             self.problems.append(
                 f"{len(twice)} videos are there twice, e.g. {twice[0].key!r}; the first is used"
             )
-        return list(kept.values())
+        videos = [v for v in self.videos if kept[v.key] is v]
+        return videos, [v for v in self.missing if kept[v.key] is v]
 
     def _of_methods(
         self, videos: list[Video], missing: list[Video]

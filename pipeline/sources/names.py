@@ -5,6 +5,7 @@ in their dataset.
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 import unicodedata
 from collections import Counter
@@ -22,6 +23,20 @@ DIGITS = 8
 RESERVED = frozenset(
     {"con", "prn", "aux", "nul", *(f"com{n}" for n in range(10)), *(f"lpt{n}" for n in range(10))}
 )
+
+
+def impossible_name(name: str) -> str:
+    """Why no file can have this name or path, or ""."""
+    if "\0" in name:
+        return "holds a zero byte"
+    try:
+        data = os.fsencode(name)
+    except UnicodeEncodeError:
+        return "holds half a character (a lone surrogate)"
+    # The longest path and the longest part of one that Linux and its file systems take.
+    if len(data) >= 4096 or any(len(part) > 255 for part in data.split(b"/")):
+        return "is too long for a file system"
+    return ""
 
 
 def video_ids(keys: Sequence[str]) -> list[str]:

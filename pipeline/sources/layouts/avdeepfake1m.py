@@ -57,7 +57,8 @@ def _add_split(finds: Finds, split: str, path: Path) -> None:
     for row in read_json(path, list):
         if (
             not isinstance(row, dict)
-            or row.get("modify_type") not in TYPES
+            or not isinstance(row.get("modify_type"), str)
+            or row["modify_type"] not in TYPES
             or not isinstance(row.get("file"), str)
         ):
             bad += 1

@@ -5,6 +5,8 @@ optional ones.
 from __future__ import annotations
 
 import json
+import math
+import reprlib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,6 +16,7 @@ from unmask.pipeline.sources.dataset import Dataset, Source, SourceOptions
 from unmask.pipeline.sources.finds import Finds, nearest
 from unmask.pipeline.sources.listing import natural, strip_extension
 from unmask.pipeline.sources.metadata import read_lines, read_rows
+from unmask.pipeline.sources.names import impossible_name
 
 COLUMNS = (
     "path", "label", "key", "split", "method", "group", "compression", "target", "source", "pair", "mask",  # noqa: E501
@@ -101,9 +104,10 @@ def _json_rows(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
             row = json.loads(line)
             if not isinstance(row, dict):
                 raise ValueError("not an object")
+            fields = {name: _text(value) for name, value in row.items()}
         except (ValueError, RecursionError) as error:
             raise UsageError(f"{path.name}:{number}: not a JSON object: {error}") from error
-        yield number, {name: _text(value) for name, value in row.items()}
+        yield number, fields
 
 
 def _text(value: object) -> str:
@@ -128,6 +132,9 @@ def _record(finds: Finds, row: dict[str, str]) -> Video:
     split = row.get("split", "").lower()
     if split and split not in SPLITS:
         raise ValueError(f"split {split!r} is not train, val or test")
+    for column in ("path", "key", "mask"):
+        if why := impossible_name(row.get(column, "")):
+            raise ValueError(f"{column} {reprlib.repr(row[column])} {why}")
     label = LABELS[row["label"].lower()]
     honoured = bool(row["_splits"]) and finds.options.split_ratio is None
     key = row.get("key") or row["path"]
@@ -164,7 +171,7 @@ def _spans(text: str) -> tuple[tuple[float, float], ...]:
     spans = []
     for part in filter(None, text.split(";")):
         start, dash, end = part.partition("-")
-        if not dash or not 0 <= float(start) < float(end):
+        if not dash or not 0 <= float(start) < float(end) < math.inf:
             raise ValueError(f"fake_spans {part!r} is not <start>-<end> in seconds")
         spans.append((float(start), float(end)))
     return tuple(spans)

@@ -4,7 +4,9 @@ labels.csv.
 
 from __future__ import annotations
 
+import math
 import re
+import reprlib
 from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +19,8 @@ from unmask.pipeline.sources.metadata import read_json, read_rows
 
 PART = re.compile(r"dfdc_train_part_?0*([0-9]+)")
 OFFICIAL = {"test": "test", "validation": "val"}
+WORDS = {"REAL": REAL, "FAKE": FAKE}
+LABELS = {"0": REAL, "1": FAKE, **WORDS}
 VAL_PARTS, TEST_PARTS = range(35, 40), range(40, 50)
 SAMPLE = "train_sample_videos"
 
@@ -88,17 +92,20 @@ def _rows(finds: Finds, folder: Path) -> dict[str, tuple[int, str | None]]:
     labels = folder / "labels.csv"
     if labels.is_file():
         return {
-            row["filename"]: (int(row["label"]), None)
+            row["filename"]: (LABELS[row["label"].upper()], None)
             for _, row in read_rows(labels)
             if _good(finds, labels, row)
         }
     rows, bad = {}, 0
     for name, value in read_json(folder / "metadata.json", dict).items():
         label = value.get("label") if isinstance(value, dict) else None
-        if label in ("REAL", "FAKE"):
-            rows[name] = (FAKE if label == "FAKE" else REAL, value.get("original") or None)
-        else:
+        if not isinstance(label, str) or label.upper() not in WORDS:
             bad += 1
+            continue
+        try:
+            rows[name] = (WORDS[label.upper()], _original(value.get("original")))
+        except ValueError as error:
+            finds.problems.append(f"{folder.name}/metadata.json: {name!r} is left out: {error}")
     if bad and rows:
         finds.problems.append(
             f"{folder.name}/metadata.json: {bad} videos without a label REAL or FAKE"
@@ -106,11 +113,26 @@ def _rows(finds: Finds, folder: Path) -> dict[str, tuple[int, str | None]]:
     return rows
 
 
+def _original(value: object) -> str | None:
+    """The original's file name; whoever sends the table through pandas leaves NaN where there is
+    none.
+
+    Raises: ValueError for what is no name.
+    """
+    if isinstance(value, list) and len(value) == 1:
+        (value,) = value
+    if value is None or (isinstance(value, float) and math.isnan(value)):
+        return None
+    if isinstance(value, str):
+        return value if value.strip().casefold() not in ("", "nan", "null", "none") else None
+    raise ValueError(f"its original is {reprlib.repr(value)}, not a file name")
+
+
 def _good(finds: Finds, path: Path, row: dict[str, str]) -> bool:
-    if row.get("filename") and row.get("label") in ("0", "1"):
+    if row.get("filename") and row.get("label", "").upper() in LABELS:
         return True
     finds.problems.append(
-        f"{path.parent.name}/{path.name}: a row is not '<filename>,<0 or 1>': {row!r}"
+        f"{path.parent.name}/{path.name}: a row is not '<filename>,<0, 1, REAL or FAKE>': {row!r}"
     )
     return False
 

@@ -34,7 +34,10 @@ def discover(root: Path, options: SourceOptions) -> Dataset:
         listing = list_media(root, folder)
         found.update(listing.videos)
         finds.ignored += listing.ignored
-    rows = [row for row in read_json(path, list) if _is_row(row)]
+    listed = read_json(path, list)
+    rows = [row for row in listed if _is_row(row)]
+    if bad := len(listed) - len(rows):
+        finds.problems.append(f"{path.name}: {bad} rows without a file or a known split")
     # Stems are unique over all splits, and `original` may come without its folder.
     keys = {stem_of(row["file"]): strip_extension(row["file"]) for row in rows}
     beyond = 0
@@ -54,14 +57,19 @@ def discover(root: Path, options: SourceOptions) -> Dataset:
 
 
 def _is_row(row: object) -> bool:
-    return isinstance(row, dict) and isinstance(row.get("file"), str) and row.get("split") in SPLITS
+    return (
+        isinstance(row, dict)
+        and isinstance(row.get("file"), str)
+        and isinstance(row.get("split"), str)
+        and row["split"] in SPLITS
+    )
 
 
 def _record(finds: Finds, row: dict, keys: dict[str, str]) -> tuple[Video, int]:
     video_fake, audio_fake = bool(row.get("modify_video")), bool(row.get("modify_audio"))
     label = label_of(video_fake, audio_fake, finds.options.label_mode)
     spans, wrong = clipped(row.get("fake_periods"), row.get("duration"))
-    original = stem_of(row["original"]) if row.get("original") else None
+    original = stem_of(row["original"]) if isinstance(row.get("original"), str) else None
     derived = finds.options.split_ratio is not None
     return Video(
         dataset=finds.name,
