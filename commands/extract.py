@@ -235,11 +235,19 @@ def command(dataset: str, root: Path | None, cache: Path, manifests: Path, **opt
         _refuse_incomplete(found)
     for note in found.notes:
         click.echo(f"note: {printable(note)}", err=True)
+    _tell_passed_over(found)
     for problem in found.problems:
         click.echo(f"fault: {printable(problem)}", err=True)
     if options["dry_run"]:
         return _dry_run(found, config, cache)
     return _extract(found, config, cache, manifests)
+
+
+def _tell_passed_over(found: Any) -> None:
+    causes = Counter(why for _, why in found.ignored)
+    if causes:
+        listed = ", ".join(f"{why} {count:,}" for why, count in causes.most_common())
+        click.echo(f"passed over: {printable(listed)}", err=True)
 
 
 def _config(options: dict[str, Any]) -> ExtractConfig:
@@ -292,7 +300,10 @@ def _extract(found: Any, config: ExtractConfig, cache: Path, manifests: Path) ->
     click.echo(f"every video's outcome: {', '.join(map(str, lists))}")
     if any(outcome.reason == "internal_error" for outcome in bad):
         return EXIT_BUG
-    return EXIT_SOME_FAILED if bad or found.missing or found.problems else EXIT_OK
+    unfinished = any(why == "unfinished download" for _, why in found.ignored)
+    if bad or found.missing or found.problems or unfinished:
+        return EXIT_SOME_FAILED
+    return EXIT_OK
 
 
 def _dry_run(found: Any, config: ExtractConfig, cache: Path) -> int:

@@ -47,10 +47,10 @@ def check(paths: tuple[Path, ...], cache: Path, allow_missing: bool) -> int:
     """Bad lines, missing folders, duplicates, wrong labels, class balance, and leaks between
     several manifests.
 
-    Exit code 4 when a manifest cannot be trusted, or when two of them share videos or leakage
-    groups.
+    Exit code 4 when a manifest cannot be trusted, when two of them share videos, leakage groups
+    or equal files, or when equal files are called real here and fake there.
     """
-    from unmask.pipeline.manifests.selections import leaks, relabelled
+    from unmask.pipeline.manifests.selections import contradictions, leaks, relabelled
 
     manifests = [_read(path, cache, allow_missing) for path in paths]
     refused = False
@@ -64,6 +64,13 @@ def check(paths: tuple[Path, ...], cache: Path, allow_missing: bool) -> int:
                 f"  {len(wrong)} labels differ from the cache, e.g. line {wrong[0].line}: "
                 f"{wrong[0].folder}"
             )
+    if twofold := contradictions(manifests):
+        refused = True
+        one, other = twofold[0]
+        click.echo(
+            f"{len(twofold):,} files stand under two names as real and as fake, e.g. "
+            f"{one.folder} {one.label} and {other.folder} {other.label}"
+        )
     for leak in leaks(manifests):
         refused = True
         click.echo(f"leak: {leak.first} and {leak.second}")
@@ -74,6 +81,9 @@ def check(paths: tuple[Path, ...], cache: Path, allow_missing: bool) -> int:
         if leak.groups:
             names = ", ".join("/".join(group) for group in leak.groups[:SHOWN])
             click.echo(f"  {len(leak.groups):,} leakage groups in both, e.g. {names}")
+        if leak.copies:
+            pairs = ", ".join(" = ".join(pair) for pair in leak.copies[:SHOWN])
+            click.echo(f"  {len(leak.copies):,} equal files under two names, e.g. {pairs}")
     return EXIT_REFUSED if refused else EXIT_OK
 
 

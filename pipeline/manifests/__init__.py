@@ -6,6 +6,6 @@ Interface, by file:
     checked: Manifest, PICTURES_KEY, read_manifest
     foreign_lists: FORMS, import_list, write_imported
     outcomes: Listed, duration, read_outcomes, summary, write_outcomes
-    selections: count, leaks, merge, relabelled, select
+    selections: contradictions, count, leaks, merge, relabelled, select
     text: parse, write_manifest
 """

@@ -26,6 +26,9 @@ NO_METHOD = "unknown"
 class About:
     """What the cache says of one entry's video; group is (dataset, leakage group), or None for
     picture folders.
+
+    content: sha256 of the video file's bytes, or "" where the cache does not say.
+    key: the video's name in its dataset; the tracks of one video share it.
     """
 
     dataset: str
@@ -33,18 +36,23 @@ class About:
     compression: str
     group: tuple[str, str] | None
     label: int | None
+    content: str = ""
+    key: str = ""
 
 
 @dataclass(frozen=True)
 class Leak:
-    """Videos that two manifests share: the same ones, or others of the same leakage group (pair,
-    person, source).
+    """Videos that two manifests share: the same ones, others of the same leakage group (pair,
+    person, source), or the same file under another name.
+
+    copies: (folder in the first, folder in the second) of equal files.
     """
 
     first: Path
     second: Path
     videos: tuple[str, ...]
     groups: tuple[tuple[str, str], ...]
+    copies: tuple[tuple[str, str], ...] = ()
 
 
 def about(folder: Path, entry: Entry) -> About:
@@ -58,12 +66,15 @@ def about(folder: Path, entry: Entry) -> About:
         facts.get("group"),
         facts.get("label"),
     )
+    file = facts.get("file")
     return About(
         dataset,
         str(facts.get("method") or ("real" if entry.label == REAL else NO_METHOD)),
         str(facts.get("compression") or "none"),
         (dataset, str(group)) if group else None,
         label if isinstance(label, int) else None,
+        str(file.get("sha256") or "") if isinstance(file, dict) else "",
+        str(facts.get("key") or entry.folder),
     )
 
 
@@ -100,14 +111,41 @@ def leaks(manifests: Sequence[Manifest]) -> list[Leak]:
         {os.path.realpath(f): e.folder for f, e in zip(m.folders, m.entries, strict=True)}
         for m in manifests
     ]
-    groups = [{facts.group for facts in all_about(m) if facts.group} for m in manifests]
+    known = [all_about(m) for m in manifests]
+    groups = [{facts.group for facts in part if facts.group} for part in known]
+    contents = [
+        {f.content: e.folder for f, e in zip(part, m.entries, strict=True) if f.content}
+        for part, m in zip(known, manifests, strict=True)
+    ]
     found = []
     for a in range(len(manifests)):
         for b in range(a + 1, len(manifests)):
             same = sorted(videos[a][path] for path in videos[a].keys() & videos[b].keys())
             shared = sorted(groups[a] & groups[b])
-            if same or shared:
-                found.append(Leak(manifests[a].path, manifests[b].path, tuple(same), tuple(shared)))
+            equal = sorted(
+                (contents[a][content], contents[b][content])
+                for content in contents[a].keys() & contents[b].keys()
+                if contents[a][content] != contents[b][content]
+            )
+            if same or shared or equal:
+                first, second = manifests[a].path, manifests[b].path
+                found.append(Leak(first, second, tuple(same), tuple(shared), tuple(equal)))
+    return found
+
+
+def contradictions(manifests: Sequence[Manifest]) -> list[tuple[Entry, Entry]]:
+    """(first entry, later entry) of equal files under two names and two labels; two tracks of one
+    video may well differ.
+    """
+    first: dict[str, tuple[Entry, About]] = {}
+    found = []
+    for manifest in manifests:
+        for facts, entry in zip(all_about(manifest), manifest.entries, strict=True):
+            if not facts.content:
+                continue
+            other, known = first.setdefault(facts.content, (entry, facts))
+            if other.label != entry.label and known.key != facts.key:
+                found.append((other, entry))
     return found
 
 

@@ -45,6 +45,26 @@ def test_check_finds_shared_videos_and_groups(place, capsys):
     )
 
 
+def test_check_finds_equal_files_under_two_names(place, capsys):
+    copy = {"file": {"sha256": "ab" * 32}}
+    a = plant_video(place / "cache", "r1_1", 0, key=KEY, **copy)
+    b = plant_video(place / "cache", "r1_copy", 0, key=KEY, **copy)
+    write(place / "a.txt", a)
+    write(place / "b.txt", b)
+    assert run(place, "check", "a.txt", "b.txt") == 4
+    assert f"1 equal files under two names, e.g. {a.folder} = {b.folder}" in capsys.readouterr().out
+
+
+def test_check_finds_one_file_that_is_called_real_and_fake(place, capsys):
+    copy = {"file": {"sha256": "ab" * 32}}
+    a = plant_video(place / "cache", "r4", 0, **copy)
+    b = plant_video(place / "cache", "f_r4", 1, **copy)
+    write(place / "m.txt", a, b)
+    assert run(place, "check", "m.txt") == 4
+    said = f"1 files stand under two names as real and as fake, e.g. {a.folder} 0 and {b.folder} 1"
+    assert said in capsys.readouterr().out
+
+
 def test_check_tells_one_class_and_refuses_wrong_labels(place, capsys):
     write(place / "one.txt", Entry(f"ffpp/{KEY}/r1", 0))
     assert run(place, "check", "one.txt") == 0
