@@ -88,7 +88,8 @@ def test_names_with_escapes_or_raw_bytes_do_not_reach_the_terminal(capsys, tmp_p
 def test_options_reach_the_source(capsys, tmp_path):
     root = plant_ffpp(tmp_path / "ff", SMALL, compression="c0")
     base = ["datasets", "ffpp", "--root", str(root), "--verify"]
-    assert main(base) == 3
+    assert main(base) == 2
+    assert "raw is there: --compression raw" in capsys.readouterr().err
     assert main([*base, "--compression", "raw", "--methods", "df,FaceSwap"]) == 0
     assert (
         "Face2Face"
