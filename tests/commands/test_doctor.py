@@ -17,7 +17,7 @@ def test_it_tells_every_finding_and_ends_with_the_worst(
     monkeypatch.setattr("unmask.pipeline.doctor.SMALL_TEMPORARY", 0)
     assert cli.main(["doctor", "--cache", str(tmp_path)]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert len([line for line in lines if line.startswith(("ok", "look"))]) == 13
+    assert len([line for line in lines if line.startswith(("ok", "look"))]) == 14
     monkeypatch.setenv("TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD", "1")
     assert cli.main(["doctor", "--cache", str(tmp_path)]) == 3
     said = capsys.readouterr().out

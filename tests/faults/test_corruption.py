@@ -190,11 +190,15 @@ def test_what_cannot_be_made_again_is_kept_and_said(
     copy.unlink()
     (folder,) = folders(tmp_path)
     (folder / "crops" / "zarr.json").write_bytes(b"{}")
-    before = hashes(tmp_path / "cache" / "ffpp")
+    before = groups_of(hashes(tmp_path / "cache" / "ffpp"))
     assert cli.main(["verify", "--cache", str(tmp_path / "cache"), "--repair"]) == 3
     assert "missing" in capsys.readouterr().out
-    left = hashes(tmp_path / "cache" / "ffpp")
-    assert {name: digest for name, digest in left.items() if "/.outcomes/" not in name} == before
+    assert groups_of(hashes(tmp_path / "cache" / "ffpp")) == before
+
+
+def groups_of(digests: dict[str, str]) -> dict[str, str]:
+    """Without the notes on how each video ended, which a repair renews."""
+    return {name: digest for name, digest in digests.items() if "/.outcomes/" not in name}
 
 
 def test_a_foreign_folder_with_a_videos_name_is_never_touched(

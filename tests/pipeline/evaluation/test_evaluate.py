@@ -448,7 +448,7 @@ def test_robustness_scores_every_distortion_on_the_same_videos(world: Path, tmp_
     config = config_of(world, out=str(tmp_path), robustness=True, robust_videos=2, robust_clips=1)
     result = evaluate(config, lambda what, done, total: heard.append(f"{what} {done}/{total}"))[0]
     table = result.robustness
-    assert [row[0] for row in table][-1] == "H.264 crf" and len(table) == 8
+    assert "H.264 crf" in [row[0] for row in table] and len(table) == 8
     assert all(len(row) == 7 and all(0 <= value <= 1 for value in row[1:]) for row in table)
     assert len({row[1] for row in table}) == 1  # the clean column is one and the same
     assert "robustness: CS 1 4/4" in heard and "robustness: CRF 5 4/4" in heard

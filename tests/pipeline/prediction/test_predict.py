@@ -129,6 +129,7 @@ def test_settings_come_from_the_cache_where_run_json_does_not_know_them(
     )
     document = json.loads((folder / "run.json").read_text())
     document["config"]["cache"] = str(tmp_path / "gone")
+    document["places"]["cache"] = "gone"
     (folder / "run.json").write_text(json.dumps(document))
     with pytest.raises(CheckpointError, match="--cache"):
         open_scorers(PredictConfig(models=(str(folder),), device="cpu"))
