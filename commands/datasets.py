@@ -130,9 +130,12 @@ def _print_source(source: Source) -> None:
     if source.aliases:
         click.echo(f"also called: {', '.join(source.aliases)}")
     for title, text in (
-        ("kind", source.kind), ("size", source.size), ("access", source.access), ("licence", source.licence),  # noqa: E501
+        ("kind", source.kind),
+        ("size", source.size),
+        ("access", source.access),
+        ("licence", source.licence),
         ("tasks", source.tasks),
-    ):  # fmt: skip
+    ):
         click.echo(f"{title + ':':<9}{text}")
     click.echo(f"\nexpected tree\n{source.tree}\n")
     click.echo(f"labels   {source.labels}")

@@ -326,7 +326,8 @@ def _dry_run(found: Any, config: ExtractConfig, cache: Path) -> int:
         split, method, label = row
         left = rows[row] - done_rows[row]
         click.echo(
-            f"{split:<8}{method:<24}{('real', 'fake')[label]:<8}{rows[row]:>8,}{done_rows[row]:>8,}{left:>8,}"  # noqa: E501
+            f"{split:<8}{method:<24}{('real', 'fake')[label]:<8}"
+            f"{rows[row]:>8,}{done_rows[row]:>8,}{left:>8,}"
         )
     click.echo(
         f"{'':<40}{rows.total():>8,}{done_rows.total():>8,}{rows.total() - done_rows.total():>8,}"

@@ -100,7 +100,8 @@ def stats(paths: tuple[Path, ...], cache: Path, allow_missing: bool) -> int:
         click.echo(_summary(manifest))
         for dataset, compression, method, label, videos in count(manifest):
             click.echo(
-                f"  {dataset:<18}{compression:<6}{method:<26}{'fake' if label else 'real':<6}{videos:>9,}"  # noqa: E501
+                f"  {dataset:<18}{compression:<6}{method:<26}"
+                f"{'fake' if label else 'real':<6}{videos:>9,}"
             )
     return EXIT_OK
 
@@ -144,9 +145,17 @@ def merge(paths: tuple[Path, ...], cache: Path, allow_missing: bool, out: Path) 
     help="Which videos --limit and --balance keep.",
 )
 def filter_command(
-    path: Path, cache: Path, allow_missing: bool, out: Path, methods: str, compression: str, label: str | None,  # noqa: E501
-    limit: int, balance: bool, seed: int,
-) -> int:  # fmt: skip
+    path: Path,
+    cache: Path,
+    allow_missing: bool,
+    out: Path,
+    methods: str,
+    compression: str,
+    label: str | None,
+    limit: int,
+    balance: bool,
+    seed: int,
+) -> int:
     """Write a manifest with the entries that fit."""
     from unmask.pipeline.manifests.selections import select
 

@@ -208,17 +208,23 @@ class TrainConfig:
 class EvaluateConfig:
     """One call of evaluate.
 
-    manifests: text manifests or exported .h5 files.   run: a run folder.   which: best or last checkpoint.
-    rule: how clips become a video's score (mean, max, median, mean-logit); tracks: how persons do.
-    threshold: of decisions; threshold_from: validation scores, evaluation folder or manifest that
-    chooses it, and the temperature, by threshold_rule; error: share of wrong verdicts per class
-    that the unsure zone keeps outside.
+    manifests: text manifests or exported .h5 files.
+    run: a run folder.
+    which: best or last checkpoint.
+    rule: how clips become a video's score (mean, max, median, mean-logit).
+    tracks: how the scores of persons become a video's.
+    threshold: of decisions.
+    threshold_from: validation scores, evaluation folder or manifest that chooses the threshold, and
+        the temperature, by threshold_rule.
+    error: share of wrong verdicts per class that the unsure zone keeps outside.
     bands: as in training; of distorted pixels they are always computed.
-    clips: samples per video, 0 for all.   robust_videos (per class) and robust_clips (per video): of robustness.
-    explain: videos per class, farthest from their label, that are shown.   pictures: draw curves and the map of features.
+    clips: samples per video, 0 for all.
+    robust_videos, robust_clips: of robustness, videos per class and samples per video.
+    explain: videos per class, farthest from their label, that are shown.
+    pictures: draw curves and the map of features.
     other_pixels, allow_leakage, allow_missing: do what is otherwise refused, and say so in the
     report.
-    """  # noqa: E501
+    """
 
     manifests: tuple[str, ...] = ()
     run: str = ""

@@ -27,7 +27,8 @@ REASONS: dict[str, str] = {
     "missing": "an official list names the file, the disk does not have it",
     "no_video_stream": "the container holds no video (audio only, subtitles, a picture)",
     "unsupported_codec": "no decoder for this video in the installed FFmpeg libraries",
-    "unsupported_rotation": "the display matrix asks for a flip or an angle that is not a multiple of 90 degrees",  # noqa: E501
+    "unsupported_rotation": "the display matrix asks for a flip or an angle that is not a "
+    "multiple of 90 degrees",
     "too_large": "more pixels, frames or bytes than the limits allow",
     "too_small": "smaller than a detectable face",
     "too_short": "fewer frames than one clip",

@@ -3,15 +3,15 @@
 
 Transform: orthonormal 2-D DCT-II per colour channel, D X D^T, as matrix products with the few basis
 rows the two lower bands need. Bands of coefficient (u, v), u down and v across, picture side S:
-    area          low u+v < S/sqrt(8), mid < S/2 rounded (85, 120 at S = 240): 1/16, 1/8 of the spectrum by area
+    area          low u+v < S/sqrt(8), mid < S/2 rounded (S = 240: 85, 120): 1/16, 1/8 of the area
     linear        low u+v < S//16, mid < S//8: the thresholds of M2TR's text as shares of the axis
     linear_f3net  start < u+v <= end at S//16, S//8, S, as the authors' F3-Net; DC and u+v > S are
     lost
-    radial        u^2+v^2 below quarter discs of 1/16 and 1/8 of the area (ours because it is free of direction)
+    radial        u^2+v^2 below quarter discs of 1/16, 1/8 of the area (ours: free of direction)
 All but linear_f3net partition the spectrum, so high = picture - low - mid and the three add up to
 the picture. The stored form (pipeline/cache/bands.py) holds the coefficients below the high band,
 row by row, of pixels / 255, float16.
-"""  # noqa: E501
+"""
 
 from __future__ import annotations
 

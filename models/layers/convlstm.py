@@ -4,12 +4,12 @@ Xception-LSTM.
 Shi et al. 2015 (arXiv 1506.04214) without peepholes, as `keras.layers.ConvLSTM2D` computes it:
 
     i, f, g, o = conv_x(x_t) + b + conv_h(h_{t-1})        gate order i, f, g, o
-    c_t = act(f) * c_{t-1} + act(i) * tanh(g)             h_t = act(o) * tanh(c_t)             h_0 = c_0 = 0
+    c_t = act(f) * c_{t-1} + act(i) * tanh(g)      h_t = act(o) * tanh(c_t)      h_0 = c_0 = 0
 
 Layout: (T*B, C, H, W), time first. Folded frames stay 4-D, so that convolutions, BatchNorm and
 pools of the model need no reshaping and keep channels_last; time first makes one step a contiguous
 slice.
-"""  # noqa: E501
+"""
 
 from __future__ import annotations
 

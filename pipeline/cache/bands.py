@@ -5,7 +5,7 @@ Orthonormal two-dimensional DCT-II of the whole picture per colour channel (M2TR
 1/8, high is the rest, so they sum to the picture. DC is in low. The paper does not say what 1/16 is
 a share of, hence two definitions:
 
-    area    (default) share of the coefficients: low u+v < S/sqrt(8), mid u+v < S/2, rounded; S=240: 85 and 120
+    area    (default) of the coefficients: low u+v < S/sqrt(8), mid u+v < S/2, (240 px: 85, 120)
     linear  share of the axis, as in the F3-Net code of the same authors: low u+v < S//16, mid u+v <
     S//8
 
@@ -15,7 +15,7 @@ above 256 px overflows float16. One axis is transformed and cut before the other
 and measured faster (0.46 ms a frame of 240 px) than two float32 matrix products (0.84 ms) and the
 whole float32 transform (0.74 ms); nine float64 planes take 7.3 ms. Rounding to float16 is torch's
 (the same values), which numpy takes twenty times as long for.
-"""  # noqa: E501
+"""
 
 from __future__ import annotations
 

@@ -9,10 +9,10 @@ undoing is adding long contiguous rows.
 Ours because, on 40 clips of 10 real faces (240 px, 1 thread; PNG of OpenCV: 0.39 to 0.44 of raw,
 110 to 180 clips/s):
     zstd 1 alone                                    0.61 of raw    1,300 clips/s
-    transpose + delta + zstd 1, all shipped by zarr 0.34 of raw      330 clips/s (2 to 3 x PNG: misses 4 x)
-    this, zstd 1                                    0.27 of raw      900 to 1,200 clips/s (5 x PNG or more)
+    transpose + delta + zstd 1, all shipped by zarr 0.34 of raw    330 clips/s (2 to 3 x PNG)
+    this, zstd 1                                    0.27 of raw    900 to 1,200 clips/s (5 x PNG)
 zarr-python opens it wherever unmask is installed, through the entry point group `zarr.codecs`.
-"""  # noqa: E501
+"""
 
 from __future__ import annotations
 

@@ -1,17 +1,18 @@
 """Commit, open and verify one video's Zarr v3 group; the only place that writes or trusts what lies
 in the cache.
 
-    cache/<dataset>/<key>/<video_id>/zarr.json            group; its attributes say everything about the video
-                                     crops/zarr.json      array (N,T,S,S,3) uint8, chunk = clip
-                                     crops/c.0.0.0.0.0    its one shard file
-                                     bands/ masks/        the same for (N,T,3,K) float16 and (N,T,S,S) uint8
-                                     digest.json          sha256 and size of every file above, written last
+    cache/<dataset>/<key>/<video_id>/
+        zarr.json            group; its attributes say everything about the video
+        crops/zarr.json      array (N,T,S,S,3) uint8, chunk = clip
+        crops/c.0.0.0.0.0    its one shard file
+        bands/ masks/        the same for (N,T,3,K) float16 and (N,T,S,S) uint8
+        digest.json          sha256 and size of every file above, written last
 
 The folder appears by one rename (disk/folders.py). zarr-python opens it without our code, `compact`
 crops wherever unmask is installed. Nothing is read before its metadata equals, field by field, what
 this file writes for that shape, so a forged zarr.json cannot name another codec or a giant array.
 Equal input gives equal bytes.
-"""  # noqa: E501
+"""
 
 from __future__ import annotations
 

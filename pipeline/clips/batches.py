@@ -4,11 +4,11 @@ device.
     source = ClipSource(manifest, cache_root, spec)   checks every folder before anything is read
     samples = source.evaluation_samples()             all clips of all videos, manifest order
     for raw in batches(source, plan):                 RawBatch, host memory that is used again
-        batch = prepare(raw, spec, device)            Batch: what `model(batch.pixels, batch.bands)` eats
+        batch = prepare(raw, spec, device)            what `model(batch.pixels, batch.bands)` eats
 
 Threads and not DataLoader processes, because decoding releases the GIL and worker processes were
 measured 15 to 30 times slower than reading in place.
-"""  # noqa: E501
+"""
 
 from __future__ import annotations
 

@@ -254,7 +254,8 @@ def open_export(path: Path) -> Export:
             return _open(path, file)
     except CacheError:
         raise
-    except Exception as error:  # h5py turns damage into OSError, RuntimeError, KeyError, TypeError, ... at any call  # noqa: E501
+    # h5py turns damage into OSError, RuntimeError, KeyError, TypeError, ... at any call
+    except Exception as error:
         raise CacheError(
             f"{path}: damaged or no export of unmask ({type(error).__name__}); export it again"
         ) from error

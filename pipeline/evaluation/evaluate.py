@@ -1,15 +1,15 @@
 """A run over one or several manifests: scores file, metrics, pictures and report for each, and one
 table across.
 
-RUN/evaluations/<dataset>-<compression>-<split>/scores.csv    every sample's score, the file all numbers come from
-                                                metrics.json  every number, with settings and hashes
-                                                roc.png       and the other pictures
-                                                report.html   all of it on one page
-RUN/evaluations/older/<name>-<number>/                        what had this name before
-RUN/evaluations/across.{md,csv,json,tex}                      several manifests in one call
-RUN/calibration.json                                          temperature, threshold and unsure zone for predict,
-                                                              in the run wherever --out sends the rest
-"""  # noqa: E501
+    RUN/evaluations/<dataset>-<compression>-<split>/
+        scores.csv      every sample's score, the file all numbers come from
+        metrics.json    every number, with settings and hashes
+        roc.png         and the other pictures
+        report.html     all of it on one page
+    RUN/evaluations/older/<name>-<number>/    what had this name before
+    RUN/evaluations/across.{md,csv,json,tex}  several manifests in one call
+    RUN/calibration.json    temperature, threshold and unsure zone for predict; always in the run
+"""
 
 from __future__ import annotations
 

@@ -48,5 +48,12 @@ def _probe(video: Video) -> Probe:
     except VideoError as error:
         return Probe(video.key, reason=error.reason, detail=error.detail)
     return Probe(
-        video.key, info.codec, info.pixel_format, info.width, info.height, info.fps, info.frames, info.flags  # noqa: E501
-    )  # fmt: skip
+        video.key,
+        info.codec,
+        info.pixel_format,
+        info.width,
+        info.height,
+        info.fps,
+        info.frames,
+        info.flags,
+    )

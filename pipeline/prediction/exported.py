@@ -1,15 +1,15 @@
 """A trained run comes in, one file that other programs run goes out: .pt2 (torch.export) or .onnx,
 and back again.
 
-    model.onnx         the network with its weights; inputs `clip` (B,T,3,S,S) and, where the model wants them,
-                       `bands` (B,T,9,S,S); output `logits` (B,2); any B
-    model.onnx.json    what a file of weights cannot say: ClipSpec, crop settings, calibration, hashes
+    model.onnx         the network with its weights; inputs `clip` (B,T,3,S,S) and, where the model
+                       wants them, `bands` (B,T,9,S,S); output `logits` (B,2); any B
+    model.onnx.json    what a file of weights cannot say: ClipSpec, crops, calibration, hashes
 
 Safe to open: ONNX is data, read from memory so that it cannot name other files. A .pt2 is not:
 torch.export.load evaluates expressions written in the file and unpickles what plain loading
 refuses, so it is only opened when the user says that he knows its maker (`trust`). The sidecar's
 sha256 tells damage, not malice.
-"""  # noqa: E501
+"""
 
 from __future__ import annotations
 

@@ -122,7 +122,7 @@ def sentence(
     limits = {
         "fake": f"at or above {high:.3f}, where a video counts as fake",
         "real": f"below {low:.3f}, where a video counts as real",
-        "unsure": f"between {low:.3f} and {high:.3f}, where the model is wrong too often for a verdict",  # noqa: E501
+        "unsure": f"between {low:.3f} and {high:.3f}, the zone in which no verdict is given",
     }
     text = f"score {score:.3f} is {limits[verdict]}"
     if {"real", "fake"} <= {member.verdict for member in members}:

@@ -91,7 +91,8 @@ def latex(table: Table) -> str:
 
     def cell(value: Cell) -> str:
         if isinstance(value, Measure) and value.low is not None and value.high is not None:
-            return rf"{number(value.value)} {{\scriptsize [{number(value.low)}, {number(value.high)}]}}"  # noqa: E501
+            interval = f"[{number(value.low)}, {number(value.high)}]"
+            return rf"{number(value.value)} {{\scriptsize {interval}}}"
         return _latex(plain(value))
 
     columns = "".join(

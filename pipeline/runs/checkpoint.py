@@ -3,14 +3,14 @@ to score.
 
     RUN/checkpoints/step-00000120/   the newest two
         state.json               format, step, epoch, batch, identity (model, options, pixels)
-        model.safetensors        weights;   ema.safetensors, optimizer.safetensors where there are such
-        SHA256SUMS               of the files above; `sha256sum -c` reads it. The formats themselves check no content
+        model.safetensors  weights; ema.safetensors, optimizer.safetensors where there are such
+        SHA256SUMS         of the files above; `sha256sum -c` reads it. No format checks its content
     RUN/checkpoints/best-00000090/   the best by validation, without the optimizer
 
 Each folder appears by one rename, synced. Loading runs no code: JSON and safetensors only, and the
 one torch.load of this package (foreign .pt weights, asked for in words) is `weights_only=True` with
 nothing else allowed.
-"""  # noqa: E501
+"""
 
 from __future__ import annotations
 

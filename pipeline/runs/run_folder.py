@@ -1,14 +1,14 @@
 """Run folders: where a training run keeps what it is, what it did and what it learnt.
 
     runs/0007-clrnet-ffpp-c23/
-        run.json         every setting resolved, recipe values, versions, manifest hashes, device: repeats the run
-        metrics.jsonl    one line a step and a validation; no clock in it, so equal runs write equal bytes
+        run.json         every setting resolved, recipe, versions, hashes, device: repeats the run
+        metrics.jsonl    one line a step and a validation; no clock: equal runs write equal bytes
         speed.jsonl      clips/s and share of time spent waiting for data, one line an epoch
         tensorboard/     the same curves for TensorBoard
         checkpoints/     see pipeline/runs/checkpoint.py
 
 The newest run is the one with the highest number: no decision depends on a clock.
-"""  # noqa: E501
+"""
 
 from __future__ import annotations
 

@@ -68,9 +68,16 @@ class Finds:
             for part in (videos, missing)
         )
         return Dataset(
-            self.name, self.root, found, lacking, tuple(sorted(self.unlisted, key=natural)), tuple(self.ignored),  # noqa: E501
-            tuple(self.notes), tuple(self.problems), () if self._reduced() else tuple(self.expected),  # noqa: E501
-        )  # fmt: skip
+            self.name,
+            self.root,
+            found,
+            lacking,
+            tuple(sorted(self.unlisted, key=natural)),
+            tuple(self.ignored),
+            tuple(self.notes),
+            tuple(self.problems),
+            () if self._reduced() else tuple(self.expected),
+        )
 
     def _reduced(self) -> bool:
         """Whether the user's options leave videos out on purpose, so that published counts say

@@ -35,8 +35,8 @@ def test_a_name_prints_tree_labels_and_splits(capsys, name):
 def test_a_typo_is_one_line_and_exit_two(capsys):
     assert main(["datasets", "celebdf22"]) == 2
     assert (
-        capsys.readouterr().err
-        == "unmask: no dataset 'celebdf22'; did you mean 'celebdf2'? (`datasets` lists all of them)\n"  # noqa: E501
+        capsys.readouterr().err == "unmask: no dataset 'celebdf22'; did you mean 'celebdf2'? "
+        "(`datasets` lists all of them)\n"
     )
 
 

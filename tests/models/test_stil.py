@@ -67,8 +67,13 @@ def test_parameters_are_the_published_ones_by_stage_and_by_module() -> None:
 
 def test_macs_are_the_published_ones() -> None:
     counted = macs(8)
-    stages = {name: sum(n for key, n in counted.items() if key.startswith(f"{name}.") and key.count(".") == 1)  # noqa: E501
-              for name in MACS if name != "stem"}  # fmt: skip
+    stages = {
+        name: sum(
+            n for key, n in counted.items() if key.startswith(f"{name}.") and key.count(".") == 1
+        )
+        for name in MACS
+        if name != "stem"
+    }
     assert stages == {name: n for name, n in MACS.items() if name != "stem"}
     assert counted["stem"] == MACS["stem"]
     # ours averages features before the head: one product of 2048 x 2 per clip, not per frame

@@ -118,9 +118,9 @@ SOURCE = Source(
     tasks="temporal localisation, audio-visual detection",
     tree="""\
 <root>/
-  train_metadata.json   train/<idXXXXX>/<youtube id>/<utterance>/real.mp4, fake_video_real_audio.mp4, ...
+  train_metadata.json   train/<idXXXXX>/<youtube id>/<utterance>/real.mp4, fake_video_..., ...
   val_metadata.json     val/...
-  test_files.txt        test/...        (no public labels)""",  # noqa: E501
+  test_files.txt        test/...        (no public labels)""",
     labels="modify_type by --label-mode; spans of the same modality (visual, audio or all "
     "segments)",
     splits="official train and val; test has no labels; groups are speakers",

@@ -19,9 +19,21 @@ from unmask.pipeline.sources.metadata import read_lines, read_rows
 from unmask.pipeline.sources.names import impossible_name
 
 COLUMNS = (
-    "path", "label", "key", "split", "method", "group", "compression", "target", "source", "pair", "mask",  # noqa: E501
-    "video_fake", "audio_fake", "fake_spans",
-)  # fmt: skip
+    "path",
+    "label",
+    "key",
+    "split",
+    "method",
+    "group",
+    "compression",
+    "target",
+    "source",
+    "pair",
+    "mask",
+    "video_fake",
+    "audio_fake",
+    "fake_spans",
+)
 LABELS = {"0": REAL, "1": FAKE, "real": REAL, "fake": FAKE}
 SPLITS = {
     "train": "train",
@@ -186,9 +198,10 @@ SOURCE = Source(
     licence="yours",
     tasks="detection",
     tree=f"""\
---root TABLE.csv (or .tsv, .jsonl), or the folder that holds one. Columns: path and label (0, 1, real, fake);
+--root TABLE.csv (or .tsv, .jsonl), or the folder that holds one.
+Columns: path and label (0, 1, real, fake);
 optional: {", ".join(COLUMNS[2:])}.
-path and mask are relative to the table's folder; fake_spans is `0.5-1.25;3-4` in seconds.""",  # noqa: E501
+path and mask are relative to the table's folder; fake_spans is `0.5-1.25;3-4` in seconds.""",
     labels="the column label",
     splits="the column split; without it 70/15/15 by the column group (else pair, else each "
     "video alone)",

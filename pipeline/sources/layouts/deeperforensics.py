@@ -198,7 +198,7 @@ SOURCE = Source(
 <root>/
   lists/splits/{train,val,test}.txt
   manipulated_videos/<variant>/000_M101.mp4      (variant end_to_end unless --methods)
-FF++ with original_sequences/youtube/c23         ($UNMASK_DATA/ffpp, beside the root, or --reals DIR)""",  # noqa: E501
+FF++ with original_sequences/youtube/c23         ($UNMASK_DATA/ffpp, beside it, or --reals)""",
     labels="manipulated_videos fake; reals are the FF++ originals of the targets, not "
     "source_videos/",
     splits="official lists of file names, 703/96/201; reals follow their target's fake",

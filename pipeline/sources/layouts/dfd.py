@@ -85,7 +85,7 @@ SOURCE = Source(
     tree="""\
 <root>/
   original_sequences/actors/{raw,c23,c40}/videos/01__talking_against_wall.mp4
-  manipulated_sequences/DeepFakeDetection/{raw,c23,c40}/videos/01_02__talking_against_wall__YVGY8LOK.mp4
+  manipulated_sequences/DeepFakeDetection/{raw,c23,c40}/videos/01_02__hugging_happy__YVGY8LOK.mp4
   manipulated_sequences/DeepFakeDetection/masks/videos/...
 May be the same root as ffpp.""",
     labels="by folder; 01_02__scene__ID shows actor 01 with the face of 02, its pair is "

@@ -45,8 +45,14 @@ MARKERS = ("original_sequences", "manipulated_sequences")
 # YouTube videos that supply sequences of two official splits (from conversion_dict.json, 7 of 22
 # shared ones).
 STRADDLING = (
-    ("605", "606"), ("639", "640"), ("837", "838"), ("875", "876"), ("982", "983"), ("755", "756"), ("954", "955"),  # noqa: E501
-)  # fmt: skip
+    ("605", "606"),
+    ("639", "640"),
+    ("837", "838"),
+    ("875", "876"),
+    ("982", "983"),
+    ("755", "756"),
+    ("954", "955"),
+)
 
 Pair = tuple[str, str]
 
@@ -401,10 +407,12 @@ SOURCE = Source(
     tree="""\
 <root>/
   original_sequences/youtube/{raw,c23,c40}/videos/000.mp4 ... 999.mp4
-  manipulated_sequences/{Deepfakes,Face2Face,FaceSwap,NeuralTextures,FaceShifter}/{raw,c23,c40}/videos/000_003.mp4
+  manipulated_sequences/<method>/{raw,c23,c40}/videos/000_003.mp4
   manipulated_sequences/<method>/masks/videos/000_003.mp4          (FaceShifter has none)
-  train.json val.json test.json      (or in splits/, dataset/splits/, or --splits DIR; else unmask's copy of them)
-Also read: `c0` for raw, no `youtube` level, a further folder around or inside, frames in images/ or frames/.""",  # noqa: E501
+  train.json val.json test.json      (or in splits/, dataset/splits/, --splits DIR; else ours)
+<method> is Deepfakes, Face2Face, FaceSwap, NeuralTextures or FaceShifter.
+Also read: `c0` for raw, no `youtube` level, a further folder around
+or inside, frames in images/ or frames/.""",
     labels="by folder: original_sequences real, manipulated_sequences/<method> fake; 000_003 "
     "shows 000 with the face "
     "(or expression) of 003, so its pair is youtube/000",

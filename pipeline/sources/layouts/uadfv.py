@@ -57,7 +57,7 @@ SOURCE = Source(
 <root>/
   real/0000.mp4 ... 0048.mp4
   fake/0000_fake.mp4 ... 0048_fake.mp4
-Also read: real/frames/0000/ and fake/frames/0000_fake/ with pictures, where there are no videos.""",  # noqa: E501
+Also read: real/frames/0000/ and fake/frames/0000_fake/ with pictures, where no videos are.""",
     labels="by folder; the pair of fake/0000_fake is real/0000",
     splits="all test; --split-ratio splits by pair",
     discover=discover,

@@ -28,9 +28,17 @@ from unmask.pipeline.records import Video
 SETTINGS = CropConfig().settings("r1")
 HOSTILE = Path(os.fsdecode(b'/data/\xff\n"quote".mp4'))
 FAKE = Video(
-    "ffpp", "Deepfakes/c23/000_003", "Deepfakes-c23-000_003", HOSTILE, 1, method="Deepfakes", pair="youtube/c23/000",  # noqa: E501
-    mask=Path("/data/mask.mp4"), fake_spans=((0.5, 1.0),), pair_id="youtube-c23-000",
-)  # fmt: skip
+    "ffpp",
+    "Deepfakes/c23/000_003",
+    "Deepfakes-c23-000_003",
+    HOSTILE,
+    1,
+    method="Deepfakes",
+    pair="youtube/c23/000",
+    mask=Path("/data/mask.mp4"),
+    fake_spans=((0.5, 1.0),),
+    pair_id="youtube-c23-000",
+)
 REAL = Video("ffpp", "youtube/c23/000", "youtube-c23-000", Path("/data/000.mp4"), 0)
 
 
@@ -124,10 +132,19 @@ def test_only_settings_that_differ_are_named_with_both_values() -> None:
 def test_the_key_changes_with_every_setting_that_decides_pixels() -> None:
     base = CropConfig()
     others = [
-        CropConfig(clips=8), CropConfig(frames=4), CropConfig(size=224), CropConfig(margin=1.2),
-        CropConfig(detector="stock"), CropConfig(detect_size=0), CropConfig(min_face=20), CropConfig(candidates=32),  # noqa: E501
-        CropConfig(faces="all"), CropConfig(bands=False), CropConfig(codec="compact"), CropConfig(pair_boxes=True),  # noqa: E501
-    ]  # fmt: skip
+        CropConfig(clips=8),
+        CropConfig(frames=4),
+        CropConfig(size=224),
+        CropConfig(margin=1.2),
+        CropConfig(detector="stock"),
+        CropConfig(detect_size=0),
+        CropConfig(min_face=20),
+        CropConfig(candidates=32),
+        CropConfig(faces="all"),
+        CropConfig(bands=False),
+        CropConfig(codec="compact"),
+        CropConfig(pair_boxes=True),
+    ]
     keys = {config.cache_key("r1") for config in (base, *others)}
     assert len(keys) == 1 + len(others)
     assert base.cache_key("r1") == CropConfig().cache_key("r1") != base.cache_key("r2")

@@ -181,9 +181,16 @@ def test_clips_count_by_their_own_label_and_videos_by_the_videos(
     world: Path, tmp_path: Path
 ) -> None:
     config = EvaluateConfig(
-        (str(world / "test.txt"),), str(world / "run"), cache=str(world / "cache"), out=str(tmp_path), resamples=20,  # noqa: E501
-        device="cpu", explain=1, pictures=False, allow_leakage=True,
-    )  # fmt: skip
+        (str(world / "test.txt"),),
+        str(world / "run"),
+        cache=str(world / "cache"),
+        out=str(tmp_path),
+        resamples=20,
+        device="cpu",
+        explain=1,
+        pictures=False,
+        allow_leakage=True,
+    )
     (done,) = evaluate(config)
     with (done.folder / "scores.csv").open(newline="") as file:
         lines = list(csv.DictReader(file))
@@ -224,9 +231,12 @@ def test_intervals_draw_partly_fake_videos_as_a_class_of_their_own() -> None:
     own = np.array([0, 0, 0, 0, 0, 1, 0, 1, 1, 1, 1, 1])
     video = [1] * 4 + [2] * 4 + [3] * 4
     rows = scores_table(
-        video_id=[f"v{n // 2}" for n in range(12)], label=(np.array(video) > 1).astype(int), clip=[0, 1] * 6,  # noqa: E501
-        score=np.where(own == 1, 0.9, 0.1), row_label=np.where(np.array(video) == 2, own, -1),
-    )  # fmt: skip
+        video_id=[f"v{n // 2}" for n in range(12)],
+        label=(np.array(video) > 1).astype(int),
+        clip=[0, 1] * 6,
+        score=np.where(own == 1, 0.9, 0.1),
+        row_label=np.where(np.array(video) == 2, own, -1),
+    )
     metrics = evaluate_scores(rows, Options(resamples=200)).levels["clip"].metrics
     assert metrics["auc"].value == metrics["auc"].low == 1.0
     assert metrics["acc"].low == 1.0

@@ -74,7 +74,8 @@ def test_random_bytes_of_many_seeds_are_refused(tmp_path: Path) -> None:
         "<svg xmlns='http://www.w3.org/2000/svg'><image href='file:///etc/hostname'/></svg>",
         "concat:{other}|{other}",
         "v=0\no=- 0 0 IN IP4 127.0.0.1\ns=x\nc=IN IP4 127.0.0.1\nt=0 0\nm=video 9 RTP/AVP 96\n",
-        '<?xml version="1.0"?><MPD xmlns="urn:mpeg:dash:schema:mpd:2011"><BaseURL>{other}</BaseURL></MPD>',  # noqa: E501
+        '<?xml version="1.0"?><MPD xmlns="urn:mpeg:dash:schema:mpd:2011">'
+        "<BaseURL>{other}</BaseURL></MPD>",
         "# timecode format v2\nsubtitle\n1\n00:00:00,000 --> 00:00:01,000\nhello\n",
     ],
 )

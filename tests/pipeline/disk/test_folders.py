@@ -113,7 +113,8 @@ def run(point):
     seen = 0
     def hook(event, arguments):
         nonlocal seen
-        if event in ("open", "os.rename", "os.mkdir", "os.remove", "os.rmdir") and ".tmp-" in str(arguments[0]):
+        watched = ("open", "os.rename", "os.mkdir", "os.remove", "os.rmdir")
+        if event in watched and ".tmp-" in str(arguments[0]):
             seen += 1
             if seen == point:
                 os.kill(os.getpid(), signal.SIGKILL)
@@ -126,7 +127,7 @@ for point in points:
     if not child:
         run(point)
     print(point, os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
-"""  # noqa: E501
+"""
 
 
 def test_a_kill_at_any_file_system_event_leaves_the_video_absent_or_whole(tmp_path: Path) -> None:

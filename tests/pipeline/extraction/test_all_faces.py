@@ -128,9 +128,15 @@ def test_the_videos_score_is_its_most_suspicious_persons_and_can_be_switched(
     manifest = root / "manifests/two/none/test.txt"
     run = make_run(tmp_path / "run", root / "cache", manifest)
     config = EvaluateConfig(
-        (str(manifest),), str(run), cache=str(root / "cache"), resamples=0, device="cpu", explain=0, pictures=False,  # noqa: E501
+        (str(manifest),),
+        str(run),
+        cache=str(root / "cache"),
+        resamples=0,
+        device="cpu",
+        explain=0,
+        pictures=False,
         allow_leakage=True,
-    )  # fmt: skip
+    )
     for tracks, join in (("max", max), ("mean", np.mean)):
         (found,) = evaluate(replace(config, tracks=tracks, out=str(tmp_path / tracks)))
         with (found.folder / "scores.csv").open(newline="") as file:

@@ -173,7 +173,7 @@ class Recorder:
 
 
 @pytest.mark.parametrize("size", [(720, 1280), (1080, 1920), (480, 640)])
-def test_crops_for_the_networks_lie_where_the_boxes_are_and_come_from_the_smallest_picture_that_will_do(  # noqa: E501
+def test_crops_for_the_networks_lie_where_the_boxes_are_in_the_smallest_picture_that_will_do(
     size: tuple[int, int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     height, width = size

@@ -153,9 +153,19 @@ def test_folders_with_spaces_and_signs_do_round_trip(name):
 
 
 @pytest.mark.parametrize(
-    "bad", [Entry("a", 2), Entry("", 0), Entry("/a", 0), Entry("a/../b", 0), Entry("#a", 0), Entry("a//b", 1),  # noqa: E501
-            Entry("a\nb 1\nc", 0), Entry("\udcff", 1), Entry("x" * 5000, 0)],
-)  # fmt: skip
+    "bad",
+    [
+        Entry("a", 2),
+        Entry("", 0),
+        Entry("/a", 0),
+        Entry("a/../b", 0),
+        Entry("#a", 0),
+        Entry("a//b", 1),
+        Entry("a\nb 1\nc", 0),
+        Entry("\udcff", 1),
+        Entry("x" * 5000, 0),
+    ],
+)
 def test_nothing_is_written_that_could_not_be_read(tmp_path, bad):
     path = tmp_path / "m.txt"
     with pytest.raises(ManifestError):

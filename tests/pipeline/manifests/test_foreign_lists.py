@@ -166,8 +166,11 @@ def test_clrnet_tree_by_folder_and_read_back_with_our_reader(tmp_path):
     plant_pictures(tmp_path, "DF/other/real/1")
     imported = import_list("clrnet", tmp_path)
     assert found(imported)["train"] == [
-        ("DF/train/fake/2", 1), ("DF/train/fake/10", 1), ("DF/train/real/2", 0), ("DF/train/real/10", 0),  # noqa: E501
-    ]  # fmt: skip
+        ("DF/train/fake/2", 1),
+        ("DF/train/fake/10", 1),
+        ("DF/train/real/2", 0),
+        ("DF/train/real/10", 0),
+    ]
     written = write_imported(imported, tmp_path)
     assert {path.name: n for path, n in written.items()} == {"train.txt": 4, "val.txt": 4}
     assert read_manifest(tmp_path / "val.txt", tmp_path / "nocache").labels == {0, 1}

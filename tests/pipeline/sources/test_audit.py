@@ -109,8 +109,8 @@ def test_a_method_that_was_never_downloaded_is_named_with_the_way_around_it(tmp_
     plant_ffpp(tmp_path, lists, methods=("Deepfakes", "FaceSwap"))
     (note,) = [note for note in audit(find("ffpp", tmp_path)).notes if "nothing of" in note]
     assert (
-        note
-        == "nothing of Face2Face, NeuralTextures is here; --methods Deepfakes,FaceSwap asks for the rest"  # noqa: E501
+        note == "nothing of Face2Face, NeuralTextures is here; "
+        "--methods Deepfakes,FaceSwap asks for the rest"
     )
     asked = audit(find("ffpp", tmp_path, methods=("Deepfakes", "FaceSwap")))
     assert not asked.missing and not [note for note in asked.notes if "nothing of" in note]

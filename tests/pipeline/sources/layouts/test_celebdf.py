@@ -83,8 +83,11 @@ def test_every_field(root):
 def test_the_first_line_is_no_header_and_the_digit_is_inverted(root):
     dataset = find("celebdf2", root)
     assert {key for key, split in splits(dataset).items() if split == "test"} == {
-        "YouTube-real/00170", "Celeb-real/id1_0007", "Celeb-synthesis/id1_id0_0007", "Celeb-synthesis/id2_id3_0001",  # noqa: E501
-    }  # fmt: skip
+        "YouTube-real/00170",
+        "Celeb-real/id1_0007",
+        "Celeb-synthesis/id1_id0_0007",
+        "Celeb-synthesis/id2_id3_0001",
+    }
     assert not dataset.problems
 
 
@@ -202,8 +205,11 @@ def test_version_three_keys_hold_the_method_and_talking_faces_have_no_donor(tmp_
     assert len(found) == 4
     talking = found["Celeb-synthesis/TalkingFace/SadTalker/id1_0007_test_00012"]
     assert (talking.method, talking.target, talking.source, talking.pair) == (
-        "SadTalker", "id1", None, "Celeb-real/id1_0007",
-    )  # fmt: skip
+        "SadTalker",
+        "id1",
+        None,
+        "Celeb-real/id1_0007",
+    )
     swaps = {
         found[f"Celeb-synthesis/{m}/id1_id0_0007"].method
         for m in ("FaceSwap/BlendFace", "FaceReenact/LIA")

@@ -9,13 +9,28 @@ from unmask.pipeline.records import Video
 def test_every_field_splits_and_unlisted_files(tmp_path):
     rows = {
         "5ef6573a99_result": {
-            "file": "5ef6573a99_result.mp4", "split": "Train", "duration": 1.6, "video_frames": 48,
+            "file": "5ef6573a99_result.mp4",
+            "split": "Train",
+            "duration": 1.6,
+            "video_frames": 48,
             "fake_periods": [[0.4, 2.0]],
         },
-        "real1": {"file": "real1.mp4", "split": "VALID", "duration": 1.0, "video_frames": 30, "fake_periods": []},  # noqa: E501
-        "gone": {"file": "gone.mp4", "split": "test", "duration": 1.0, "video_frames": 30, "fake_periods": [[0, 1]]},  # noqa: E501
+        "real1": {
+            "file": "real1.mp4",
+            "split": "VALID",
+            "duration": 1.0,
+            "video_frames": 30,
+            "fake_periods": [],
+        },
+        "gone": {
+            "file": "gone.mp4",
+            "split": "test",
+            "duration": 1.0,
+            "video_frames": 30,
+            "fake_periods": [[0, 1]],
+        },
         "odd": {"file": "odd.mp4", "split": "other"},
-    }  # fmt: skip
+    }
     plant_json(tmp_path / "annotations/metadata.json", rows)
     plant(
         tmp_path, "videos/E2FGVI/5ef6573a99_result.mp4", "videos/real/real1.mp4", "videos/extra.mp4"
