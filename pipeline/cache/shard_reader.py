@@ -18,11 +18,8 @@ import resource
 import stat
 import threading
 import weakref
-from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
-from functools import lru_cache
 from pathlib import Path
-from typing import ClassVar, Protocol
+from typing import ClassVar
 
 import google_crc32c
 import numpy as np
@@ -247,44 +244,3 @@ class _Mapped:
 
 def _identity(found: os.stat_result) -> tuple[int, ...]:
     return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
-
-
-class ClipVideo(Protocol):
-    """What read_batch needs of a video, wherever it is stored."""
-
-    def empty(self, count: int) -> NDArray[np.uint8]: ...
-    def read_clip(self, clip: int, out: NDArray[np.uint8]) -> None: ...
-
-
-def read_batch(
-    items: Sequence[tuple[ClipVideo, int]], out: NDArray[np.uint8] | None = None, threads: int = 1
-) -> NDArray[np.uint8]:
-    """Crops of (video, clip) pairs, in their order: (n, T, S, S, 3) uint8, by `threads` into `out`
-    or a new array.
-
-    Raises CacheError of a damaged video, ValueError when a clip does not fit `out`.
-    """
-    if not items:
-        raise ValueError("a batch needs at least one clip")
-    out = items[0][0].empty(len(items)) if out is None else out
-    if len(out) != len(items):
-        raise ValueError(f"{len(items)} clips do not fit {len(out)} places")
-
-    def work(first: int) -> None:
-        for row in range(first, len(items), threads):
-            video, clip = items[row]
-            video.read_clip(clip, out[row])
-
-    if threads == 1:
-        work(0)
-    else:
-        list(_pool(threads, os.getpid()).map(work, range(threads)))
-    return out
-
-
-@lru_cache(maxsize=4)
-def _pool(threads: int, _process: int) -> ThreadPoolExecutor:
-    """Threads kept for the next batch; a forked child gets its own, since threads do not survive a
-    fork.
-    """
-    return ThreadPoolExecutor(threads, thread_name_prefix="read")

@@ -18,7 +18,7 @@ from zarr.codecs import ZstdCodec
 
 from tests.support.small_videos import commit, pictures
 from unmask.pipeline.cache.codecs import CODECS, codec_of
-from unmask.pipeline.cache.shard_reader import Shard, read_batch
+from unmask.pipeline.cache.shard_reader import Shard
 from unmask.pipeline.cache.video import open_video
 from unmask.pipeline.errors import CacheError
 
@@ -75,24 +75,19 @@ def test_a_batch_keeps_its_order_over_videos_and_threads(tmp_path: Path, threads
     ]
     rng = np.random.default_rng(0)
     for count in (1, 2, 23):
-        chosen = [(int(v), int(c)) for v, c in rng.integers(0, 3, (count, 2))]
-        batch = read_batch([(videos[v], c) for v, c in chosen], threads=threads)
+        chosen = rng.integers(0, 3, (count, 2))
+        batch = videos[0].empty(count)
+        with ThreadPoolExecutor(threads) as pool:
+            rows = ((videos[v], int(c), row) for (v, c), row in zip(chosen, batch, strict=True))
+            list(pool.map(lambda one: one[0].read_clip(one[1], one[2]), rows))
         np.testing.assert_array_equal(batch, [pixels[v][c] for v, c in chosen])
-        same = np.zeros_like(batch)
-        assert read_batch([(videos[v], c) for v, c in chosen], same, threads) is same
-        np.testing.assert_array_equal(same, batch)
 
 
-def test_a_batch_with_a_damaged_clip_is_refused_whole(tmp_path: Path) -> None:
-    good, bad = open_video(commit(tmp_path, "good")), open_video(commit(tmp_path, "bad"))
+def test_a_clip_of_a_damaged_video_is_refused_by_name(tmp_path: Path) -> None:
+    bad = open_video(commit(tmp_path, "bad"))
     (bad.folder / SHARD).unlink()
-    for threads in (1, 2):
-        with pytest.raises(CacheError, match="bad"):
-            read_batch([(good, 0), (good, 1), (bad, 2)], threads=threads)
-    with pytest.raises(ValueError, match="at least one"):
-        read_batch([])
-    with pytest.raises(ValueError, match="do not fit"):
-        read_batch([(good, 0)], good.empty(2))
+    with pytest.raises(CacheError, match="bad"):
+        bad.read_clip(2, bad.empty(1)[0])
 
 
 def test_many_threads_share_one_video(tmp_path: Path) -> None:
@@ -104,17 +99,6 @@ def test_many_threads_share_one_video(tmp_path: Path) -> None:
                 lambda n, v=video: (n % 8, v.read_crops([n % 8])[0]), range(200)
             ):
                 np.testing.assert_array_equal(got, pixels[clip])
-
-
-def test_a_forked_child_reads_with_threads_of_its_own(tmp_path: Path) -> None:
-    pixels = pictures()
-    video = open_video(commit(tmp_path, pixels=pixels))
-    read_batch([(video, 0), (video, 1)], threads=2)
-    child = os.fork()
-    if not child:
-        same = np.array_equal(read_batch([(video, 2), (video, 1)], threads=2), pixels[[2, 1]])
-        os._exit(0 if same else 1)
-    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
 
 
 def test_more_uncompressed_videos_than_files_may_be_open_are_read_all_the_same(

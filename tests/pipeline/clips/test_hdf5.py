@@ -18,7 +18,6 @@ import pytest
 from tests.support.small_videos import commit, pictures
 from unmask.pipeline.cache.bands import coefficients
 from unmask.pipeline.cache.digest import canonical
-from unmask.pipeline.cache.shard_reader import read_batch
 from unmask.pipeline.cache.video import open_video
 from unmask.pipeline.cache.zarr_layout import ARRAYS
 from unmask.pipeline.clips.hdf5 import is_export, open_export, write_export
@@ -69,11 +68,6 @@ def test_it_gives_the_samples_of_the_cache_in_the_manifests_order(
         np.testing.assert_array_equal(video.read_bands(clips), cached.read_bands(clips))
         if "masks" in cached.arrays:
             np.testing.assert_array_equal(video.read_masks(clips), cached.read_masks(clips))
-    chosen = [(2, 1), (0, 0), (3, 1), (2, 1)]
-    np.testing.assert_array_equal(
-        read_batch([(export.videos[v], c) for v, c in chosen], threads=2),
-        read_batch([(open_video(manifest.folders[v]), c) for v, c in chosen]),
-    )
     with ThreadPoolExecutor(4) as pool:
         for got in pool.map(lambda _: export.videos[1].read_crops([2])[0], range(40)):
             np.testing.assert_array_equal(got, pictures(1, clips=3)[2])
