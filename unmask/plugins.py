@@ -15,9 +15,10 @@ from __future__ import annotations
 import os
 import re
 import sys
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from functools import cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:  # 25 ms of every start, for nothing where no package offers anything
     from importlib.metadata import Distribution, EntryPoint
@@ -76,6 +77,39 @@ def offers(kind: str, taken: frozenset[str] = frozenset()) -> dict[str, Offer]:
     taken: unmask's own names, which nobody else can have.
     """
     return _offers(kind, tuple(_places()), taken)
+
+
+def take(
+    kind: str,
+    taken: frozenset[str],
+    wanted: type,
+    key: str,
+    add: Callable[[Any], None],
+    refusal: type[Exception],
+) -> None:
+    """Load what installed packages offer of a kind, each once a process, and hand it to `add`.
+
+    taken: unmask's own names.
+    wanted: what an offer must be an instance of, a dataclass with a field `origin`.
+    key: its field that must be the offer's name.
+    add: puts it into the table of its kind; raises `refusal` where it cannot stand there.
+    An offer that cannot be used is one warning and costs nobody else anything.
+    """
+    for offer in offers(kind, taken).values():
+        _take(offer, wanted, key, add, refusal)
+
+
+@cache
+def _take(
+    offer: Offer, wanted: type, key: str, add: Callable[[Any], None], refusal: type[Exception]
+) -> None:
+    try:
+        thing = offer.load()
+        if not isinstance(thing, wanted) or getattr(thing, key) != offer.name:
+            raise offer.fault(f"it is no {wanted.__name__} with the {key} {offer.name!r}")
+        add(replace(thing, origin=offer.origin))
+    except (PluginError, refusal) as error:
+        _warn("%s", error)
 
 
 @cache

@@ -9,10 +9,9 @@ brightness, JPEG shrinks and enlarges.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cache, partial
+from functools import partial
 
 import numpy as np
 import torch
@@ -29,9 +28,7 @@ from unmask.pipeline.reports.plots import Picture
 from unmask.pipeline.reports.tables import Table
 from unmask.pipeline.scores.metrics import OURS
 from unmask.pipeline.scores.results import Options, evaluate_scores
-from unmask.plugins import Offer, PluginError, offers
-
-log = logging.getLogger(__name__)
+from unmask.plugins import take
 
 Clip = NDArray[np.uint8]  # (T, S, S, 3) RGB
 Distortion = Callable[[Clip, float, np.random.Generator], Clip]
@@ -165,20 +162,8 @@ def known_perturbations() -> dict[str, Perturbation]:
     """PERTURBATIONS with those that installed packages offer under the entry-point group
     `unmask.perturbations`; a package that cannot be used is one warning.
     """
-    for offer in offers("perturbations", OWN_NAMES).values():
-        _open_door(offer)
+    take("perturbations", OWN_NAMES, Perturbation, "name", add_perturbation, UsageError)
     return PERTURBATIONS
-
-
-@cache
-def _open_door(offer: Offer) -> None:
-    try:
-        perturbation = offer.load()
-        if not isinstance(perturbation, Perturbation) or perturbation.name != offer.name:
-            raise offer.fault(f"it is no Perturbation of the name {offer.name!r}")
-        add_perturbation(replace(perturbation, origin=offer.origin))
-    except (PluginError, UsageError) as error:
-        log.warning("%s", error)
 
 
 def distort(clip: Clip, perturbation: Perturbation, level: int, rng: np.random.Generator) -> Clip:

@@ -10,12 +10,11 @@ videos. Positive class is fake (label 1), a score is the probability of fake, a 
 
 from __future__ import annotations
 
-import logging
 import math
 import re
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
-from functools import cache, partial
+from dataclasses import dataclass
+from functools import partial
 from typing import Literal
 
 import numpy as np
@@ -27,9 +26,7 @@ from unmask.pipeline.errors import UsageError
 from unmask.pipeline.records import FAKE, REAL
 from unmask.pipeline.scores import bootstrap
 from unmask.pipeline.scores.bootstrap import Resamples, Statistic, divide
-from unmask.plugins import Offer, PluginError, offers
-
-log = logging.getLogger(__name__)
+from unmask.plugins import take
 
 Floats = NDArray[np.float64]
 Labels = NDArray[np.int64]
@@ -334,20 +331,8 @@ def known_metrics() -> dict[str, Metric]:
     """METRICS with those that installed packages offer under the entry-point group
     `unmask.metrics`; a package that cannot be used is one warning.
     """
-    for offer in offers("metrics", OWN_KEYS).values():
-        _open_door(offer)
+    take("metrics", OWN_KEYS, Metric, "key", add_metric, UsageError)
     return METRICS
-
-
-@cache
-def _open_door(offer: Offer) -> None:
-    try:
-        metric = offer.load()
-        if not isinstance(metric, Metric) or metric.key != offer.name:
-            raise offer.fault(f"it is no Metric with the key {offer.name!r}")
-        add_metric(replace(metric, origin=offer.origin))
-    except (PluginError, UsageError) as error:
-        log.warning("%s", error)
 
 
 def brief_keys() -> tuple[str, ...]:
