@@ -28,6 +28,8 @@ NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 LONGEST = 300
 MOST_BYTES = 1_000_000
 
+_TAKEN: set[Offer] = set()
+
 
 class PluginError(Exception):
     """Somebody's package cannot be used; one line that names the package, shown to the user."""
@@ -96,20 +98,17 @@ def take(
     An offer that cannot be used is one warning and costs nobody else anything.
     """
     for offer in offers(kind, taken).values():
-        _take(offer, wanted, key, add, refusal)
-
-
-@cache
-def _take(
-    offer: Offer, wanted: type, key: str, add: Callable[[Any], None], refusal: type[Exception]
-) -> None:
-    try:
-        thing = offer.load()
-        if not isinstance(thing, wanted) or getattr(thing, key) != offer.name:
-            raise offer.fault(f"it is no {wanted.__name__} with the {key} {offer.name!r}")
-        add(replace(thing, origin=offer.origin))
-    except (PluginError, refusal) as error:
-        _warn("%s", error)
+        if offer in _TAKEN:
+            continue
+        _TAKEN.add(offer)
+        try:
+            thing: Any = offer.load()
+            fits = isinstance(thing, wanted) and getattr(thing, key) == offer.name
+            if not fits:
+                raise offer.fault(f"it is no {wanted.__name__} with the {key} {offer.name!r}")
+            add(replace(thing, origin=offer.origin))
+        except (PluginError, refusal) as error:
+            _warn("%s", error)
 
 
 @cache

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from unmask.pipeline.disk.files import read_json
-from unmask.pipeline.errors import PipelineError, UsageError
+from unmask.pipeline.errors import PipelineError
 from unmask.pipeline.prediction.scorer import Scorer
-from unmask.pipeline.prediction.trust import MAX_METRICS
 from unmask.pipeline.reports.plots import Picture, roc_plot
 from unmask.pipeline.reports.tables import Cell, Table, number
 from unmask.pipeline.scores.csv_file import read_scores
-from unmask.pipeline.scores.metrics import METRICS, Measure
+from unmask.pipeline.scores.evaluation_folder import SCORES, Evaluation, read_evaluation
+from unmask.pipeline.scores.metrics import METRICS
 from unmask.pipeline.scores.video_scores import video_scores
 
 
@@ -43,36 +42,37 @@ def _evaluations(root: Path | None) -> list[dict[str, object]]:
 
 def _evaluation(folder: Path) -> dict[str, object]:
     try:
-        document = read_json(folder / "metrics.json", MAX_METRICS, UsageError)
-        video = document["levels"]["video"]
-        rows, _ = read_scores(folder / "scores.csv")
-        options = document["options"]
-        joined = video_scores(rows, options["rule"], options["tracks"])
-        auc = Measure(**video["metrics"]["auc"])
+        evaluation = read_evaluation(folder)
+        video, options = evaluation.result.video, evaluation.result.options
+        rows, _ = read_scores(folder / SCORES)
+        joined = video_scores(rows, options.rule, options.tracks)
+        auc = video.measure("auc")
         keys = ("auc", "eer", "balanced_acc", "tpr_at_fpr_10")
-        table = [(METRICS[key].name, Measure(**video["metrics"][key])) for key in keys]
+        table = [(METRICS[key].name, video.measure(key)) for key in keys]
         picture: Picture | None = None
         if auc.value is not None:
             picture = roc_plot(joined.label, joined.score, auc.value, (auc.low, auc.high))
         return {
             "name": folder.name,
-            "line": f"{video['real']} real and {video['fake']} fake videos",
+            "line": f"{video.sizes.real} real and {video.sizes.fake} fake videos",
             "table": Table(folder.name, ("metric", "value"), tuple(table)),
             "picture": picture,
-            "weak": list(_weak_spots(document, auc)),
+            "weak": _weak_spots(evaluation),
             "problem": "",
         }
-    except (OSError, ValueError, KeyError, TypeError, PipelineError) as error:
+    except (OSError, ValueError, PipelineError) as error:
         return {"name": folder.name, "problem": f"cannot be read ({type(error).__name__})"}
 
 
-def _weak_spots(document: dict, auc: Measure) -> list[str]:
+def _weak_spots(evaluation: Evaluation) -> list[str]:
     lines = []
+    auc = evaluation.result.video.measure("auc")
     if auc.value is None:
         lines.append("Only one class was evaluated: nobody knows how well it tells real from fake.")
     elif auc.low is not None and auc.low <= 0.5:
         lines.append("Its interval includes 0.5: on these videos it may be no better than a coin.")
-    methods = {n: Measure(**b["metrics"]["auc"]) for n, b in document["by"]["method"].items()}
+    blocks = evaluation.result.by.get("method", {})
+    methods = {name: block.measure("auc") for name, block in blocks.items()}
     known = {name: value for name, value in methods.items() if value.value is not None}
     if known:
         name = min(known, key=lambda key: known[key].value)
@@ -81,11 +81,10 @@ def _weak_spots(document: dict, auc: Measure) -> list[str]:
         lines.append(f"Weakest on {name}: AUC {number(known[name].value)}{interval}.")
     worst = [
         (min(v for v in row[2:] if v is not None), row[0])
-        for row in document.get("robustness", [])
+        for row in evaluation.robustness or ()
         if any(v is not None for v in row[2:])
     ]
     if worst:
         value, name = min(worst)
         lines.append(f"Most easily disturbed by: {name}, AUC {number(value)} at its worst level.")
-    lines += [str(caution) for caution in document.get("cautions", [])]
-    return lines
+    return [*lines, *evaluation.cautions]

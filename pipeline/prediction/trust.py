@@ -16,16 +16,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unmask.pipeline.clips.looks import NOTICED
-from unmask.pipeline.disk.files import read_json
-from unmask.pipeline.errors import UsageError
+from unmask.pipeline.errors import ScoresError
 from unmask.pipeline.runs.knowledge import Knowledge
 from unmask.pipeline.scores.calibration import Calibration, videos_needed
+from unmask.pipeline.scores.evaluation_folder import METRICS_FILE, read_evaluation
 
 log = logging.getLogger(__name__)
 
 # A network that saw fewer knows these videos by heart and little else.
 FEWEST_VIDEOS, FEWEST_PEOPLE = 50, 20
-MOST_EVALUATIONS, MAX_METRICS = 50, 2**28
+MOST_EVALUATIONS, LONGEST_NAME = 50, 200
 
 
 @dataclass(frozen=True)
@@ -44,30 +44,30 @@ class Standing:
 def standings_of(root: Path) -> tuple[Standing, ...]:
     """The evaluations of a run, by name; one that cannot be read is logged and left out."""
     found = []
-    for path in sorted(root.glob("*/metrics.json"))[:MOST_EVALUATIONS]:
+    for path in sorted(root.glob(f"*/{METRICS_FILE}"))[:MOST_EVALUATIONS]:
         try:
-            auc = read_json(path, MAX_METRICS, UsageError)["levels"]["video"]["metrics"]["auc"]
-            standing = standing_from({"name": path.parent.name, **auc}, "value")
-        except (UsageError, ValueError, KeyError, TypeError):
-            log.warning("%s: not readable as an evaluation", path)
+            auc = read_evaluation(path.parent).result.video.measure("auc")
+        except ScoresError as error:
+            log.warning("%s", error)
         else:
-            found += [standing] if standing else []
+            if auc.value is not None:
+                found.append(Standing(path.parent.name[:LONGEST_NAME], auc.value, auc.low))
     return tuple(found)
 
 
-def standing_from(values: object, key: str = "auc") -> Standing | None:
+def standing_from(values: object) -> Standing | None:
     """A standing from plain JSON values; None where no AUC exists. Raises ValueError, TypeError,
     KeyError for anything else.
     """
     if not isinstance(values, dict) or not isinstance(values["name"], str):
         raise TypeError("expected an object with a name")
-    auc, low = values[key], values["low"]
+    auc, low = values["auc"], values["low"]
     for value in (auc, low):
         if value is None:
             continue
         if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
             raise ValueError(f"{value!r:.40} is no AUC")
-    return None if auc is None else Standing(values["name"][:200], auc, low)
+    return None if auc is None else Standing(values["name"][:LONGEST_NAME], auc, low)
 
 
 def doubts_about_model(

@@ -11,6 +11,7 @@ import pytest
 import torch
 from torch import nn
 
+from tests.support.evaluations import write_evaluation
 from tests.support.predicting import trust
 from tests.support.tiny_cache import make_cache
 from tests.support.trained import make_run
@@ -23,6 +24,7 @@ from unmask.pipeline.prediction.export import encode, examples, export_model
 from unmask.pipeline.prediction.exported import open_exported, sidecar_of
 from unmask.pipeline.prediction.scorer import from_run
 from unmask.pipeline.prediction.trust import Standing
+from unmask.pipeline.scores.metrics import Measure
 
 CASES = {
     "clrnet": ("clrnet", {"size": 48}),
@@ -41,10 +43,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     options = {**model_class("m2tr").small, "variant": "dct"}
     made = make_run(root / "run", manifests / "train.txt", cache, settings, "m2tr", options)
     trust(made)
-    (made / "evaluations" / "x-test").mkdir(parents=True)
-    auc = {"value": 0.8, "low": 0.7, "high": 0.9, "note": ""}
-    document = {"levels": {"video": {"metrics": {"auc": auc}}}}
-    (made / "evaluations" / "x-test" / "metrics.json").write_text(json.dumps(document))
+    write_evaluation(made / "evaluations" / "x-test", Measure(0.8, 0.7, 0.9))
     return made
 
 

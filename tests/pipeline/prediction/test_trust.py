@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tests.support.evaluations import write_evaluation
 from tests.support.predicting import track_of, trust
 from tests.support.tiny_cache import make_cache
 from tests.support.trained import CLRNET, extract_drawn, make_run
@@ -24,6 +25,7 @@ from unmask.pipeline.prediction.scorer import Scorer
 from unmask.pipeline.prediction.trust import Standing, doubts_about_looks, standings_of
 from unmask.pipeline.runs.knowledge import Knowledge, Spread
 from unmask.pipeline.runs.run_folder import open_run
+from unmask.pipeline.scores.metrics import Measure
 from unmask.pipeline.training.train import train
 
 BOX = (80.0, 60.0, 160.0, 180.0)
@@ -186,16 +188,12 @@ def test_a_person_within_the_fences_of_every_statistic_is_like_training() -> Non
 
 
 def test_standings_are_read_from_the_runs_own_evaluations(tmp_path: Path) -> None:
-    for name, auc in {
-        "b-test": {"value": 0.75, "low": 0.6, "high": 0.9, "note": ""},
-        "a-test": {"value": 0.5, "low": None, "high": None, "note": ""},
-        "one-class": {"value": None, "low": None, "high": None, "note": "one class"},
-        "broken": {"value": "high", "low": 0.6},
-        "nan": {"value": float("nan"), "low": 0.6},
-    }.items():
-        (tmp_path / name).mkdir()
-        document = {"levels": {"video": {"metrics": {"auc": auc}}}}
-        (tmp_path / name / "metrics.json").write_text(json.dumps(document))
+    write_evaluation(tmp_path / "b-test", Measure(0.75, 0.6, 0.9))
+    write_evaluation(tmp_path / "a-test", Measure(0.5))
+    write_evaluation(tmp_path / "one-class", Measure(None, note="one class"))
+    for name, value in {"broken": '"high"', "nan": "NaN", "odd": "1.5"}.items():
+        path = write_evaluation(tmp_path / name, Measure(0.96875))
+        path.write_text(path.read_text().replace("0.96875", value))
     (tmp_path / "deep").mkdir()
     (tmp_path / "deep" / "metrics.json").write_text("[" * 100_000)
     assert standings_of(tmp_path) == (Standing("a-test", 0.5, None), Standing("b-test", 0.75, 0.6))
