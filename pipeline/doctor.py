@@ -1,5 +1,8 @@
 """The usual traps of this road on this machine, each with its remedy; every check is a real trial,
 not a guess.
+
+What a check looks at is imported inside it: a library that is broken here must become a finding
+with a remedy, not the end of doctor.
 """
 
 from __future__ import annotations

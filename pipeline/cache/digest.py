@@ -120,6 +120,7 @@ def files_below(folder: Path) -> Iterator[str]:
 
 
 def file_sha256(path: Path) -> str:
+    """The SHA-256 of a file, as 64 hexadecimal digits. Raises OSError."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 

@@ -67,6 +67,7 @@ def _record(parent: Path, video_id: str) -> Path:
 
 
 def plain_outcome(outcome: Outcome) -> dict[str, object]:
+    """An outcome as JSON values; seconds are left out, so that equal runs write equal bytes."""
     fields = asdict(outcome)
     del fields["seconds"]
     return {**fields, "flags": list(outcome.flags)}

@@ -60,6 +60,7 @@ def channel_shift(clip: Tensor, levels: float) -> Tensor:
 
 
 def brightness(clip: Tensor, factor: float) -> Tensor:
+    """Values of a clip (uint8) times the factor, cut to 0..255."""
     return _bytes(clip.float() * factor)
 
 

@@ -57,7 +57,7 @@ def prepare(
     in this order.
 
     Samples with a seed (training) are cropped at a random place, the others in the centre. Bands
-    are those of the whole crop after augmentation, cut like the pixels (m2tr.md section 9).
+    are those of the whole crop after augmentation, cut like the pixels.
     Coefficients that came along serve where `augment` moves pixels and changes none.
     """
     pixels, masks, coefficients = (

@@ -196,6 +196,8 @@ class Colour:
 
 
 def read_colour(frame: VideoFrame) -> Colour:
+    """Matrix, transfer, primaries and range that a frame states; "" for what it does not state."""
+
     def name(kind: type[IntEnum], value: int) -> str:
         known = {int(member): member.name.lower() for member in kind}
         return "" if value == _UNSPECIFIED else known.get(int(value), f"number {int(value)}")

@@ -21,7 +21,7 @@ def plan_clips(info: VideoInfo, clips: int, length: int) -> NDArray[np.int64]:
     """Windows (N, length) of consecutive frames spread evenly over all places where one fits; N <=
     clips.
 
-    Source: datasets sheet, sections 10 and 15.2; without gaps it is spread_clips.
+    Ours, because a clip that bridges a gap would show a jump; without gaps it is spread_clips.
     Raises: VideoError too_short, or truncated for an incomplete file, when no clip fits.
     """
     plain = spread_clips(info.frames, clips, length, info.flags)

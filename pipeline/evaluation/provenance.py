@@ -22,6 +22,7 @@ from unmask.pipeline.runs.provenance import weights_sha256
 def provenance_of(
     config: EvaluateConfig, loaded: Loaded, source: ClipSource, sha256: str
 ) -> dict[str, dict[str, Cell]]:
+    """Title -> name -> value of what the numbers come from: run, data, pixels and versions."""
     run, point = loaded.run, loaded.point
     settings = source.readers[0].attributes.get("settings")
     state = point.state

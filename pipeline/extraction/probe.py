@@ -22,6 +22,7 @@ def probe(
     jobs: worker processes, as of extract; a decoder that crashes or hangs takes its own worker with
         it and nothing else.
     """
+    # joblib and PyAV start with their import; `datasets` without --probe never needs them
     from unmask.pipeline.machine.isolation import Crash, in_order
 
     for video, result in zip(

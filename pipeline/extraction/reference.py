@@ -167,6 +167,7 @@ def read_reference(name: str, detector: str) -> Outputs:
 
 def measure(crop: CropConfig) -> Outputs:
     """Run the probe: the detector and the device are those of `crop`, everything else is fixed."""
+    # torch and PyAV: not loaded where the kept answer for this machine does
     from unmask.pipeline.cache.bands import coefficients
     from unmask.pipeline.decode.clips import decode_clips
     from unmask.pipeline.decode.scan import scan

@@ -37,6 +37,7 @@ def worker_count(jobs: int) -> int:
 
 
 def crash_detail(reason: str, told: str, config: ExtractConfig) -> str:
+    """One line for a person on how a worker ended; told: what faulthandler wrote before it did."""
     if reason == "timeout":
         return f"stopped by the watchdog after {config.limits.seconds:g} s"
     if reason == "out_of_memory":

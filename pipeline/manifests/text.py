@@ -111,5 +111,6 @@ def _bad_label(label: int) -> str:
 
 
 def refuse_manifest(bad: list[str], name: str) -> None:
+    """Raise ManifestError that lists the bad lines, where there are any."""
     if bad:
         raise ManifestError(listing(bad, f"{name}: {len(bad)} bad lines"))

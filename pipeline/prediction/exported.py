@@ -58,6 +58,7 @@ TOLERANCE, CHECKED = 1e-4, 5
 
 
 def sidecar_of(path: Path) -> Path:
+    """The JSON file beside an exported model."""
     return path.with_name(f"{path.name}.json")
 
 
@@ -156,6 +157,7 @@ def _facts(values: dict) -> dict[str, dict[str, str]]:
 
 
 def decoded_program(data: bytes, path: Path, device: str = "cpu") -> Logits:
+    """The network in the bytes of an exported file. Raises CheckpointError when they hold none."""
     return _session(data, path) if path.suffix == ".onnx" else _program(data, path, device)
 
 

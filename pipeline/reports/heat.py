@@ -64,6 +64,7 @@ def last_map(model: nn.Module, batch: Batch, frames: int) -> nn.Module | None:
 
 @contextmanager
 def hooked(modules: object, hook: Callable):
+    """Call the hook after every forward pass of the modules, as long as the block lasts."""
     handles = [module.register_forward_hook(hook) for module in modules]
     try:
         yield

@@ -50,6 +50,7 @@ def write_page(path: Path, template: str, **values: object) -> None:
 
 
 def own_version() -> str:
+    """The installed version of unmask, or "from source"."""
     try:
         return version("unmask")
     except PackageNotFoundError:

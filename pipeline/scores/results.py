@@ -380,6 +380,7 @@ def block(scores: Scores, options: Options) -> Block:
 
 
 def sizes_of(scores: Scores) -> Sizes:
+    """How many rows, reals, fakes and videos a table of scores has."""
     reals = int((scores.label == REAL).sum())
     videos = len(np.unique(scores.video))
     return Sizes(len(scores), reals, len(scores) - reals, videos)

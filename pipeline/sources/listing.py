@@ -87,6 +87,7 @@ def stem_of(relative: str) -> str:
 
 
 def extension_of(name: str) -> str:
+    """The extension in lower case with its dot; "" for `.hidden` and for a name without one."""
     stem, dot, extension = name.rpartition(".")
     return f".{extension.lower()}" if dot and stem else ""
 
@@ -219,11 +220,6 @@ def child(folder: Path, *names: str) -> Path:
         if name.casefold() in present:
             return folder / present[name.casefold()]
     return folder / names[0]
-
-
-def first_existing(candidates: Iterable[Path]) -> Path | None:
-    """The first path that exists."""
-    return next((path for path in candidates if path.exists()), None)
 
 
 def subfolders(folder: Path) -> Iterator[str]:

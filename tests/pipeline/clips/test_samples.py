@@ -1,4 +1,4 @@
-"""Plans: every mode takes its sheet's frames, classes and pairs come out even, everything follows
+"""Plans: every mode takes its paper's frames, classes and pairs come out even, everything follows
 from a seed.
 """
 
