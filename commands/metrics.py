@@ -63,7 +63,8 @@ def command(scores: Path | None, **options: Any) -> int:
         return EXIT_OK
     from unmask.pipeline.scores import calibration
     from unmask.pipeline.scores.csv_file import read_scores
-    from unmask.pipeline.scores.results import Options, evaluate_scores
+    from unmask.pipeline.scores.evaluate_scores import evaluate_scores
+    from unmask.pipeline.scores.results import Options
     from unmask.pipeline.scores.video_scores import video_scores
 
     rows, sha256 = read_scores(scores)

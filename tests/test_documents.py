@@ -22,7 +22,7 @@ NOT_YET_TYPED = {
     "unmask/pipeline/manifests/checked.py",
     "unmask/pipeline/prediction/predict.py",
     "unmask/pipeline/runs/run_folder.py",
-    "unmask/pipeline/scores/results.py",
+    "unmask/pipeline/scores/evaluate_scores.py",
     "unmask/pipeline/scores/video_scores.py",
 }
 

@@ -44,8 +44,8 @@ if TYPE_CHECKING:  # what type checkers and editors see; _HOMES is the same list
     from unmask.pipeline.runs.run_folder import open_run as open_run
     from unmask.pipeline.scores.csv_file import read_scores as read_scores
     from unmask.pipeline.scores.csv_file import write_scores as write_scores
+    from unmask.pipeline.scores.evaluate_scores import evaluate_scores as evaluate_scores
     from unmask.pipeline.scores.metrics import measure as measure
-    from unmask.pipeline.scores.results import evaluate_scores as evaluate_scores
     from unmask.pipeline.scores.table import Scores as Scores
     from unmask.pipeline.scores.table import scores_table as scores_table
     from unmask.pipeline.scores.video_scores import video_scores as video_scores
@@ -86,7 +86,7 @@ _HOMES = {
     "Scores": "unmask.pipeline.scores.table",
     "video_scores": "unmask.pipeline.scores.video_scores",
     "measure": "unmask.pipeline.scores.metrics",
-    "evaluate_scores": "unmask.pipeline.scores.results",
+    "evaluate_scores": "unmask.pipeline.scores.evaluate_scores",
     "open_scorers": "unmask.pipeline.prediction.predict",
     "predict": "unmask.pipeline.prediction.predict",
     "PredictConfig": "unmask.pipeline.config",

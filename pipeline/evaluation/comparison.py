@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from unmask.pipeline.errors import UsageError
 from unmask.pipeline.reports.tables import Table
 from unmask.pipeline.scores.delong import DeLong, delong
+from unmask.pipeline.scores.evaluate_scores import same_videos, sizes_of
 from unmask.pipeline.scores.metrics import METRICS, measure, measure_difference
-from unmask.pipeline.scores.results import Sizes, same_videos, sizes_of
+from unmask.pipeline.scores.results import Sizes
 from unmask.pipeline.scores.table import Scores
 from unmask.pipeline.scores.video_scores import video_scores
 

@@ -33,12 +33,13 @@ from unmask.pipeline.evaluation.robustness import score_distorted
 from unmask.pipeline.machine.devices import choose_device
 from unmask.pipeline.machine.memory import keep_freed_memory
 from unmask.pipeline.reports import plots
+from unmask.pipeline.reports.feature_map import embed
 from unmask.pipeline.reports.plots import Picture
 from unmask.pipeline.reports.tables import WRITERS, Table, metrics_table
 from unmask.pipeline.runs.run_folder import Run, load_model, open_run
 from unmask.pipeline.scores import calibration as cal
-from unmask.pipeline.scores import metrics
 from unmask.pipeline.scores.csv_file import read_scores, write_scores
+from unmask.pipeline.scores.evaluate_scores import evaluate_scores
 from unmask.pipeline.scores.evaluation_folder import (
     FOLDER,
     SCORES,
@@ -47,7 +48,7 @@ from unmask.pipeline.scores.evaluation_folder import (
     set_aside,
     write_metrics,
 )
-from unmask.pipeline.scores.results import Options, evaluate_scores
+from unmask.pipeline.scores.results import Options
 from unmask.pipeline.scores.table import Scores
 from unmask.pipeline.scores.video_scores import video_scores
 
@@ -279,7 +280,7 @@ def _feature_map(source: ClipSource, scored: Scored) -> list[Picture]:
     method = [str(source.readers[i].attributes.get("method") or source.labels[i]) for i in chosen]
     return [
         plots.scatter(
-            "Features (t-SNE)", metrics.embed(scored.feature[chosen]), method, source.labels[chosen]
+            "Features (t-SNE)", embed(scored.feature[chosen]), method, source.labels[chosen]
         )
     ]
 

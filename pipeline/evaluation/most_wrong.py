@@ -20,7 +20,7 @@ from unmask.pipeline.clips.source import ClipSource
 from unmask.pipeline.evaluation.page import Wrong
 from unmask.pipeline.records import FAKE
 from unmask.pipeline.reports.heat import FRAMES, heat_of, overlay, seen
-from unmask.pipeline.scores.results import most_wrong
+from unmask.pipeline.scores.evaluate_scores import most_wrong
 from unmask.pipeline.scores.table import Scores
 
 

@@ -26,8 +26,9 @@ from unmask.pipeline.evaluation.inference import Change, Scoring
 from unmask.pipeline.reports import plots
 from unmask.pipeline.reports.plots import Picture
 from unmask.pipeline.reports.tables import Table
+from unmask.pipeline.scores.evaluate_scores import evaluate_scores
 from unmask.pipeline.scores.metrics import OURS
-from unmask.pipeline.scores.results import Options, evaluate_scores
+from unmask.pipeline.scores.results import Options
 from unmask.plugins import take
 
 Clip = NDArray[np.uint8]  # (T, S, S, 3) RGB

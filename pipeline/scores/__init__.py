@@ -9,11 +9,10 @@ Interface, by file:
     delong: DeLong, delong
     evaluation_folder: Evaluation, FOLDER, METRICS_FILE, SCORES, new_evaluation, read_evaluation,
         set_aside, write_metrics
-    metrics: METRICS, Measure, Metric, OURS, add_metric, brief_keys, calibration_keys, embed,
-        known_metrics,
-        measure, measure_difference, roc
-    results: Block, Calibrated, Coverage, Options, Result, Sizes, evaluate_scores, most_wrong,
-        same_videos, sizes_of
+    evaluate_scores: evaluate_scores, most_wrong, same_videos, sizes_of
+    metrics: METRICS, Measure, Metric, OURS, add_metric, brief_keys, calibration_keys,
+        known_metrics, measure, measure_difference, roc
+    results: Block, Calibrated, Coverage, Options, Result, Sizes
     table: ABSENT, Scores, scores_table
     video_scores: RULES, video_scores
 """

@@ -20,7 +20,6 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 from sklearn import metrics as sk
-from sklearn.manifold import TSNE
 
 from unmask.pipeline.errors import UsageError
 from unmask.pipeline.records import FAKE, REAL
@@ -494,13 +493,3 @@ def confusion(label: Labels, score: Floats, threshold: float) -> dict[str, int]:
     matrix = sk.confusion_matrix(label, (score >= threshold).astype(np.int64), labels=[REAL, FAKE])
     names = ("real_as_real", "real_as_fake", "fake_as_real", "fake_as_fake")
     return dict(zip(names, map(int, matrix.ravel()), strict=True))
-
-
-def embed(feature: NDArray[np.float32], seed: int = 0) -> NDArray[np.float32]:
-    """t-SNE picture (R, 2) of features (R, D); R must be at least 5. Distances between groups mean
-    nothing.
-    """
-    perplexity = min(30.0, (len(feature) - 1) / 3)
-    return TSNE(
-        perplexity=perplexity, init="pca", learning_rate="auto", random_state=seed
-    ).fit_transform(feature)

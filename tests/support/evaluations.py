@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+from unmask.pipeline.scores.evaluate_scores import evaluate_scores
 from unmask.pipeline.scores.evaluation_folder import Evaluation, write_metrics
 from unmask.pipeline.scores.metrics import Measure
-from unmask.pipeline.scores.results import Options, evaluate_scores
+from unmask.pipeline.scores.results import Options
 from unmask.pipeline.scores.table import scores_table
 
 

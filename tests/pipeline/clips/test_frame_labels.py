@@ -25,7 +25,8 @@ from unmask.pipeline.evaluation.evaluate import evaluate
 from unmask.pipeline.manifests.text import write_manifest
 from unmask.pipeline.records import FAKE, REAL
 from unmask.pipeline.scores.csv_file import read_scores, write_scores
-from unmask.pipeline.scores.results import Options, evaluate_scores
+from unmask.pipeline.scores.evaluate_scores import evaluate_scores
+from unmask.pipeline.scores.results import Options
 from unmask.pipeline.scores.table import scores_table
 from unmask.pipeline.sources.layouts.forgerynet import parse_line
 

@@ -15,8 +15,9 @@ from unmask.pipeline.evaluation.page import Extras, Wrong, evaluation_page
 from unmask.pipeline.reports import plots, tables
 from unmask.pipeline.reports.html import page
 from unmask.pipeline.scores.calibration import Calibration
+from unmask.pipeline.scores.evaluate_scores import evaluate_scores
 from unmask.pipeline.scores.metrics import Measure
-from unmask.pipeline.scores.results import Coverage, Options, evaluate_scores
+from unmask.pipeline.scores.results import Coverage, Options
 from unmask.pipeline.scores.table import scores_table
 from unmask.pipeline.scores.video_scores import video_scores
 

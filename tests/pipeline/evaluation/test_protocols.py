@@ -10,8 +10,9 @@ import pytest
 from unmask.models import list_models
 from unmask.pipeline.errors import UsageError
 from unmask.pipeline.evaluation.protocols import PROTOCOLS, beside, find_protocol
+from unmask.pipeline.scores.evaluate_scores import evaluate_scores
 from unmask.pipeline.scores.metrics import METRICS
-from unmask.pipeline.scores.results import Options, Result, evaluate_scores
+from unmask.pipeline.scores.results import Options, Result
 from unmask.pipeline.scores.table import scores_table
 
 

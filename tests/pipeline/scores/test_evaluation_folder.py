@@ -12,8 +12,9 @@ import pytest
 
 from unmask.pipeline.errors import ScoresError
 from unmask.pipeline.scores.calibration import Calibration
+from unmask.pipeline.scores.evaluate_scores import evaluate_scores
 from unmask.pipeline.scores.evaluation_folder import Evaluation, read_evaluation, write_metrics
-from unmask.pipeline.scores.results import Coverage, Options, evaluate_scores
+from unmask.pipeline.scores.results import Coverage, Options
 from unmask.pipeline.scores.table import scores_table
 
 

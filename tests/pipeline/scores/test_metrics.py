@@ -22,7 +22,6 @@ from unmask.pipeline.scores.metrics import (
     calibration_error,
     calibration_keys,
     confusion,
-    embed,
     equal_error_rate,
     measure,
     measure_difference,
@@ -163,19 +162,6 @@ def test_labels_other_than_0_and_1_are_refused() -> None:
 def test_confusion_counts() -> None:
     counts = confusion(np.array([0, 0, 0, 1, 1]), np.array([0.1, 0.5, 0.2, 0.9, 0.4]), 0.5)
     assert counts == {"real_as_real": 2, "real_as_fake": 1, "fake_as_real": 1, "fake_as_fake": 1}
-
-
-def test_the_picture_of_features_keeps_two_clear_groups_apart() -> None:
-    rng = np.random.default_rng(0)
-    feature = rng.normal(size=(40, 8)).astype(np.float32)
-    feature[20:] += 30
-    place = embed(feature)
-    centre = place[:20].mean(0), place[20:].mean(0)
-    spread = max(
-        np.linalg.norm(place[:20] - centre[0], axis=1).max(),
-        np.linalg.norm(place[20:] - centre[1], axis=1).max(),
-    )
-    assert np.linalg.norm(centre[0] - centre[1]) > spread
 
 
 def brier(label: np.ndarray, score: np.ndarray, threshold: float) -> float:

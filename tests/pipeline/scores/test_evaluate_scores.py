@@ -10,16 +10,14 @@ from unmask.pipeline.evaluation.coverage import failed_of
 from unmask.pipeline.manifests.outcomes import Listed
 from unmask.pipeline.records import FAKE, REAL, Outcome
 from unmask.pipeline.scores import calibration as cal
-from unmask.pipeline.scores.metrics import Measure
-from unmask.pipeline.scores.results import (
-    Coverage,
-    Options,
-    Sizes,
+from unmask.pipeline.scores.evaluate_scores import (
     evaluate_scores,
     most_wrong,
     same_videos,
     with_unscored,
 )
+from unmask.pipeline.scores.metrics import Measure
+from unmask.pipeline.scores.results import Coverage, Options, Sizes
 from unmask.pipeline.scores.table import scores_table
 from unmask.pipeline.scores.video_scores import video_scores
 
