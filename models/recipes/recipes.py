@@ -268,6 +268,32 @@ RECIPES: dict[str, dict[str, Recipe]] = {
             augment=("flip",),
         ),
     },
+    "lite": {
+        "finetune": Recipe(
+            source="ours: ImageNet weights, few epochs; every cached frame, compressed again so "
+            "that it is not the file's quality that is learnt",
+            optimizer="adamw",
+            lr=3e-4,
+            weight_decay=1e-2,
+            schedule="cosine",
+            warmup=0.5,
+            epochs=10,
+            batch=32,
+            all_clips=True,
+            augment=("flip", "jpeg"),
+            pretrained=True,
+        ),
+        "small": Recipe(
+            source="ours: few videos on a small machine",
+            lr=1e-3,
+            weight_decay=1e-5,
+            schedule="cosine",
+            warmup=0.5,
+            epochs=30,
+            batch=16,
+            augment=("flip",),
+        ),
+    },
     "dct_cnn": {
         "paper": Recipe(
             source="Frank et al. 2020, github.com/RUB-SysSec/GANDCTAnalysis, commit 44eb57c, "
