@@ -35,6 +35,22 @@ E = EvaluateConfig()
     help="The trained run.  [default: the newest under --runs that has a checkpoint]",
 )
 @click.option(
+    "--model",
+    default="",
+    metavar="zoo:NAME",
+    help="A released detector in place of a run; `models --zoo` lists them.",
+)
+@click.option(
+    "--zoo",
+    type=click.Path(path_type=Path),
+    default="zoo",
+    show_default=True,
+    help="Where the files of releases lie.",
+)
+@click.option(
+    "--accept-licence", "accepted", multiple=True, metavar="NAME", help="Of a release; repeatable."
+)
+@click.option(
     "--runs",
     type=click.Path(path_type=Path),
     default="runs",
@@ -184,7 +200,15 @@ E = EvaluateConfig()
     is_flag=True,
     help="Score crops of other settings than in training, and say so.",
 )
-def command(runs: Path, video_level: bool, protocol: str | None, **options: Any) -> int:
+def command(
+    runs: Path,
+    model: str,
+    zoo: Path,
+    accepted: tuple[str, ...],
+    video_level: bool,
+    protocol: str | None,
+    **options: Any,
+) -> int:
     """Score manifests with a trained run: ACC, AUC, EER and more with intervals, per method, on one
     page.
 
@@ -192,6 +216,7 @@ def command(runs: Path, video_level: bool, protocol: str | None, **options: Any)
     unmask evaluate --video-level                      the newest run on its test.txt
     unmask evaluate --run runs/0001-clrnet --manifest manifests/celebdf2/none/test.txt
     unmask evaluate --threshold-from manifests/ffpp/c23/val.txt
+    unmask evaluate --model zoo:meso4 --manifest manifests/celebdf2/none/test.txt
     """
     from unmask.commands.evaluate import defaults
     from unmask.pipeline.evaluation import protocols
@@ -199,6 +224,8 @@ def command(runs: Path, video_level: bool, protocol: str | None, **options: Any)
     from unmask.pipeline.scores.metrics import brief_keys
 
     options["manifests"] = tuple(options["manifests"])
+    if model:
+        options["run"] = _released(model, options["run"], zoo, accepted)
     config, taken = defaults(EvaluateConfig(protocol=protocol or "", **options), runs)
     for line in taken:
         click.echo(line, err=True)
@@ -212,6 +239,17 @@ def command(runs: Path, video_level: bool, protocol: str | None, **options: Any)
     for result in results:
         click.echo(f"report: {result.folder / 'report.html'}")
     return EXIT_OK
+
+
+def _released(model: str, run: str, zoo: Path, accepted: tuple[str, ...]) -> str:
+    """The run folder of `--model zoo:NAME`. Raises UsageError, CheckpointError."""
+    from unmask.pipeline.zoo.install import PREFIX, open_release
+
+    if run:
+        raise UsageError("--run and --model exclude each other; leave one out")
+    if not model.startswith(PREFIX):
+        raise UsageError(f"--model {model}: expected zoo:NAME; `models --zoo` lists them")
+    return str(open_release(model, zoo, accepted))
 
 
 class Bar:
@@ -277,6 +315,8 @@ def defaults(config: EvaluateConfig, runs: Path) -> tuple[EvaluateConfig, list[s
         config = replace(config, run=str(newest_answering_run(runs, config.which)))
         taken.append(f"run: {config.run} (newest with a checkpoint; another with --run)")
     run = open_run(Path(config.run))
+    if not config.manifests and not run.config.manifest:
+        raise UsageError(f"{config.run} is a release: name what to score with --manifest")
     if not config.manifests:
         path = run.manifest.with_name("test.txt")
         if not path.is_file():

@@ -27,8 +27,14 @@ from unmask.pipeline.reports.printable import printable
     show_default=True,
     help="Levels of modules to list.",
 )
-def command(name: str | None, options: tuple[str, ...], depth: int) -> None:
+@click.option("--zoo", "releases", is_flag=True, help="Detectors that others released.")
+def command(name: str | None, options: tuple[str, ...], depth: int, releases: bool) -> None:
     """The detectors: paper, parameters, cost, input. NAME lists one of them layer by layer."""
+    if releases:
+        if name is not None or options:
+            raise UsageError("--zoo lists all releases; it takes no NAME and no --option")
+        show_releases()
+        return
     if name is None:
         if options:
             raise UsageError("--option needs the NAME of a model: models clrnet --option width=16")
@@ -57,6 +63,34 @@ def show_table() -> None:
     )
     for line in broken:
         click.echo(f"unmask: {printable(line)}", err=True)
+
+
+def show_releases() -> None:
+    """The table of releases, and how one is used."""
+    from unmask.pipeline.zoo.releases import RELEASES
+
+    rows = [("name", "network", "file", "sha256", "licence", "crops", "trained on", "paper")]
+    rows += [
+        (
+            f"zoo:{name}",
+            release.model,
+            release.file,
+            release.sha256[:12] or "not known",
+            release.licence,
+            f"{release.profile.size} px, margin {release.profile.margin:g}",
+            release.trained,
+            release.paper,
+        )
+        for name, release in RELEASES.items()
+    ]
+    click.echo(table(rows))
+    click.echo(
+        "\nPut the file into zoo/NAME/, read its licence, then: predict VIDEO --model zoo:NAME "
+        "--accept-licence NAME\n`evaluate --model zoo:NAME` wants crops as in the column: extract "
+        "--size and --margin."
+    )
+    for release in {release.where: release for release in RELEASES.values()}.values():
+        click.echo(f"from {release.where} ({release.licence}: {release.terms})")
 
 
 def summary_row(name: str) -> tuple[str, ...]:

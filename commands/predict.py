@@ -27,7 +27,21 @@ P = PredictConfig()
     help="A trained run; repeat for an ensemble.  [default: the newest under runs/]",
 )
 @click.option(
-    "--model", "files", multiple=True, metavar="FILE", help="An exported .onnx or .pt2; repeatable."
+    "--model",
+    "files",
+    multiple=True,
+    metavar="FILE|zoo:NAME",
+    help="An exported .onnx or .pt2, or a released detector (`models --zoo`); repeatable.",
+)
+@click.option(
+    "--zoo",
+    type=click.Path(path_type=Path),
+    default="zoo",
+    show_default=True,
+    help="Where the files of releases lie.",
+)
+@click.option(
+    "--accept-licence", "accepted", multiple=True, metavar="NAME", help="Of a release; repeatable."
 )
 @click.option(
     "--which",
@@ -99,6 +113,8 @@ def command(
     videos: tuple[str, ...],
     runs: tuple[str, ...],
     files: tuple[str, ...],
+    zoo: Path,
+    accepted: tuple[str, ...],
     as_json: bool,
     as_csv: bool,
     annotate: Path | None,
@@ -136,10 +152,22 @@ def command(
         )
     if follow is None and not videos:
         raise UsageError("which videos? predict VIDEO... --run DIR")
+    files = tuple(_member(name, zoo, accepted) for name in files)
     config = PredictConfig(models=_models(runs, files), **options)
     if follow is not None:
         return _follow(follow, config, patience, as_json)
     return _predict(videos, config, annotate, report, as_json, as_csv)
+
+
+def _member(name: str, zoo: Path, accepted: tuple[str, ...]) -> str:
+    """An exported file as it is; the run folder of `zoo:NAME`. Raises UsageError,
+    CheckpointError.
+    """
+    if not name.startswith("zoo:"):
+        return name
+    from unmask.pipeline.zoo.install import open_release
+
+    return str(open_release(name, zoo, accepted))
 
 
 def _models(runs: tuple[str, ...], files: tuple[str, ...]) -> tuple[str, ...]:

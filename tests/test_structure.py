@@ -26,7 +26,7 @@ demo | doctor
 prediction | evaluation
 training | reports
 extraction | clips
-manifests
+manifests | zoo
 faces | cache | scores | runs
 decode | sources | disk | machine
 config | records | formats | errors | models
@@ -50,7 +50,7 @@ HOMES = {
     },
     "facenet_pytorch": {"pipeline/faces/detector.py"},
     "zarr": {"pipeline/cache"},
-    "h5py": {"pipeline/clips/hdf5.py"},
+    "h5py": {"pipeline/clips/hdf5.py", "pipeline/zoo/keras_file.py"},
     "joblib": {"pipeline/machine", "pipeline/extraction"},
     "lightning": {"pipeline/training/fabric.py"},
     "timm": {"models"},

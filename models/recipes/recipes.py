@@ -294,6 +294,33 @@ RECIPES: dict[str, dict[str, Recipe]] = {
             augment=("flip",),
         ),
     },
+    # the same two for both, so that they can be compared
+    **{
+        name: {
+            "paper": Recipe(
+                source="Afchar et al. 2018, section 4: Adam 1e-3 divided by ten every thousand "
+                "steps down to 1e-6, here every two epochs; batch 75; its zoom, rotation and hue "
+                "are taken from CLRNet's",
+                lr=1e-3,
+                schedule="steps",
+                steps=((2, 0.1), (4, 0.01), (6, 0.001)),
+                epochs=8,
+                batch=75,
+                all_clips=True,
+                augment=("clrnet",),
+            ),
+            "small": Recipe(
+                source="ours: few videos on a small machine",
+                lr=1e-3,
+                schedule="cosine",
+                warmup=0.5,
+                epochs=30,
+                batch=8,
+                augment=("flip",),
+            ),
+        }
+        for name in ("meso4", "mesoinception4")
+    },
     "dct_cnn": {
         "paper": Recipe(
             source="Frank et al. 2020, github.com/RUB-SysSec/GANDCTAnalysis, commit 44eb57c, "

@@ -71,9 +71,11 @@ def other_pixels(source: ClipSource, run: Run, cache: Path) -> str:
     """Empty when the crops have the key the run was trained on; else both keys and the settings
     that differ.
     """
+    here = source.readers[0].attributes.get("settings")
+    if "release" in run.document and isinstance(here, dict):
+        return _unlike_release(run, here)
     if source.key == run.key or PICTURES_KEY in (source.key, run.key) or not run.key:
         return ""
-    here = source.readers[0].attributes.get("settings")
     there = settings_in_cache(cache, run.key) or run.settings
     differing = CropConfig.differing(there, here) if isinstance(here, dict) and there else {}
     values = ", ".join(
@@ -83,6 +85,19 @@ def other_pixels(source: ClipSource, run: Run, cache: Path) -> str:
         f"its crops have key {source.key}, the run was trained on {run.key}"
         f"{': ' if values else ''}{values}"
     )
+
+
+# What of our settings a release's makers had too: how large a face lies in how many pixels.
+OF_A_RELEASE = ("size", "margin")
+
+
+def _unlike_release(run: Run, here: dict[str, object]) -> str:
+    """Empty when crops lie as the release's profile asks; else what differs."""
+    wanted = {name: run.settings.get(name) for name in OF_A_RELEASE}
+    found = {name: here.get(name) for name in OF_A_RELEASE}
+    pairs = CropConfig.differing(wanted, found).items()
+    values = ", ".join(f"{name} {ours!r} instead of {theirs!r}" for name, (theirs, ours) in pairs)
+    return f"its crops are not cut as {run.folder.name} wants them: {values}" if values else ""
 
 
 @dataclass(frozen=True)
@@ -163,6 +178,11 @@ def find_leaks(source: ClipSource, training: Path, cache_root: Path) -> Leakage:
     """Compare the videos of `source` with those of a training manifest, by the cached attributes
     of both.
     """
+    if training == Path():
+        return Leakage(
+            checked=False,
+            note="Whether these videos were trained on is unknown: a release lists none.",
+        )
     trained = _trained(training, cache_root)
     if trained is None:
         return Leakage(

@@ -9,7 +9,7 @@ Interface, by file:
     networks: build_network, resolve
     provenance: known_of, run_facts, weights_sha256
     repeat: go_on, repeat
-    run_folder: METRICS, Run, SPEED, config_from, list_runs, load_model, new_run,
+    run_folder: METRICS, RUN_FILE, Run, SPEED, config_from, list_runs, load_model, new_run,
         newest_answering_run, newest_run, open_run, read_document, write_run
     summary: rank, summary
 """

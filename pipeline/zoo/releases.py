@@ -1,0 +1,100 @@
+"""The releases we know: which network, which file, whose licence, how faces are cut for it.
+
+Every row says where the facts come from. `sha256` is pinned where we have seen the file; where
+nobody of us has, it is "" and the first file that fits name by name and shape by shape is taken and
+its sha256 written down.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from torch import Tensor
+
+from unmask.pipeline.config import CropConfig
+from unmask.pipeline.zoo.mesonet import meso4_tensors, mesoinception4_tensors
+
+# The bytes of a release's file, and its name for errors -> tensors by the names of our network.
+Convert = Callable[[bytes, str], dict[str, Tensor]]
+
+
+@dataclass(frozen=True)
+class Release:
+    """One released detector.
+
+    model, options: what create_model takes.
+    file: its name at its makers'; sha256: of it, "" where we have not seen it.
+    where: the page to fetch it from.
+    licence: its name; terms: in half a sentence, shown before anything is done with it.
+    trained: on what, as its makers say.
+    profile: how its crops are cut; only size and margin matter, since nothing of it is cached.
+    convert: file -> tensors of our network.
+    paper: who published it.
+    """
+
+    model: str
+    file: str
+    sha256: str
+    where: str
+    licence: str
+    terms: str
+    trained: str
+    profile: CropConfig
+    convert: Convert
+    paper: str
+    options: dict[str, Any] = field(default_factory=dict)
+
+
+# MesoNet cuts 2.2 x 1.3 times the larger of eye distance and distance from the eyes to the mouth,
+# around a point between nose tip and bridge (its pipeline.py). On ten people, in our crops of
+# margin 1.3, that was 0.82 of the side (0.77 to 0.92), its centre 0.03 of the side below ours: of
+# a 320 px crop it therefore looks at 256 px, which are not interpolated a second time.
+MESO_WINDOW = (320, 42, 32)
+MESO_PROFILE = CropConfig(size=320, margin=1.3, bands=False)
+MESO = {
+    "where": "github.com/DariusAf/MesoNet, folder weights, commit 2144d56",
+    "licence": "Apache-2.0",
+    "terms": "any use, keep LICENSE and NOTICE of its makers",
+    "profile": MESO_PROFILE,
+    "paper": "Afchar et al., WIFS 2018, arXiv 1809.00888",
+    "options": {"window": MESO_WINDOW},
+}
+DEEPFAKES = "faces of 175 deepfake videos of 2018 from the web, and of real ones"
+FACE2FACE = "Face2Face of FaceForensics"
+
+RELEASES: dict[str, Release] = {
+    "meso4": Release(
+        model="meso4",
+        file="Meso4_DF.h5",
+        sha256="036ed30d04ffd9c7506f825b97c86aa64915f5818931da96817b169aad790af5",
+        trained=DEEPFAKES,
+        convert=meso4_tensors,
+        **MESO,
+    ),
+    "meso4-f2f": Release(
+        model="meso4",
+        file="Meso4_F2F.h5",
+        sha256="bcfda015d217b9f8d6557693edbdf9f4e79cfd22672541968dd0e2954462b5d7",
+        trained=FACE2FACE,
+        convert=meso4_tensors,
+        **MESO,
+    ),
+    "mesoinception4": Release(
+        model="mesoinception4",
+        file="MesoInception_DF.h5",
+        sha256="234586d40058e76ef8b6f27ca4b63c06e31c2a5a69c0d8ba6f30b1468ab7bafa",
+        trained=DEEPFAKES,
+        convert=mesoinception4_tensors,
+        **MESO,
+    ),
+    "mesoinception4-f2f": Release(
+        model="mesoinception4",
+        file="MesoInception_F2F.h5",
+        sha256="d4533ac8a3197dc35c47405d23d99e888c1d0135e267e03540c7451feaccff3f",
+        trained=FACE2FACE,
+        convert=mesoinception4_tensors,
+        **MESO,
+    ),
+}
