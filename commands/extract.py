@@ -176,7 +176,7 @@ def shard_of(text: str) -> tuple[int, int]:
 @click.option(
     "--scheduler",
     metavar="tcp://HOST:PORT",
-    help="Run on a Dask cluster (pip install 'unmask[dask]').",
+    help="Run on a Dask cluster (pip install 'unmask[dask]') of a trusted network, or tls://.",
 )
 @click.option("--retry", is_flag=True, help="Try videos again that an earlier run refused.")
 @click.option(

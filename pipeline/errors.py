@@ -66,6 +66,12 @@ class DiskError(CacheError):
     """
 
 
+class ClusterError(PipelineError):
+    """The machines that were to do the work are not there (any more); what is done stays done."""
+
+    exit_code = EXIT_REFUSED
+
+
 class ManifestError(PipelineError):
     """A manifest cannot be trusted; the message names file and line of every bad line (the first
     20).

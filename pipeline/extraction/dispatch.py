@@ -13,6 +13,7 @@ from __future__ import annotations
 import faulthandler
 import logging
 import os
+from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from concurrent.futures.process import BrokenProcessPool
@@ -48,30 +49,107 @@ def dispatch(videos: Sequence[Video], config: ExtractConfig, parent: Path) -> It
 
     Raises: KeyboardInterrupt and other stops of the parent, after all workers are gone.
     """
-    waiting, workers = _shared_out(videos, config)
+    tasks, workers = _shared_out(videos, config)
     fruitless = 0
     with scratch_folder(parent / "started") as notes:
         try:
-            while waiting:
-                left, interrupted = sum(map(len, waiting)), []
-                yield from _until_a_crash(waiting, interrupted, workers, config, parent, notes)
-                for video in interrupted:
-                    yield from _verdict_after_crash(video, waiting, config, parent, notes)
-                fruitless = fruitless + 1 if sum(map(len, waiting)) == left else 0
+            while tasks:
+                videos_before = sum(map(len, tasks))
+                suspects: list[Video] = []
+                current = Round(tasks, workers, config, parent, notes)
+                while current.goes_on():
+                    current.submit()
+                    outcomes, interrupted = current.collect()
+                    suspects += interrupted
+                    yield from outcomes
+                for suspect in suspects:
+                    yield from _judge(suspect, tasks, config, parent, notes)
+                fruitless = fruitless + 1 if sum(map(len, tasks)) == videos_before else 0
                 if fruitless == STARTS:
                     raise PipelineError(
                         f"{STARTS} times the worker processes ended before they could begin a "
-                        "video; what they said "
-                        "is above, `unmask doctor` looks for the usual causes (memory limit, "
-                        "broken libraries)"
+                        "video; what they said is above, `unmask doctor` looks for the usual "
+                        "causes (memory limit, broken libraries)"
                     )
         except BaseException:  # Ctrl-C, SIGTERM, a full disk, or a caller that stops listening
             stop_workers()
             raise
 
 
-def _shared_out(videos: Sequence[Video], config: ExtractConfig) -> tuple[list[list[Video]], int]:
-    """The tasks, the last one first, and the processes for them.
+class Round:
+    """The life of one pool: tasks are handed out and their outcomes collected until none is left
+    or a worker dies.
+
+    tasks: videos that share a task, the next task first; what this round takes is removed, what
+        must be tried in another one is added.
+    """
+
+    def __init__(
+        self,
+        tasks: deque[list[Video]],
+        workers: int,
+        config: ExtractConfig,
+        parent: Path,
+        notes: Path,
+    ) -> None:
+        self.tasks, self.config, self.parent, self.notes = tasks, config, parent, notes
+        self.pool = worker_pool(workers, config)
+        self.room = QUEUED_PER_WORKER * workers
+        self.running: dict[Future[list[Outcome]], list[Video]] = {}
+        self.broken = False
+
+    def goes_on(self) -> bool:
+        """Whether something runs, or can still be handed out."""
+        return bool(self.running) or bool(self.tasks and not self.broken)
+
+    def submit(self) -> None:
+        """Hand out tasks as long as the pool lives and has room for them."""
+        while self.tasks and not self.broken and len(self.running) < self.room:
+            task = self.tasks[0]
+            try:
+                future = self.pool.submit(_task, task, self.config, self.parent, self.notes)
+            except (BrokenProcessPool, RuntimeError):  # the pool died between two submits
+                self.broken = True
+                return
+            self.running[future] = self.tasks.popleft()
+
+    def collect(self) -> tuple[list[Outcome], list[Video]]:
+        """Wait for the next tasks to end: outcomes, and suspects, whose worker died.
+
+        Raises: PipelineError that ends all, such as a full disk.
+        """
+        outcomes: list[Outcome] = []
+        suspects: list[Video] = []
+        done, _ = wait(self.running, return_when=FIRST_COMPLETED)
+        for future in done:
+            videos, fault = self.running.pop(future), future.exception()
+            if isinstance(fault, BrokenProcessPool):
+                suspects += videos
+                self.broken = True
+            elif len(videos) == 1 or fault is None or _ends_all(fault):
+                outcomes += self._outcomes(future, videos)
+            else:
+                log.warning(
+                    "a fault of unmask with %d videos beside each other, each is tried alone",
+                    len(videos),
+                )
+                log.info("the fault", exc_info=fault)
+                outcomes += _each_alone(videos, self.tasks, self.config, self.parent)
+        return outcomes, suspects
+
+    def _outcomes(self, future: Future[list[Outcome]], videos: Sequence[Video]) -> list[Outcome]:
+        """What the task returned; a video that lacked memory beside others is tried again alone."""
+        outcomes = []
+        for video, outcome in zip(videos, _results(future, videos), strict=True):
+            if len(videos) > 1 and outcome.reason == "out_of_memory":
+                self.tasks.append([video])
+            else:
+                outcomes.append(outcome)
+        return outcomes
+
+
+def _shared_out(videos: Sequence[Video], config: ExtractConfig) -> tuple[deque[list[Video]], int]:
+    """The tasks in order, and the processes for them.
 
     --jobs counts videos that are worked on at a time: each has a process on a CPU, a thread of one
     on a GPU.
@@ -79,100 +157,53 @@ def _shared_out(videos: Sequence[Video], config: ExtractConfig) -> tuple[list[li
     beside, at_a_time = BESIDE[config.crop.device], worker_count(config.jobs)
     workers = min(-(-at_a_time // beside), max(1, len(videos)))
     beside = max(1, min(beside, at_a_time // workers, len(videos) // workers))
-    return [list(videos[k : k + beside]) for k in range(0, len(videos), beside)][::-1], workers
+    return deque(list(videos[k : k + beside]) for k in range(0, len(videos), beside)), workers
 
 
-def _until_a_crash(
-    waiting: list[list[Video]],
-    interrupted: list[Video],
-    workers: int,
-    config: ExtractConfig,
-    parent: Path,
-    notes: Path,
-) -> Iterator[Outcome]:
-    """Feed the pool from the end of `waiting`; after a crash put what was handed out into
-    `interrupted`.
-    """
-    pool = worker_pool(workers, config)
-    running: dict[Future[list[Outcome]], list[Video]] = {}
-    broken = False
-    while running or (waiting and not broken):
-        while waiting and not broken and len(running) < QUEUED_PER_WORKER * workers:
-            videos = waiting.pop()
-            try:
-                running[pool.submit(_task, videos, config, parent, notes)] = videos
-            except (BrokenProcessPool, RuntimeError):  # the pool died between two submits
-                waiting.append(videos)
-                broken = True
-        done, _ = wait(running, return_when=FIRST_COMPLETED)
-        for future in done:
-            videos = running.pop(future)
-            if isinstance(future.exception(), BrokenProcessPool):
-                interrupted += videos
-                broken = True
-            elif (
-                len(videos) > 1
-                and (fault := future.exception()) is not None
-                and not _ends_all(fault)
-            ):
-                log.warning(
-                    "a fault of unmask with %d videos beside each other, each is tried alone",
-                    len(videos),
-                )
-                log.info("the fault", exc_info=fault)
-                yield from _each_alone(videos, waiting, config, parent)
-            else:
-                for video, outcome in zip(videos, _results(future, videos), strict=True):
-                    if (
-                        len(videos) > 1 and outcome.reason == "out_of_memory"
-                    ):  # perhaps the others took it
-                        waiting.append([video])
-                    else:
-                        yield outcome
-
-
-def _verdict_after_crash(
-    video: Video, waiting: list[list[Video]], config: ExtractConfig, parent: Path, notes: Path
-) -> Iterator[Outcome]:
-    """Guilty by its own note; innocent if it had not begun (back to the list); else tried once
+def _judge(
+    suspect: Video, tasks: deque[list[Video]], config: ExtractConfig, parent: Path, notes: Path
+) -> list[Outcome]:
+    """Guilty by its own note; innocent if it had not begun (back to the tasks); else tried once
     more, alone.
     """
-    note = notes / video.video_id
+    note = notes / suspect.video_id
     if not note.exists():
-        yield from _each_alone([video], waiting, config, parent)
-        return
-    told = note.read_text(errors="replace")
+        return _each_alone([suspect], tasks, config, parent)
+    last_words = note.read_text(errors="replace")
     note.unlink()
-    reason = _reason(told)
-    if not reason and (known := finished(video, parent, config)) is not None:
-        yield known
-        return
+    reason = _reason(last_words)
+    if not reason and (outcome := finished(suspect, parent, config)) is not None:
+        return [outcome]
     if not reason:
         pool = worker_pool(1, config)
-        future = pool.submit(_task, [video], config, parent, notes)
+        future = pool.submit(_task, [suspect], config, parent, notes)
         crash = future.exception()
         if not isinstance(crash, BrokenProcessPool):
-            yield from _results(future, [video])
-            return
-        told = note.read_text(errors="replace") if note.exists() else ""
+            return _results(future, [suspect])
+        last_words = note.read_text(errors="replace") if note.exists() else ""
         note.unlink(missing_ok=True)
-        reason = _reason(told) or ("out_of_memory" if "SIGKILL" in str(crash) else "decoder_crash")
-        told = told or str(crash)
-    outcome = refused_outcome(video, reason, crash_detail(reason, told, config))
-    remember(parent, outcome, {})
-    yield outcome
+        killed = "out_of_memory" if "SIGKILL" in str(crash) else "decoder_crash"
+        reason = _reason(last_words) or killed
+        last_words = last_words or str(crash)
+    refusal = refused_outcome(suspect, reason, crash_detail(reason, last_words, config))
+    remember(parent, refusal, {})
+    return [refusal]
 
 
 def _each_alone(
-    videos: Sequence[Video], waiting: list[list[Video]], config: ExtractConfig, parent: Path
-) -> Iterator[Outcome]:
-    """Back to the list, one by one; what was finished before its process died is not done twice."""
+    videos: Sequence[Video], tasks: deque[list[Video]], config: ExtractConfig, parent: Path
+) -> list[Outcome]:
+    """Back to the tasks, one by one; what was finished before its process died is not done twice,
+    its outcome is returned.
+    """
+    outcomes = []
     for video in videos:
-        known = finished(video, parent, config)
-        if known is None:
-            waiting.append([video])
+        outcome = finished(video, parent, config)
+        if outcome is None:
+            tasks.append([video])
         else:
-            yield known
+            outcomes.append(outcome)
+    return outcomes
 
 
 def _ends_all(fault: BaseException) -> bool:
@@ -194,13 +225,13 @@ def _results(future: Future[list[Outcome]], videos: Sequence[Video]) -> list[Out
     return [refused_outcome(video, "internal_error", f"{type(fault).__name__}: {fault}")]
 
 
-def _reason(told: str) -> str:
+def _reason(last_words: str) -> str:
     """What the fault handler wrote into a note, as a reason; empty when the process died without a
     word.
     """
-    if "Timeout (" in told:
+    if "Timeout (" in last_words:
         return "timeout"
-    return "decoder_crash" if "Fatal Python error" in told else ""
+    return "decoder_crash" if "Fatal Python error" in last_words else ""
 
 
 def _task(
@@ -217,10 +248,12 @@ def _task(
     with refusals(own[0]):
         for note in own:
             note.touch()
-        told = open(own[0] if len(own) == 1 else os.devnull, "w")  # noqa: SIM115 closed below
-    with told:
-        faulthandler.enable(file=told, all_threads=False)
-        faulthandler.dump_traceback_later(config.limits.seconds * len(videos), exit=True, file=told)
+        last_words = open(own[0] if len(own) == 1 else os.devnull, "w")  # noqa: SIM115 closed below
+    with last_words:
+        faulthandler.enable(file=last_words, all_threads=False)
+        faulthandler.dump_traceback_later(
+            config.limits.seconds * len(videos), exit=True, file=last_words
+        )
         try:
             if len(videos) > 1:
                 return extract_beside(videos, config, parent)

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections import deque
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -128,10 +129,10 @@ def test_jobs_count_videos_and_a_gpu_gets_them_in_few_processes(
 ) -> None:
     config = ExtractConfig(jobs=jobs, crop=CropConfig(device="cuda"))
     waiting, workers_of_them = dispatching._shared_out(videos(count), config)
-    assert [len(task) for task in reversed(waiting)] == tasks and workers_of_them == processes
-    assert [video for task in reversed(waiting) for video in task] == videos(count)
+    assert [len(task) for task in waiting] == tasks and workers_of_them == processes
+    assert [video for task in waiting for video in task] == videos(count)
     assert dispatching._shared_out(videos(count), ExtractConfig(jobs=jobs)) == (
-        [[video] for video in reversed(videos(count))],
+        deque([video] for video in videos(count)),
         min(jobs, count),
     )
 

@@ -19,7 +19,7 @@ import psutil
 import pytest
 
 from unmask.pipeline.config import CropConfig, ExtractConfig
-from unmask.pipeline.errors import UsageError
+from unmask.pipeline.errors import ClusterError, UsageError
 from unmask.pipeline.extraction import dask as on_cluster
 from unmask.pipeline.extraction import run
 from unmask.pipeline.machine import worker_pool
@@ -43,6 +43,24 @@ def start(module: str, *arguments: str) -> subprocess.Popen:
     return subprocess.Popen(
         command, cwd=ROOT, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
+
+
+@pytest.fixture
+def scheduler(tmp_path: Path) -> Iterator[tuple[str, subprocess.Popen]]:
+    """Address and process of a scheduler without workers."""
+    file = tmp_path / "alone.json"
+    process = start(
+        "dask_scheduler", "--host", "127.0.0.1", "--port", "0", "--scheduler-file", str(file)
+    )
+    try:
+        deadline = time.monotonic() + 60
+        while not file.exists() or not file.read_text().strip():
+            assert time.monotonic() < deadline and process.poll() is None
+            time.sleep(0.1)
+        yield json.loads(file.read_text())["address"], process
+    finally:
+        process.kill()
+        process.wait()
 
 
 @pytest.fixture
@@ -150,3 +168,28 @@ def test_no_scheduler_is_a_usage_error(
     config = replace(CONFIG, scheduler="tcp://127.0.0.1:9")
     with pytest.raises(UsageError, match="no Dask scheduler answers"):
         run.extract(dataset.videos[:1], config, tmp_path)
+
+
+def test_a_cluster_without_workers_is_waited_for_and_then_told_in_one_line(
+    dataset: Dataset, tmp_path: Path, scheduler: tuple[str, subprocess.Popen], monkeypatch
+) -> None:
+    monkeypatch.setattr(on_cluster, "WORKER_SECONDS", 1.5)
+    started = time.monotonic()
+    with pytest.raises(ClusterError, match=r"no Dask worker for 1\.5 s.*goes on where it stopped"):
+        run.extract(dataset.videos[:2], replace(CONFIG, scheduler=scheduler[0]), tmp_path)
+    assert 1.5 <= time.monotonic() - started < 60 and ClusterError.exit_code == 4
+
+
+def test_a_scheduler_that_dies_ends_the_run_and_the_next_one_goes_on(
+    dataset: Dataset, tmp_path: Path, scheduler: tuple[str, subprocess.Popen], monkeypatch
+) -> None:
+    """It waits for a worker when its scheduler is killed."""
+    monkeypatch.setattr(on_cluster, "WORKER_SECONDS", 60.0)
+    monkeypatch.setattr(on_cluster.log, "warning", lambda *_: scheduler[1].kill())
+    with pytest.raises(ClusterError, match="scheduler is gone"):
+        run.extract(dataset.videos[:1], replace(CONFIG, scheduler=scheduler[0]), tmp_path)
+    try:
+        (outcome,) = run.extract(dataset.videos[:1], CONFIG, tmp_path)
+    finally:
+        worker_pool.stop_workers()
+    assert outcome.status == "ok"
