@@ -89,8 +89,10 @@ def prepare(
                 for i, clip in enumerate(pixels)
             ]
             pixels = torch.stack([clip for clip, _ in changed])
-            masks = None if masks is None else torch.stack([mask for _, mask in changed])
+            changed_masks = [mask for _, mask in changed if mask is not None]
+            masks = torch.stack(changed_masks) if changed_masks else None
     if pixels is None:
+        assert coefficients is not None, "a raw batch holds pixels, coefficients or both"
         grid = bands_of(spec.size, spec.bands, str(label.device)).grid(coefficients)
         return Batch(None, grid, None, label)
     unit = pixels.float().div_(255)

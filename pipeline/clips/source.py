@@ -54,8 +54,11 @@ class ClipSource:
         allow_missing: bool = False,
         bands: BandsFrom = "auto",
     ) -> None:
-        known = isinstance(manifest, Manifest | Export)
-        found = manifest if known else find_videos(Path(manifest), Path(cache_root), allow_missing)
+        found = (
+            manifest
+            if isinstance(manifest, Manifest | Export)
+            else find_videos(manifest, Path(cache_root), allow_missing)
+        )
         self.path, self.sha256, self.key, self.spec = found.path, found.sha256, found.key, spec
         self.entries: tuple[Entry, ...] = found.entries
         self.readers: list[ClipReader]
@@ -77,7 +80,7 @@ class ClipSource:
     @property
     def shapes(self) -> list[tuple[int, int]]:
         """(clips, frames in a clip) of each video."""
-        return [reader.shape[:2] for reader in self.readers]
+        return [(clips, frames) for clips, frames, *_ in (r.shape for r in self.readers)]
 
     @property
     def pairs(self) -> list[int | None]:

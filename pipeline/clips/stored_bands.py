@@ -50,7 +50,7 @@ def no_stored_bands(spec: ClipSpec, readers: Sequence[ClipReader]) -> str:
 
 def moved(
     coefficients: Tensor,
-    augment: Callable[[Tensor, None, np.random.Generator], tuple[Tensor, None]],
+    augment: Callable[[Tensor, Tensor | None, np.random.Generator], tuple[Tensor, Tensor | None]],
     numbers: np.random.Generator,
     bands: Bands,
 ) -> Tensor:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from unmask.pipeline.config import PersonRule, VideoRule
 from unmask.pipeline.errors import UsageError
 from unmask.pipeline.reports.tables import Table
 from unmask.pipeline.scores.delong import DeLong, delong
@@ -50,8 +51,8 @@ def compare(
     first: Scores,
     second: Scores,
     *,
-    rule: str = "mean",
-    tracks: str = "max",
+    rule: VideoRule = "mean",
+    tracks: PersonRule = "max",
     threshold: float = 0.5,
     resamples: int = 1000,
     seed: int = 0,

@@ -29,7 +29,7 @@ from unmask.pipeline.evaluation.inference import Loaded, Progress, Scored, Scori
 from unmask.pipeline.evaluation.most_wrong import explain
 from unmask.pipeline.evaluation.page import Extras, evaluation_page
 from unmask.pipeline.evaluation.provenance import provenance_of
-from unmask.pipeline.evaluation.robustness import score_distorted
+from unmask.pipeline.evaluation.robustness import Ladder, score_distorted
 from unmask.pipeline.machine.devices import choose_device
 from unmask.pipeline.machine.memory import keep_freed_memory
 from unmask.pipeline.reports import plots
@@ -185,7 +185,7 @@ class _Call:
                 result,
                 cautions,
                 provenance_of(self.config, self.loaded, source, sha256),
-                robust[0].rows if robust else None,
+                robust.rows if robust else None,
             )
             self._write_page(folder, evaluation, source, scored, scores, robust, rate)
             write_metrics(folder, evaluation)
@@ -205,7 +205,7 @@ class _Call:
             return joined, self.config.threshold
         return joined.with_score(cal.calibrate(joined.score, fitted.temperature)), fitted.threshold
 
-    def _robustness(self, source: ClipSource) -> tuple[Table, Picture, str] | None:
+    def _robustness(self, source: ClipSource) -> Ladder | None:
         config = self.config
         if not config.robustness:
             return None
@@ -224,7 +224,7 @@ class _Call:
         source: ClipSource,
         scored: Scored,
         scores: Scores,
-        robust: tuple[Table, Picture, str] | None,
+        robust: Ladder | None,
         rate: float,
     ) -> None:
         """report.html, and each of its pictures as a file.
@@ -262,7 +262,7 @@ class _Call:
                 worst=worst,
                 provenance=list(provenance.items()),
                 protocol=published,
-                robustness=robust,
+                robustness=(robust.table, robust.picture, robust.line) if robust else None,
                 cautions=evaluation.cautions,
             ),
         )

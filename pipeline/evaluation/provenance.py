@@ -15,13 +15,13 @@ from unmask.pipeline.clips.source import ClipSource
 from unmask.pipeline.config import EvaluateConfig
 from unmask.pipeline.evaluation.inference import Loaded
 from unmask.pipeline.reports.html import own_version
-from unmask.pipeline.reports.tables import Cell
 from unmask.pipeline.runs.provenance import weights_sha256
+from unmask.pipeline.scores.evaluation_folder import Plain
 
 
 def provenance_of(
     config: EvaluateConfig, loaded: Loaded, source: ClipSource, sha256: str
-) -> dict[str, dict[str, Cell]]:
+) -> dict[str, dict[str, Plain]]:
     """Title -> name -> value of what the numbers come from: run, data, pixels and versions."""
     run, point = loaded.run, loaded.point
     settings = source.readers[0].attributes.get("settings")
@@ -64,7 +64,7 @@ def provenance_of(
     }
 
 
-def _cell(value: object) -> Cell:
+def _cell(value: object) -> Plain:
     return (
         value
         if isinstance(value, str | int | float) or value is None

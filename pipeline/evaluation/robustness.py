@@ -222,9 +222,28 @@ def subset(label: NDArray, each: int) -> NDArray[np.int64]:
     return np.sort(np.concatenate(chosen))
 
 
+@dataclass(frozen=True)
+class Ladder:
+    """Video AUC under every distortion.
+
+    header: names of the levels, clean first.
+    rows: title of a perturbation, then its AUC at each of them.
+    line: what was scored, and what was left out.
+    """
+
+    header: tuple[str, ...]
+    rows: tuple[tuple[str | float | None, ...], ...]
+    picture: Picture
+    line: str
+
+    @property
+    def table(self) -> Table:
+        return Table("Robustness", ("video AUC", *self.header), self.rows)
+
+
 def score_distorted(
     scoring: Scoring, source: ClipSource, options: Options, *, videos: int, clips: int
-) -> tuple[Table, Picture, str]:
+) -> Ladder:
     """Video AUC under every distortion and level, on a subset that is named.
 
     videos: at most so many of each class, 0 for all.
@@ -261,7 +280,7 @@ def score_distorted(
         line += f" {name} of {PERTURBATIONS[name].origin} is left out: it fails at {why}."
     for name in sorted(PERTURBATIONS.keys() - OWN_NAMES - left_out.keys()):
         line += f" {PERTURBATIONS[name].title} is of package {PERTURBATIONS[name].origin}."
-    return Table("Robustness", ("video AUC", *header), rows), picture, line
+    return Ladder(header, rows, picture, line)
 
 
 def _distorted(

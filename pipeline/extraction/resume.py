@@ -17,6 +17,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from unmask.pipeline.cache import refused
 from unmask.pipeline.cache.video import CachedVideo, open_video
@@ -166,7 +167,7 @@ def asks_mask(video: Video) -> bool:
     return video.label != REAL and video.mask is not None and video.mask.exists()
 
 
-def stat_fingerprint(path: Path) -> dict[str, object] | None:
+def stat_fingerprint(path: Path) -> dict[str, Any] | None:
     """What a file looks like without reading it, or None where there is none.
 
     Of a folder of pictures one sum of all names, sizes, times and inodes.

@@ -143,10 +143,10 @@ def _bring_up_to_date(
     if waiting:
         # joblib and torch start their machinery at import; where nothing is left to do nobody waits
         if config.scheduler:
-            from unmask.pipeline.extraction import dask as workers
+            from unmask.pipeline.extraction.dask import dispatch
         else:
-            from unmask.pipeline.extraction import dispatch as workers
-        yield from workers.dispatch(_longest_first(waiting), config, parent)
+            from unmask.pipeline.extraction.dispatch import dispatch
+        yield from dispatch(_longest_first(waiting), config, parent)
 
 
 def _phases(videos: Sequence[Video], pair_boxes: bool) -> list[list[Video]]:

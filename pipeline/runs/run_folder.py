@@ -172,8 +172,9 @@ def config_at(document: dict[str, Any], path: Path) -> TrainConfig:
     """
     config = config_from(document["config"], path)
     places = document.get("places")
-    found = {}
-    for name in PATHS if isinstance(places, dict) else ():
+    places = places if isinstance(places, dict) else {}
+    found: dict[str, Any] = {}
+    for name in PATHS:
         place, given = places.get(name), Path(getattr(config, name))
         if not isinstance(place, str) or not getattr(config, name):
             continue

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, field
 
 import numpy as np
 
+from unmask.pipeline.config import PersonRule, VideoRule
 from unmask.pipeline.records import FAKE, REAL
 from unmask.pipeline.scores.bootstrap import LEVEL
 from unmask.pipeline.scores.json_fields import Fields
@@ -94,8 +95,8 @@ class Options:
     over persons.
     """
 
-    rule: str = "mean"
-    tracks: str = "max"
+    rule: VideoRule = "mean"
+    tracks: PersonRule = "max"
     threshold: float = 0.5
     resamples: int = 1000
     seed: int = 0

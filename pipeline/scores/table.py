@@ -132,7 +132,7 @@ def groups(*columns: NDArray) -> NDArray[np.int64]:
     )
 
 
-def scores_table(**columns: Sequence) -> Scores:
+def scores_table(**columns: Sequence | NDArray) -> Scores:
     """Scores from plain columns; whatever is not given is absent. score or logit must be given."""
     known = columns.get("score")
     size = len(columns["logit"] if known is None else known)

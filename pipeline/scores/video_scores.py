@@ -8,18 +8,23 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from unmask.pipeline.config import VideoRule
+from unmask.pipeline.config import PERSON_RULES, VIDEO_RULES, PersonRule, VideoRule
+from unmask.pipeline.errors import UsageError
 from unmask.pipeline.scores.calibration import logit, sigmoid
 from unmask.pipeline.scores.table import ABSENT, Scores, groups
 
 
-def video_scores(scores: Scores, rule: str = "mean", tracks: str = "max") -> Scores:
+def video_scores(scores: Scores, rule: VideoRule = "mean", tracks: PersonRule = "max") -> Scores:
     """One row per video: its clips joined by `rule`, then its persons by `tracks` (max: one fake
     face is enough).
 
     rule: mean, max or median of the probabilities, or mean-logit (sigmoid of the mean logit). The
     logit column is that of the joined score, and clip, frame, track and row_label become absent.
+    Raises UsageError for a rule that is not known.
     """
+    for given, known in ((rule, VIDEO_RULES), (tracks, PERSON_RULES)):
+        if given not in known:
+            raise UsageError(f"no such rule: {given!r}; known are {', '.join(known)}")
     persons = _joined(scores, groups(scores.video, scores.track), RULES[rule])
     joined = _joined(persons, persons.video, RULES[tracks])
     none = np.full(len(joined), ABSENT, dtype=np.int64)
