@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import click
 from tqdm import tqdm
 
-from unmask.commands.numbers import Number
+from unmask.commands.numbers import JOBS, Number
+from unmask.commands.verdict_output import COLOURS, Csv, Json, JsonLines, Rows, Spelling
 from unmask.pipeline.config import VIDEO_RULES, PredictConfig
-from unmask.pipeline.errors import UsageError
+from unmask.pipeline.errors import EXIT_REFUSED, UsageError
 from unmask.pipeline.reports.printable import printable
 
 P = PredictConfig()
@@ -76,6 +78,7 @@ P = PredictConfig()
     help="Dense timeline: a clip so often.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Everything as JSON on standard output.")
+@click.option("--jsonl", "as_jsonl", is_flag=True, help="The same, one line per video.")
 @click.option("--csv", "as_csv", is_flag=True, help="One line per video as CSV on standard output.")
 @click.option(
     "--annotate",
@@ -104,6 +107,27 @@ P = PredictConfig()
     "--device", type=click.Choice(["auto", "cpu", "cuda"]), default=P.device, show_default=True
 )
 @click.option(
+    "--jobs",
+    type=JOBS,
+    default=P.jobs,
+    show_default=True,
+    help="Videos at a time; -1 is one per core, or one on a GPU.",
+)
+@click.option(
+    "--timeout",
+    type=Number(1),
+    default=P.limits.seconds,
+    show_default=True,
+    help="Seconds per video; of a dense timeline or a film, without progress.",
+)
+@click.option(
+    "--memory-limit",
+    type=click.IntRange(0),
+    default=P.limits.memory_mib,
+    show_default=True,
+    help="MiB per CPU worker; 0 is none.",
+)
+@click.option(
     "--anyway",
     is_flag=True,
     help="Say real or fake in spite of doubts: an untested model, a video unlike its training.",
@@ -116,11 +140,14 @@ def command(
     zoo: Path,
     accepted: tuple[str, ...],
     as_json: bool,
+    as_jsonl: bool,
     as_csv: bool,
     annotate: Path | None,
     report: Path | None,
     follow: Path | None,
     patience: float,
+    timeout: float,
+    memory_limit: int,
     **options: Any,
 ) -> int:
     """A verdict on your own videos: files, folders, globs.
@@ -135,16 +162,19 @@ def command(
     model was not shown to be better than chance, was trained on drawn faces or few videos, has no
     calibration on enough videos, or is asked about faces unlike those of its training; --anyway
     gives the bare score and verdict. With several videos, --annotate and --report name folders.
+    Answers come as they are known, not in the order of the videos; one that crashes, hangs or
+    takes too much memory is unreadable and costs no other its verdict.
 
     \b
     Exit codes, the first that applies:
+       4  a page or film that was asked for could not be written
       10  some video is fake
       11  some video has no verdict (unsure, no face, too short)
        3  some video is unreadable
        0  all real
     """
-    if as_json and as_csv:
-        raise UsageError("--json and --csv both want standard output; take one")
+    if as_json + as_jsonl + as_csv > 1:
+        raise UsageError("--json, --jsonl and --csv all want standard output; take one")
     if follow is not None and (videos or annotate or report or as_csv):
         raise UsageError(
             "--follow takes no VIDEO, --annotate, --report or --csv; when it is over, predict "
@@ -153,10 +183,12 @@ def command(
     if follow is None and not videos:
         raise UsageError("which videos? predict VIDEO... --run DIR")
     files = tuple(_member(name, zoo, accepted) for name in files)
-    config = PredictConfig(models=_models(runs, files), **options)
+    limits = replace(P.limits, seconds=timeout, memory_mib=memory_limit)
+    config = PredictConfig(models=_models(runs, files), limits=limits, **options)
     if follow is not None:
-        return _follow(follow, config, patience, as_json)
-    return _predict(videos, config, annotate, report, as_json, as_csv)
+        return _follow(follow, config, patience, as_json or as_jsonl)
+    spelling = Json if as_json else JsonLines if as_jsonl else Csv if as_csv else Rows
+    return _predict(videos, config, annotate, report, spelling)
 
 
 def _member(name: str, zoo: Path, accepted: tuple[str, ...]) -> str:
@@ -185,40 +217,39 @@ def _predict(
     config: PredictConfig,
     annotate: Path | None,
     report: Path | None,
-    as_json: bool,
-    as_csv: bool,
+    spelling: type[Spelling],
 ) -> int:
-    from unmask.pipeline.prediction.predict import expand, open_scorers, predict
-    from unmask.pipeline.prediction.verdicts import as_json as spell_json
-    from unmask.pipeline.prediction.verdicts import exit_code, verdict_table
-    from unmask.pipeline.reports.html import own_version
-    from unmask.pipeline.reports.tables import comma_separated
+    from unmask.pipeline.prediction.answers import Job, Note, answers
+    from unmask.pipeline.prediction.inputs import expand
+    from unmask.pipeline.prediction.verdicts import Prediction, exit_code
 
     paths = expand(videos)
     pages, films = _targets(report, paths, ".html"), _targets(annotate, paths, ".mp4")
-    scorers = open_scorers(config)
-    cautions = list(dict.fromkeys(line for scorer in scorers for line in scorer.cautions))
-    _tell(scorers)
-    found = []
-    with tqdm(total=len(paths), unit="video", disable=not sys.stderr.isatty(), leave=False) as bar:
-        for path in paths:
-            start = bar.n
-
-            def step(share: float, start: float = start) -> None:
-                bar.n = round(start + share, 2)
+    jobs = [Job(path, pages.get(path), films.get(path)) for path in paths]
+    verdicts, failed = [], False
+    shares: dict[Job, float] = {}
+    quiet = not sys.stderr.isatty()
+    with (
+        tqdm(total=len(paths), unit="video", disable=quiet, leave=False) as bar,
+        spelling(paths) as out,
+    ):
+        for job, value in answers(jobs, config):
+            # What is written meanwhile pushes the bar away instead of running into it.
+            with tqdm.external_write_mode():
+                if job is None:
+                    _tell(value)
+                    out.begin(value)
+                elif isinstance(value, Prediction):
+                    verdicts.append(value.verdict)
+                    out.add(value)
+                elif isinstance(value, Note):
+                    failed |= value.failed
+                    click.echo(printable(value.text), err=True)
+            if job is not None:
+                shares[job] = value if isinstance(value, float) else 1.0
+                bar.n = round(sum(shares.values()), 2)
                 bar.refresh()
-
-            looked = predict(path, scorers, config, moments=report is not None, progress=step)
-            found.append(looked.prediction)
-            step(1.0)
-            _extras(looked, scorers, config, pages.get(path), films.get(path))
-    if as_json:
-        click.echo(spell_json(found, own_version(), cautions), nl=False)
-    elif as_csv:
-        click.echo(comma_separated(verdict_table(found, wide=True)), nl=False)
-    else:
-        _show(found)
-    return exit_code([prediction.verdict for prediction in found])
+    return EXIT_REFUSED if failed else exit_code(verdicts)
 
 
 def _targets(out: Path | None, paths: list[Path], suffix: str) -> dict[Path, Path]:
@@ -250,49 +281,13 @@ def _apart(targets: dict[Path, Path]) -> dict[Path, Path]:
     return targets
 
 
-def _extras(
-    looked: Any, scorers: Any, config: PredictConfig, page: Path | None, film: Path | None
-) -> None:
-    from unmask.pipeline.errors import VideoError
-
-    prediction = looked.prediction
-    if film is not None and prediction.members:
-        from unmask.pipeline.prediction.annotated_video import annotate
-
-        try:
-            click.echo(f"annotated: {annotate(prediction, film, config.limits)}", err=True)
-        except VideoError as error:
-            click.echo(f"{film}: not written, {error}", err=True)
-    elif film is not None:
-        click.echo(f"{film}: not written, {prediction.reason}", err=True)
-    if page is not None:
-        from unmask.pipeline.prediction.page import write_prediction_page
-
-        write_prediction_page(page, looked, scorers, config)
-        click.echo(f"report: {page}", err=True)
-
-
-def _tell(scorers: list[Any]) -> None:
+def _tell(models: Any) -> None:
     """What is doubtful about the models, once, before any video is read."""
-    for scorer in scorers:
-        for line in scorer.doubts:
-            click.echo(f"doubt: {printable(scorer.name)}: {printable(line)}", err=True)
-    for line in dict.fromkeys(line for scorer in scorers for line in scorer.cautions):
+    for model in models:
+        for line in model.doubts:
+            click.echo(f"doubt: {printable(model.name)}: {printable(line)}", err=True)
+    for line in dict.fromkeys(line for model in models for line in model.cautions):
         click.echo(f"caution: {printable(line)}", err=True)
-
-
-COLOURS = {"fake": "yellow", "real": "cyan", "unsure": "magenta"}
-
-
-def _show(found: list[Any]) -> None:
-    from unmask.pipeline.prediction.verdicts import NOT_A_PROOF, verdict_table
-    from unmask.pipeline.reports.tables import terminal
-
-    lines = terminal(verdict_table(found)).splitlines()
-    click.secho(lines[0], bold=True)
-    for line, prediction in zip(lines[1:], found, strict=True):
-        click.secho(line, fg=COLOURS.get(prediction.verdict))
-    click.echo(f"\n{NOT_A_PROOF}")
 
 
 def _follow(path: Path, config: PredictConfig, patience: float, as_json: bool) -> int:

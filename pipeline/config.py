@@ -271,6 +271,7 @@ class PredictConfig:
     segment: clips decoded before they are scored in a dense timeline.
     trust: open .pt2 files, which can run code when they are loaded.
     anyway: say real or fake in spite of doubts about the model or the video.
+    jobs: videos at a time, each in a process; -1 for one per core, or one on a GPU.
     """
 
     models: tuple[str, ...] = ()
@@ -284,4 +285,5 @@ class PredictConfig:
     device: Literal["auto", "cpu", "cuda"] = "auto"
     trust: bool = False
     anyway: bool = False
+    jobs: int = -1
     limits: Limits = field(default_factory=Limits)

@@ -68,7 +68,7 @@ def _why(error: OSError, folder: Path, needed: int) -> str:
         free = f"{shutil.disk_usage(place).free / 2**20:,.1f} MiB free"
     except OSError:
         free = "free space unknown"
-    sizes = f"{needed / 2**20:,.1f} MiB needed, {free}"
+    sizes = f"{needed / 2**20:,.1f} MiB needed, {free}" if needed else free
     if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
         return f"{reason}: {sizes}; free some space or raise the quota, then run again to go on"
     if error.errno == errno.EXDEV:

@@ -3,7 +3,7 @@
 Videos and settings come in; cached folders, manifests and outcomes go out.
 
 Interface, by file:
-    crops: detector_for, read_crops
+    crops: detector_for, read_crops, refusal_of
     probe: probe
     publish: is_listed, publish
     reference: judged, measure, reference_of

@@ -8,14 +8,16 @@ import functools
 from dataclasses import replace
 from pathlib import Path
 
-from unmask.pipeline.config import CropConfig, ExtractConfig
+from unmask.pipeline.config import CropConfig, ExtractConfig, Limits
 from unmask.pipeline.decode.clips import decode_clips
 from unmask.pipeline.decode.retry import with_fallback
 from unmask.pipeline.decode.windows import count_from, frame_numbers, plan_clips
+from unmask.pipeline.errors import VideoError
 from unmask.pipeline.extraction.pairs import Places
 from unmask.pipeline.faces.detector import Detector, build_detector
 from unmask.pipeline.faces.find import find_crops
 from unmask.pipeline.faces.shared_detector import SharedDetector
+from unmask.pipeline.machine.memory import is_memory_error, near_limit
 from unmask.pipeline.records import Crops, VideoInfo
 
 # Videos that one process works on at a time. Those beside each other share the detector's batches,
@@ -58,6 +60,22 @@ def read_crops(
         return info, people
 
     return with_fallback(path, config.limits, read)
+
+
+def refusal_of(error: Exception, limits: Limits) -> tuple[str, str] | None:
+    """Reason and detail of what went wrong with one video; None for a fault of ours.
+
+    What a library calls damage counts as a lack of memory near the limit.
+    """
+    if isinstance(error, VideoError):
+        if error.reason in ("corrupt", "truncated", "unsupported_codec") and near_limit():
+            near = f"the memory limit was all but reached; it showed as: {error}"
+            return "out_of_memory", near
+        return error.reason, error.detail
+    if is_memory_error(error):
+        told = str(error).partition("\n")[0][:200]
+        return "out_of_memory", told or f"limit {limits.memory_mib} MiB"
+    return None
 
 
 @functools.lru_cache(maxsize=2)

@@ -24,7 +24,7 @@ from unmask.pipeline.cache.writing import write_video
 from unmask.pipeline.config import CropConfig, ExtractConfig, pixel_libraries
 from unmask.pipeline.disk.folders import remove_folder
 from unmask.pipeline.errors import VideoError
-from unmask.pipeline.extraction.crops import detector_for, read_crops
+from unmask.pipeline.extraction.crops import detector_for, read_crops, refusal_of
 from unmask.pipeline.extraction.masks import (
     MASK_ELSEWHERE,
     SEVERAL_PERSONS,
@@ -41,7 +41,6 @@ from unmask.pipeline.extraction.resume import (
     group_names,
     why_absent,
 )
-from unmask.pipeline.machine.memory import is_memory_error, near_limit
 from unmask.pipeline.records import REAL, TRANSIENT_REASONS, Crops, Outcome, Video, VideoInfo
 
 log = logging.getLogger(__name__)
@@ -58,29 +57,20 @@ def extract_video(video: Video, config: ExtractConfig, parent: Path) -> Outcome:
     before = basis_of(video, parent, config)
     try:
         outcome = _extract(video, config, parent, before)
-    except VideoError as error:
-        outcome = refused_outcome(video, *_judged(error))
     except FileNotFoundError:  # gone between two looks at it
         if basis_of(video, parent, config) == before:
             raise
         outcome = refused_outcome(video, "changed_while_reading", str(video.path))
     except Exception as error:
-        if not is_memory_error(error):
+        refusal = refusal_of(error, config.limits)
+        if refusal is None:
             raise
-        told = str(error).partition("\n")[0][:200] or f"limit {config.limits.memory_mib} MiB"
-        outcome = refused_outcome(video, "out_of_memory", told)
+        outcome = refused_outcome(video, *refusal)
     if before is not None:
         refused.remember(parent, outcome, before)
         if outcome.status != "ok" and outcome.reason not in TRANSIENT_REASONS:
             drop_groups(video, parent)
     return replace(outcome, seconds=time.monotonic() - started)
-
-
-def _judged(error: VideoError) -> tuple[str, str]:
-    """Reason and detail; what a library calls damage counts as a lack of memory near the limit."""
-    if error.reason in ("corrupt", "truncated", "unsupported_codec") and near_limit():
-        return "out_of_memory", f"the memory limit was all but reached; it showed as: {error}"
-    return error.reason, error.detail
 
 
 def settings_of_run(config: ExtractConfig) -> dict[str, object]:

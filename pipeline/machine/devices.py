@@ -4,9 +4,18 @@ memory is kept.
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Literal
 
 from unmask.pipeline.errors import UsageError
+
+# Device files of a driver under which torch may find a GPU: NVIDIA, AMD, Windows' own Linux.
+DRIVERS = ("/dev/nvidiactl", "/dev/kfd", "/dev/dxg")
+
+
+def may_have_gpu() -> bool:
+    """Whether a GPU may answer here, for who does not want to wait for torch to know it."""
+    return any(Path(driver).exists() for driver in DRIVERS)
 
 
 def choose_device(wanted: str) -> Literal["cpu", "cuda"]:

@@ -33,6 +33,14 @@ def keep_some_freed_memory() -> None:
     _mallopt((M_MMAP_THRESHOLD, KEPT_BLOCK), (M_TRIM_THRESHOLD, KEPT))
 
 
+def limit_memory(mib: int) -> None:
+    """Bound the address space of this process and its children; 0 sets no bound."""
+    if mib:
+        import resource
+
+        resource.setrlimit(resource.RLIMIT_AS, (mib << 20, mib << 20))
+
+
 # How torch, OpenCV, the dynamic linker and Python itself say that memory ran out; none of them
 # raises MemoryError.
 _TOLD = re.compile(

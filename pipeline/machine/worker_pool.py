@@ -13,7 +13,11 @@ from joblib.externals.loky import get_reusable_executor
 
 from unmask.pipeline.config import ExtractConfig, Limits
 from unmask.pipeline.errors import UsageError
-from unmask.pipeline.machine.memory import is_memory_error, keep_some_freed_memory
+from unmask.pipeline.machine.memory import (
+    is_memory_error,
+    keep_some_freed_memory,
+    limit_memory,
+)
 
 QUEUED_PER_WORKER = 2
 
@@ -76,20 +80,22 @@ def _check_libraries_fit(memory_mib: int) -> None:
         if not (isinstance(error, BrokenProcessPool) or is_memory_error(error)):
             raise
         stop_workers()
-        raise UsageError(
-            f"--memory-limit {memory_mib}: the libraries alone need more MiB of address space; "
-            f"{Limits.memory_mib} is the default, 0 sets none"
-        ) from None
+        raise too_tight(memory_mib, "the libraries alone need") from None
+
+
+def too_tight(memory_mib: int, who: str) -> UsageError:
+    """The error of a memory limit under which nothing can begin; who: and "need(s)"."""
+    return UsageError(
+        f"--memory-limit {memory_mib}: {who} more MiB of address space; {Limits.memory_mib} is "
+        "the default, 0 sets none"
+    )
 
 
 def _start_worker(parent_pid: int, memory_mib: int) -> None:
     """One thread each, an optional memory limit, and no life after the parent's death."""
     for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
         os.environ[name] = "1"
-    if memory_mib:
-        import resource
-
-        resource.setrlimit(resource.RLIMIT_AS, (memory_mib << 20, memory_mib << 20))
+    limit_memory(memory_mib)
     if parent_pid:
         threading.Thread(target=_die_with, args=(parent_pid,), daemon=True).start()
 

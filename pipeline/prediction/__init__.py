@@ -3,11 +3,12 @@
 The same decoding, crops and scoring as training and evaluation used.
 
 Interface, by file:
-    annotated_video: annotate
+    answers: Job, Note, answers
     export: export_model
     exported: TOLERANCE
+    inputs: expand
     live: follow_recording
-    page: write_prediction_page
-    predict: expand, open_scorers, predict
-    verdicts: NOT_A_PROOF, as_json, exit_code, verdict_table
+    predict: open_scorers, predict
+    verdicts: JSON_CLOSING, NOT_A_PROOF, Prediction, exit_code, json_item, json_line,
+        json_opening, verdict_table
 """

@@ -12,6 +12,7 @@ from __future__ import annotations
 import math
 import os
 import secrets
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
 from fractions import Fraction
@@ -28,9 +29,9 @@ from unmask.pipeline.decode.containers import open_container
 from unmask.pipeline.decode.rgb import Converter
 from unmask.pipeline.decode.scan import scan
 from unmask.pipeline.decode.sequential import Tally, decode_all
-from unmask.pipeline.disk.files import sync_folder
+from unmask.pipeline.disk.files import refusals, sync_folder
+from unmask.pipeline.prediction.person_scores import PersonScores
 from unmask.pipeline.prediction.sound import Sound
-from unmask.pipeline.prediction.timeline import PersonScores
 from unmask.pipeline.prediction.timeline_strip import COLOURS, Strip
 from unmask.pipeline.prediction.verdicts import Prediction
 
@@ -40,6 +41,7 @@ CARRIED, HELD = 3.0, 0.5
 
 LEAST_WIDTH = 640  # px; smaller videos are enlarged so that names can be read
 CLOCK = Fraction(1, 90_000)
+TOLD_EVERY = 50  # frames between two words about how far the film is
 
 Colour = tuple[int, int, int]
 
@@ -81,23 +83,33 @@ def nearest(track: PersonScores, time: float) -> int:
     return int(np.argmin(distance))
 
 
-def annotate(prediction: Prediction, target: Path, limits: Limits) -> Path:
+def annotate(
+    prediction: Prediction,
+    target: Path,
+    limits: Limits,
+    progress: Callable[[float], None] = lambda share: None,
+) -> Path:
     """Write the annotated video and return its path; it appears whole, by one rename.
 
-    Raises VideoError when the source cannot be read any more, or changes its picture size.
+    progress: hears the share of the frames that was drawn, 0 to 1.
+    Raises VideoError when the source cannot be read any more, or changes its picture size;
+    DiskError when the file system refuses.
     """
-    target.parent.mkdir(parents=True, exist_ok=True)
     partial = target.with_name(f".tmp-{os.getpid()}-{secrets.token_hex(4)}-{target.stem[:80]}.mp4")
-    try:
-        _write(prediction, partial, limits)
-        os.replace(partial, target)
-    finally:
-        partial.unlink(missing_ok=True)
-    sync_folder(target.parent)
+    with refusals(target):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            _write(prediction, partial, limits, progress)
+            os.replace(partial, target)
+        finally:
+            partial.unlink(missing_ok=True)
+        sync_folder(target.parent)
     return target
 
 
-def _write(prediction: Prediction, partial: Path, limits: Limits) -> None:
+def _write(
+    prediction: Prediction, partial: Path, limits: Limits, progress: Callable[[float], None]
+) -> None:
     # A second scan: the planned listing gives exact times and the rotation, and costs no decoding.
     info = scan(prediction.path, limits)
     painter = Painter(prediction, info.width, info.height, float(info.pts[0]))
@@ -133,6 +145,8 @@ def _write(prediction: Prediction, partial: Path, limits: Limits) -> None:
             if sound is not None:
                 sound.until(time - float(first))
             out.mux(stream.encode(made))
+            if number % TOLD_EVERY == 0:
+                progress(number / len(info.pts))
         out.mux(stream.encode(None))
         if sound is not None:
             sound.until(math.inf)

@@ -19,9 +19,9 @@ from unmask.pipeline.config import PredictConfig
 from unmask.pipeline.prediction.camera import Camera
 from unmask.pipeline.prediction.model_card import model_rows
 from unmask.pipeline.prediction.moments import Moment
+from unmask.pipeline.prediction.person_scores import PersonScores
 from unmask.pipeline.prediction.predict import Looked
 from unmask.pipeline.prediction.scorer import Scorer
-from unmask.pipeline.prediction.timeline import PersonScores
 from unmask.pipeline.prediction.verdicts import NOT_A_PROOF, Prediction
 from unmask.pipeline.records import REASONS
 from unmask.pipeline.reports.heat import small

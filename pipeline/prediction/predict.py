@@ -11,7 +11,6 @@ stays bounded.
 
 from __future__ import annotations
 
-import glob
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
@@ -24,13 +23,14 @@ from unmask.pipeline.decode.clips import decode_clips
 from unmask.pipeline.decode.retry import with_fallback
 from unmask.pipeline.decode.windows import plan_clips
 from unmask.pipeline.errors import CheckpointError, UsageError, VideoError
-from unmask.pipeline.extraction.crops import detector_for, read_crops
+from unmask.pipeline.extraction.crops import detector_for, read_crops, refusal_of
 from unmask.pipeline.extraction.resume import content_hash
 from unmask.pipeline.faces.find import find_crops
 from unmask.pipeline.prediction.exported import open_exported
 from unmask.pipeline.prediction.moments import Keeper, Moment
+from unmask.pipeline.prediction.person_scores import PersonScores
 from unmask.pipeline.prediction.scorer import Scorer, from_run
-from unmask.pipeline.prediction.timeline import PersonScores, Timeline
+from unmask.pipeline.prediction.timeline import Timeline
 from unmask.pipeline.prediction.trust import doubts_about_looks
 from unmask.pipeline.prediction.verdicts import (
     Member,
@@ -43,7 +43,6 @@ from unmask.pipeline.prediction.verdicts import (
     zone,
 )
 from unmask.pipeline.records import Crops, Frames, VideoInfo
-from unmask.pipeline.sources.listing import list_media
 
 Progress = Callable[[float], None]
 
@@ -91,40 +90,6 @@ def _differences(one: CropConfig, other: CropConfig) -> str:
     return ", ".join(f"{name} {a} and {b}" for name, (a, b) in pairs.items())
 
 
-def expand(inputs: Sequence[str]) -> list[Path]:
-    """Files, folders (all media below, a folder of pictures is one video) and globs as videos, each
-    once.
-
-    Raises UsageError for a folder or pattern that names nothing. A file that is not there stays in
-    the list: its answer is `unreadable`.
-    """
-    found: list[Path] = []
-    for text in inputs:
-        path = Path(text)
-        if path.is_dir():
-            found += _media(path)
-        elif not path.exists() and glob.has_magic(text):
-            matches = [Path(name) for name in sorted(glob.glob(text, recursive=True))]
-            if not matches:
-                raise UsageError(f"{text}: no file matches")
-            found += [
-                video
-                for match in matches
-                for video in (_media(match) if match.is_dir() else [match])
-            ]
-        else:
-            found.append(path)
-    return list(dict.fromkeys(found))
-
-
-def _media(folder: Path) -> list[Path]:
-    listing = list_media(folder)
-    found = [folder / name for name in (*listing.videos, *listing.folders)]
-    if not found:
-        raise UsageError(f"{folder}: no videos and no folders of pictures in it")
-    return found
-
-
 def predict(
     path: Path,
     scorers: Sequence[Scorer],
@@ -143,10 +108,11 @@ def predict(
     try:
         info, watch = _look(path, scorers, config, moments, progress)
         digest = content_hash(path)
-    except VideoError as error:
-        return Looked(refused_prediction(path, error.reason, error.detail))
-    except MemoryError as error:
-        return Looked(refused_prediction(path, "out_of_memory", str(error)))
+    except Exception as error:
+        refusal = refusal_of(error, config.limits)
+        if refusal is None:
+            raise
+        return Looked(refused_prediction(path, *refusal))
     placed = watch.tracks()
     keeper = watch.keeper
     shown = tuple(tuple(keeper.of(place)) if keeper else () for place, _ in placed)

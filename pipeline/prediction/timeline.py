@@ -23,6 +23,7 @@ from unmask.pipeline.clips.samples import MODES, Picks, Sample, evaluation_picks
 from unmask.pipeline.errors import CheckpointError
 from unmask.pipeline.faces.persons import Person, join
 from unmask.pipeline.prediction.moments import Keeper
+from unmask.pipeline.prediction.person_scores import PersonScores, Point
 from unmask.pipeline.prediction.scorer import Scorer
 from unmask.pipeline.records import Crops
 from unmask.pipeline.scores.calibration import sigmoid
@@ -31,38 +32,6 @@ from unmask.pipeline.scores.video_scores import RULES
 # A person seen in fewer clips is a passer-by or a false find, unless nobody else is there
 # (faces.MIN_CLIPS).
 LEAST_CLIPS = 2
-
-
-@dataclass(frozen=True)
-class Point:
-    """One sample's score. start, end: seconds of its first and last frame.
-
-    score: before calibration.
-    """
-
-    start: float
-    end: float
-    logit: float
-    score: float
-
-
-@dataclass(frozen=True)
-class PersonScores:
-    """One person: number (0 the main one), per clip frame number, seconds and box (x1, y1, x2, y2)
-    px, and scores.
-
-    points: per scorer.
-    score: per scorer, joined by the rule, before calibration.
-    looks: medians over the clips of clips.looks.NOTICED.
-    """
-
-    number: int
-    index: tuple[int, ...]
-    pts: tuple[float, ...]
-    box: tuple[tuple[float, ...], ...]
-    points: tuple[tuple[Point, ...], ...]
-    score: tuple[float, ...]
-    looks: tuple[float, ...] = ()
 
 
 @dataclass

@@ -5,6 +5,7 @@ an exit code.
 from __future__ import annotations
 
 import json
+import textwrap
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -12,7 +13,7 @@ from typing import Literal
 
 import numpy as np
 
-from unmask.pipeline.prediction.timeline import PersonScores
+from unmask.pipeline.prediction.person_scores import PersonScores
 from unmask.pipeline.records import REASONS
 from unmask.pipeline.reports.printable import printable
 from unmask.pipeline.reports.tables import Table
@@ -24,6 +25,8 @@ Verdict = Literal["real", "fake", "unsure", "no face", "too short", "unreadable"
 
 # Reasons that are an answer about the video; with all others nobody has looked into it.
 ANSWERS: dict[str, Verdict] = {"no_face": "no face", "too_short": "too short"}
+
+JSON_CLOSING = "\n ]\n}\n"  # after the last video of json_opening's object
 
 EXIT_FAKE, EXIT_UNSURE, EXIT_UNREADABLE = 10, 11, 3
 
@@ -177,21 +180,39 @@ def _track(
     }
 
 
-def as_json(predictions: Sequence[Prediction], version: str, cautions: Sequence[str]) -> str:
-    """One object for all videos, ending with a newline."""
-    whole = {
-        "format": FORMAT,
-        "unmask": version,
-        "note": NOT_A_PROOF,
-        "cautions": list(cautions),
-        "videos": [document(prediction) for prediction in predictions],
-    }
-    return json.dumps(whole, indent=1, allow_nan=False) + "\n"
+def json_opening(version: str, cautions: Sequence[str]) -> str:
+    """What stands before the first video of one JSON object for all, to be written before anything
+    is known.
+    """
+    text = json.dumps(_head(version, cautions), indent=1)
+    return text.removesuffix("\n}") + ',\n "videos": ['
 
 
-def verdict_table(predictions: Sequence[Prediction], wide: bool = False) -> Table:
-    """One row per video; wide adds what a spreadsheet wants, and scores that are kept back."""
-    names = list(dict.fromkeys(member.name for p in predictions for member in p.members))
+def json_item(prediction: Prediction) -> str:
+    """One video of that object; a comma goes between two of them."""
+    return "\n" + textwrap.indent(json.dumps(document(prediction), indent=1, allow_nan=False), "  ")
+
+
+def json_line(prediction: Prediction, version: str, cautions: Sequence[str]) -> str:
+    """One video as an object of its own on one line, which says everything that json_opening
+    says once for all.
+    """
+    return json.dumps(_head(version, cautions) | document(prediction), allow_nan=False) + "\n"
+
+
+def _head(version: str, cautions: Sequence[str]) -> dict[str, object]:
+    return {"format": FORMAT, "unmask": version, "note": NOT_A_PROOF, "cautions": list(cautions)}
+
+
+def verdict_table(
+    predictions: Sequence[Prediction], wide: bool = False, names: Sequence[str] | None = None
+) -> Table:
+    """One row per video; wide adds what a spreadsheet wants, and scores that are kept back.
+
+    names: of the members, where no video with a score may be among the predictions.
+    """
+    if names is None:
+        names = list(dict.fromkeys(member.name for p in predictions for member in p.members))
     extra = (
         (
             *("threshold", "unsure_from", "fake_from", "duration", "frames", "sha256", "code"),

@@ -15,11 +15,10 @@ import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn import metrics as sk
 
 from unmask.pipeline.errors import UsageError
 from unmask.pipeline.records import FAKE, REAL
@@ -35,6 +34,20 @@ Value = Callable[[Labels, Floats, float], float]
 OURS = "unmask"
 
 ECE_BINS = 15
+
+
+class _Sklearn:
+    """sklearn.metrics, imported when the first number is computed: a table of numbers that are
+    known waits for no library.
+    """
+
+    def __getattr__(self, name: str) -> Any:
+        from sklearn import metrics
+
+        return getattr(metrics, name)
+
+
+sk = _Sklearn()
 
 
 @dataclass(frozen=True)

@@ -5,17 +5,29 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
 import shutil
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
+import torch
 
 from tests.support.predicting import trust
 from tests.support.tiny_cache import make_cache
 from tests.support.trained import CLRNET, make_run
 from unmask.commands import main as cli
-from unmask.pipeline.config import CropConfig
+from unmask.pipeline.config import CropConfig, PredictConfig
 from unmask.pipeline.demo.drawing import draw_frames, draw_identity, encode_video
+from unmask.pipeline.machine.worker_pool import worker_count
+from unmask.pipeline.prediction.predict import open_scorers, predict
+from unmask.pipeline.prediction.verdicts import json_line
+from unmask.pipeline.reports.html import own_version
+
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="module")
@@ -93,6 +105,121 @@ def test_json_and_csv_agree(world: Path, capsys: pytest.CaptureFixture) -> None:
     assert [row["sha256"] for row in rows] == [v["sha256"] for v in values]
 
 
+def test_workers_say_what_one_process_says_byte_for_byte(
+    world: Path, capsys: pytest.CaptureFixture
+) -> None:
+    """With as many threads: in how many parts a sum is computed decides its last bit."""
+    trust(world / "run", 0.4, 0.6)
+    config = PredictConfig(models=(str(world / "run"),), device="cpu")
+    scorers, before = open_scorers(config), torch.get_num_threads()
+    words = ["predict", str(world / "videos"), "--run", str(world / "run"), "--device", "cpu"]
+    for jobs in (1, 2):
+        torch.set_num_threads(max(1, worker_count(-1) // jobs))
+        expected = {
+            str(path): json_line(predict(path, scorers, config).prediction, own_version(), [])
+            for path in sorted((world / "videos").iterdir())
+        }
+        torch.set_num_threads(before)
+        cli.main([*words, "--jsonl", "--jobs", str(jobs)])
+        lines = capsys.readouterr().out.splitlines(keepends=True)
+        assert {json.loads(line)["path"]: line for line in lines} == expected
+
+
+def test_a_slow_or_broken_video_costs_nobody_else_a_verdict(
+    world: Path, media: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    trust(world / "run", 1.0, 1.0)
+    folder = tmp_path / "videos"
+    shutil.copytree(world / "videos", folder)
+    shutil.copy(media / "faults" / "slow_20000_frames.gif", folder / "a.gif")
+    whole = (folder / "person1.mp4").read_bytes()
+    (folder / "cut.mp4").write_bytes(whole[: len(whole) // 2])
+    words = ["--run", str(world / "run"), "--timeout", "25", "--jobs", "2", "--device", "cpu"]
+    assert cli.main(["predict", str(folder), *words, "--json"]) == 3
+    videos = json.loads(capsys.readouterr().out)["videos"]
+    answered = {Path(video["path"]).name: video for video in videos}
+    assert set(answered) == {"a.gif", "cut.mp4", "person1.mp4", "person2.mp4"}
+    last = Path(videos[-1]["path"]).name
+    assert last == "a.gif", "it was first in the folder and holds nobody up"
+    slow = answered["a.gif"]
+    assert (slow["verdict"], slow["code"]) == ("unreadable", "timeout")
+    assert "stopped by the watchdog after 25 s" in slow["reason"]
+    assert answered["cut.mp4"]["verdict"] == "unreadable"
+    assert {answered[f"person{n}.mp4"]["verdict"] for n in (1, 2)} == {"real"}
+
+
+def test_too_little_memory_is_bad_usage_or_an_answer_of_that_video(
+    world: Path, media: Path, capsys: pytest.CaptureFixture
+) -> None:
+    large, small = media / "faults" / "memlimit_8k.mp4", world / "videos" / "person1.mp4"
+    words = ["predict", str(large), str(small), "--run", str(world / "run"), "--device", "cpu"]
+    assert cli.main([*words, "--memory-limit", "200"]) == 2
+    out, err = capsys.readouterr()
+    assert "--memory-limit 200: the libraries and the model need more" in err and not out
+    cli.main([*words, "--memory-limit", "4300", "--jsonl"])
+    answered = {Path(v["path"]): v for v in map(json.loads, capsys.readouterr().out.splitlines())}
+    assert answered[large]["code"] == "out_of_memory" and answered[small]["code"] == ""
+
+
+def test_the_verdict_comes_first_when_no_page_and_no_film_can_be_written(
+    world: Path, tmp_path: Path
+) -> None:
+    trust(world / "run", 1.0, 1.0)
+    out = {name: str(tmp_path / f"o.{name}") for name in ("html", "mp4")}
+    words = [sys.executable, "cli.py", "predict", str(world / "videos" / "person1.mp4")]
+    words += ["--run", str(world / "run"), "--annotate", out["mp4"], "--report", out["html"]]
+    limited = ["bash", "-c", 'ulimit -f 4 && exec "$@"', "bash", *words]  # 4 KiB a file
+    done = subprocess.run(limited, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 4, done.stderr[-1000:]
+    assert done.stdout.splitlines()[1].split()[:2] == ["person1.mp4", "real"]
+    notes = [line for line in done.stderr.splitlines() if "not written" in line]
+    assert [line.split(":")[0] for line in notes] == [out["html"], out["mp4"]]
+    assert all("File too large" in line for line in notes)
+    assert "Traceback" not in done.stderr and not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+def test_a_stop_ends_at_once_and_leaves_no_process(
+    world: Path, media: Path, stop: signal.Signals
+) -> None:
+    """The whole group hears it, as from a terminal; the answers so far are a whole document."""
+    slow = str(media / "faults" / "slow_20000_frames.gif")
+    words = [sys.executable, "cli.py", "predict", str(world / "videos" / "person1.mp4"), slow]
+    words += ["--run", str(world / "run"), "--jobs", "1", "--json", "--device", "cpu"]
+    with subprocess.Popen(words, cwd=ROOT, start_new_session=True, **PIPES) as running:
+        said = ""
+        while '"sha256"' not in said:  # person1 is answered, the slow one under way
+            line = running.stdout.readline()
+            assert line, running.stderr.read()
+            said += line
+        started = time.monotonic()
+        if stop == signal.SIGKILL:
+            running.send_signal(stop)
+        else:
+            os.killpg(running.pid, stop)
+        rest, told = running.stdout.read(), running.stderr.read()
+    assert running.returncode == {signal.SIGINT: 130, signal.SIGTERM: 143}.get(stop, -stop)
+    assert time.monotonic() - started < 20, "it does not wait for the slow video"
+    if stop != signal.SIGKILL:
+        (video,) = json.loads(said + rest)["videos"]
+        assert Path(video["path"]).name == "person1.mp4" and "Traceback" not in told
+    until = time.monotonic() + 20
+    while group_lives(running.pid) and time.monotonic() < until:
+        time.sleep(0.1)
+    assert not group_lives(running.pid)
+
+
+PIPES = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+
+
+def group_lives(group: int) -> bool:
+    try:
+        os.killpg(group, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
 def test_several_videos_fill_folders_and_never_replace_the_source(
     world: Path, tmp_path: Path
 ) -> None:
@@ -116,6 +243,8 @@ def test_several_videos_fill_folders_and_never_replace_the_source(
     [
         ["predict", "--run", "x"],
         ["predict", "a.mp4", "--json", "--csv", "--run", "x"],
+        ["predict", "a.mp4", "--json", "--jsonl", "--run", "x"],
+        ["predict", "a.mp4", "--jobs", "0", "--run", "x"],
         ["predict", "a.mp4", "--follow", "b.ts", "--run", "x"],
         ["export-model", "--to", "x.onnx"],
     ],

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from unmask.pipeline.clips.looks import NOTICED
-from unmask.pipeline.prediction.timeline import PersonScores, Point
+from unmask.pipeline.prediction.person_scores import PersonScores, Point
 from unmask.pipeline.prediction.verdicts import Member, Prediction
 from unmask.pipeline.runs.knowledge import Knowledge, Spread
 from unmask.pipeline.scores import calibration as cal

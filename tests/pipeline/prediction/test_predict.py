@@ -18,7 +18,8 @@ from unmask.pipeline.demo.drawing import draw_frames, draw_identity, encode_vide
 from unmask.pipeline.errors import CheckpointError, UsageError
 from unmask.pipeline.evaluation.evaluate import evaluate
 from unmask.pipeline.extraction.reference import reference_of
-from unmask.pipeline.prediction.predict import expand, open_scorers, predict
+from unmask.pipeline.prediction.inputs import expand
+from unmask.pipeline.prediction.predict import open_scorers, predict
 from unmask.pipeline.runs.run_folder import open_run
 from unmask.pipeline.scores import calibration as cal
 from unmask.pipeline.scores.calibration import DEFAULT, Calibration, calibrate

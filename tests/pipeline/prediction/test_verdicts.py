@@ -9,13 +9,16 @@ from pathlib import Path
 
 import pytest
 
-from unmask.pipeline.prediction.timeline import PersonScores, Point
+from unmask.pipeline.prediction.person_scores import PersonScores, Point
 from unmask.pipeline.prediction.verdicts import (
+    JSON_CLOSING,
     Member,
     Prediction,
-    as_json,
     decide,
     exit_code,
+    json_item,
+    json_line,
+    json_opening,
     refused_prediction,
     sentence,
     verdict_table,
@@ -86,10 +89,21 @@ def test_reasons_become_answers() -> None:
     ) and "12 frames" in found.reason
 
 
+def as_json(found: list[Prediction], cautions: list[str]) -> str:
+    """Piece by piece, as it is written while the videos are answered."""
+    items = ",".join(json_item(one) for one in found)
+    return json_opening("1", cautions) + items + JSON_CLOSING
+
+
 def test_json_holds_every_number() -> None:
-    values = json.loads(
-        as_json([prediction(), refused_prediction(Path("b"), "no_face", "")], "1", ["careful"])
-    )
+    found = [prediction(), refused_prediction(Path("b"), "no_face", "")]
+    values = json.loads(as_json(found, ["careful"]))
+    assert as_json(found, ["careful"]) == json.dumps(values, indent=1) + "\n"
+    assert json.loads(as_json([], []))["videos"] == []
+    lines = [json_line(one, "1", ["careful"]) for one in found]
+    head = {key: value for key, value in values.items() if key != "videos"}
+    assert [json.loads(line) for line in lines] == [head | video for video in values["videos"]]
+    assert all(line.count("\n") == 1 for line in lines)
     assert values["cautions"] == ["careful"] and "no evidence" in values["note"]
     first, second = values["videos"]
     assert first["tracks"][0]["points"]["run"][1] == {
@@ -107,4 +121,4 @@ def test_no_cell_is_a_formula_and_no_name_moves_the_cursor() -> None:
     row = next(iter(csv.DictReader(io.StringIO(comma_separated(verdict_table(found, wide=True))))))
     assert row["video"].startswith("'=cmd") and "\x1b" not in row["video"]
     assert float(row["score"]) == 0.806 and row["verdict"] == "fake"
-    assert "\x1b" not in terminal(verdict_table(found)) and "\x1b" not in as_json(found, "1", [])
+    assert "\x1b" not in terminal(verdict_table(found)) and "\x1b" not in as_json(found, [])
