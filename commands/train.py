@@ -64,7 +64,9 @@ JOINED = {"manifest", "val", "cache", "options", "recipe", "overrides"}
     help="Clips in a step over all processes, in place of the recipe's.",
 )
 @click.option(
-    "--balance", type=click.Choice(["balanced", "paired", "none"]), help="How batches are filled."
+    "--balance",
+    type=click.Choice(["balanced", "paired", "none", "self"]),
+    help="How batches are filled; self: with reals and fakes made of them.",
 )
 @field_option(DEFAULTS, "steps", "Stop after so many steps; 0: at the last epoch.", least=0)
 @field_option(

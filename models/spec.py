@@ -29,6 +29,7 @@ class ClipSpec:
     coefficients: instead of those images it wants the low and mid (B, T, 3, R, R) coefficients of
     the whole picture, R its rows below the high band; it then needs no pixels.
     masks: the training loss wants (B, T, 1, S, S) manipulation masks.
+    soft_masks: these say how much is manipulated, 0 to 1, instead of whether.
     """
 
     mode: Literal["consecutive", "sparse", "chained", "single"]
@@ -38,4 +39,5 @@ class ClipSpec:
     norm: Literal["unit", "half", "imagenet", "raw255"] = "unit"
     bands: str | None = None
     masks: bool = False
+    soft_masks: bool = False
     coefficients: bool = False

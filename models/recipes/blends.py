@@ -3,11 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 # Raise when the same settings and seed give other pixels: run.json keeps it, and a run of another
 # version is not resumed.
 BLEND_VERSION = 1
+
+# What training on real footage only changes in any recipe: every real clip comes beside a fake made
+# of itself, an epoch takes one clip of each video, and both are changed alike by what looks at no
+# pixel (a contrast about the mean would carry the paste into its surroundings).
+REAL_ONLY: dict[str, Any] = {
+    "balance": "self",
+    "all_clips": False,
+    "class_weights": "none",
+    "augment": ("self_blend",),
+}
 
 
 @dataclass(frozen=True)

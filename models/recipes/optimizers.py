@@ -10,7 +10,7 @@ from fnmatch import fnmatchcase
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from unmask.models.options import ModelError
 from unmask.models.recipes.recipes import Recipe
@@ -67,13 +67,42 @@ def parameter_groups(model: nn.Module, recipe: Recipe) -> list[dict[str, Any]]:
 
 
 def build_optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
-    """The recipe's optimizer over `parameter_groups`, at the base learning rate."""
+    """The recipe's optimizer over `parameter_groups`, at the base learning rate; of sam the SGD
+    that steps at last (`climb` is its other half).
+    """
     groups = parameter_groups(model, recipe)
-    if recipe.optimizer == "sgd":
+    if recipe.optimizer in ("sgd", "sam"):
         return torch.optim.SGD(groups, lr=recipe.lr, momentum=recipe.momentum)
     eps = {"eps": recipe.eps} if recipe.eps else {}
     kind = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[recipe.optimizer]
     return kind(groups, lr=recipe.lr, betas=recipe.betas, **eps)
+
+
+@torch.no_grad()
+def climb(parameters: Iterable[nn.Parameter], rho: float) -> list[tuple[Tensor, Tensor]] | None:
+    """Move the parameters to the worst point near them, w + rho g / |g|, |g| over all of them
+    together (Foret et al. 2021, equation 2), and forget their gradients.
+
+    Returns each parameter with the values to go back to, or None, and moves nothing, where the
+    gradient is not finite. A scaled gradient gives the same point.
+    """
+    moving = [parameter for parameter in parameters if parameter.grad is not None]
+    norms = [torch.linalg.vector_norm(parameter.grad.float()) for parameter in moving]
+    norm = torch.linalg.vector_norm(torch.stack(norms)) if norms else torch.tensor(math.nan)
+    if not torch.isfinite(norm):
+        return None
+    before = [(parameter, parameter.detach().clone()) for parameter in moving]
+    for parameter in moving:
+        parameter.add_(parameter.grad, alpha=rho / (float(norm) + 1e-12))
+        parameter.grad = None
+    return before
+
+
+@torch.no_grad()
+def go_back(before: Iterable[tuple[Tensor, Tensor]]) -> None:
+    """Give parameters the values, to the bit, that they had before `climb`."""
+    for parameter, values in before:
+        parameter.copy_(values)
 
 
 def learning_rate(recipe: Recipe, step: int, per_epoch: int) -> float:

@@ -11,6 +11,7 @@ Interface, by file:
     plans: share, training_plan
     prepare: Augment, Batch, prepare, random_of
     readers: all_fakes_have_masks, find_videos
+    real_only: RealOnly
     samples: MODES, Picks, Sample, evaluation_picks
     source: ClipSource
     stored_bands: BandsFrom

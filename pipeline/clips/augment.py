@@ -305,6 +305,35 @@ def noise(
     return _bytes(clip.float() + sigma * drawn), masks
 
 
+def margin(
+    clip: Tensor, masks: Tensor | None, rng: np.random.Generator, size: int
+) -> tuple[Tensor, Tensor | None]:
+    """A square of side 0.85..1.0 resized to the model's side, its masks smoothly: what SBI's random
+    margin of the box leaves to vary in a finished crop.
+    """
+    side = clip.shape[-1] * rng.uniform(0.85, 1.0)
+    box = _random_box(rng, clip.shape[-1], side, side)
+    return _cut(clip, box, size), None if masks is None else _cut(masks, box, size)
+
+
+def shades(
+    clip: Tensor, masks: Tensor | None, rng: np.random.Generator, size: int
+) -> tuple[Tensor, Tensor | None]:
+    """Channels +-20 levels, hue, saturation and value by 5 degrees and a tenth, light and contrast
+    +-0.3, each with probability 0.3: SBI's changes of both halves, pixel by pixel.
+    """
+    if rng.random() < 0.3:
+        clip = _bytes(
+            clip.float()
+            + clip.new_tensor(rng.uniform(-20, 20, 3), dtype=torch.float32).view(1, 3, 1, 1)
+        )
+    if rng.random() < 0.3:
+        clip = shift_hsv(clip, rng.uniform(-2.5, 2.5), *rng.uniform(-25, 25, 2))
+    if rng.random() < 0.3:
+        clip = light_and_contrast(clip, rng, 0.3)
+    return clip, masks
+
+
 def _jpeg(low: int, high: int, chance: float) -> Change:
     def change(
         clip: Tensor, masks: Tensor | None, rng: np.random.Generator, size: int
@@ -342,6 +371,8 @@ AUGMENTS: dict[str, tuple[Change, ...]] = {
     "stil": (square, flip, reverse_time),
     "deepfakebench": (deepfakebench,),
     "m2tr": (colour, noise, flip, _jpeg(65, 80, 0.5), resized_crop),
+    # The seam must survive compression, or 8-bit rounding is what is learnt.
+    "self_blend": (flip, shades, margin, video_codec, _jpeg(40, 100, 0.5)),
 }
 
 

@@ -84,8 +84,9 @@ def batches(
         )
 
     def fill(raw: RawBatch, rows: range) -> None:
-        for row in rows:
+        for row in source.rows_to_read(raw.samples, rows):
             _read(source, raw, row)
+        source.finish(raw.samples, raw.pixels, raw.masks, rows)
 
     ahead = ReadAhead(begin, fill, plan, ring, parts=parts)
     with ThreadPoolExecutor(threads, thread_name_prefix="clips") as pool:
@@ -174,7 +175,7 @@ def _read(source: ClipSource, raw: RawBatch, row: int) -> None:
     if raw.masks is None:
         return
     masks = raw.masks[row].numpy()
-    if source.labels[sample.video] != FAKE:
+    if source.labels[sample.video] != FAKE or source.fakes == "self":
         masks[:] = 0
         return
     masks[:] = _frames_of(sample, reader.read_masks(sample.clips))

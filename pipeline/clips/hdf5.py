@@ -27,7 +27,7 @@ import secrets
 import shutil
 import zlib
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -228,6 +228,7 @@ class Export:
     entries and videos: one each per line of the manifest, in its order.
     sha256: of the manifest it was made from.
     key: cache key of all its videos.
+    left_out: videos of another label than the wanted one.
     """
 
     path: Path
@@ -235,9 +236,22 @@ class Export:
     videos: tuple[ExportedVideo, ...]
     sha256: str
     key: str
+    left_out: int = 0
 
     def __len__(self) -> int:
         return len(self.entries)
+
+    def of_label(self, label: int) -> Export:
+        """The same with the videos of one label only. Raises CacheError when there is none."""
+        kept = [row for row, entry in enumerate(self.entries) if entry.label == label]
+        if not kept:
+            raise CacheError(f"{self.path}: none of its {len(self)} videos has label {label}")
+        return replace(
+            self,
+            entries=tuple(self.entries[row] for row in kept),
+            videos=tuple(self.videos[row] for row in kept),
+            left_out=len(self) - len(kept),
+        )
 
 
 def open_export(path: Path) -> Export:

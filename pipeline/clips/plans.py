@@ -8,6 +8,7 @@ the same global batches as one (every process makes the whole plan and takes its
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,7 +24,7 @@ from unmask.pipeline.clips.samples import (
 from unmask.pipeline.errors import UsageError
 from unmask.pipeline.records import FAKE, REAL
 
-BALANCES = ("balanced", "paired", "none")
+BALANCES = ("balanced", "paired", "none", "self")
 
 # For a balanced plan: a fake video of which no cached clip is fake.
 NEITHER = -1
@@ -44,8 +45,8 @@ def _groups(
     shown: NDArray[np.int64],
     rng: np.random.Generator,
 ) -> list[tuple[int, ...]]:
-    """Videos that share a batch, in the order of the epoch: (real, fake) when balanced or paired,
-    else (video,).
+    """Videos that share a batch, in the order of the epoch: (real, fake) when balanced, paired or
+    self, else (video,).
     """
     real, fake = np.flatnonzero(labels == REAL), np.flatnonzero(labels == FAKE)
     turns = int(shown.max())
@@ -54,6 +55,14 @@ def _groups(
             (int(v),)
             for turn in range(turns)
             for v in rng.permutation(len(labels))
+            if shown[v] > turn
+        ]
+    if balance == "self":
+        own = {int(pair): int(v) for v, pair in enumerate(pairs) if pair is not None}
+        return [
+            (int(v), own[int(v)])
+            for turn in range(turns)
+            for v in rng.permutation(real)
             if shown[v] > turn
         ]
     if not len(real) or not len(fake):
@@ -100,7 +109,8 @@ def training_plan(
         batch of one.
     balance: `balanced` alternates real and fake (CLRNet's rule), the smaller class repeats evenly
         with other clips; `paired` sets each fake beside its own original; `none` takes every video
-        once.
+        once; `self` takes every real of a source of real footage (real_only.py) once, beside the
+        fake that is made of the same frames with the same seed.
     all_clips: every clip of every video instead of one clip of each video; in the mode of single
         pictures every frame of every clip.
     truth: (clips, frames) frame labels of videos that are fake in parts. Where classes are balanced
@@ -135,6 +145,9 @@ def training_plan(
     for group in groups:
         drawn = []
         for video in group:
+            if balance == "self" and drawn:
+                drawn.append(replace(drawn[0], video=video))
+                continue
             turn, order, truth_of = int(taken[video]), orders[video], parts_of[video]
             if every_frame:
                 picks = frame_of_turn(shapes[video][1], turn, order, truth_of)
@@ -150,16 +163,22 @@ def training_plan(
     ]
 
 
-def share(batch: list[Sample], rank: int, world: int, accumulate: int) -> list[list[Sample]]:
+def share(
+    batch: list[Sample], rank: int, world: int, accumulate: int, together: int = 1
+) -> list[list[Sample]]:
     """One process's micro-batches of a global batch: contiguous slices whose sizes differ by at
-    most one.
+    most `together`, of which so many neighbours are never parted.
 
     Raises UsageError when a slice would be empty.
     """
-    if len(batch) < world * accumulate:
+    groups = len(batch) // together
+    if groups < world * accumulate:
         raise UsageError(
-            f"a batch of {len(batch)} samples cannot be shared by {world} processes x "
-            f"{accumulate} accumulated parts"
+            f"a batch of {len(batch)} samples{'' if together == 1 else f' ({groups} pairs)'} "
+            f"cannot be shared by {world} processes x {accumulate} accumulated parts"
         )
-    parts = np.array_split(np.arange(len(batch)), world * accumulate)
-    return [[batch[i] for i in part] for part in parts[rank * accumulate : (rank + 1) * accumulate]]
+    parts = np.array_split(np.arange(groups), world * accumulate)
+    return [
+        [sample for i in part for sample in batch[i * together : (i + 1) * together]]
+        for part in parts[rank * accumulate : (rank + 1) * accumulate]
+    ]

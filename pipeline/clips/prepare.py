@@ -31,7 +31,8 @@ class Batch:
         coefficients only.
     bands: (B,T,9,S,S) float32 of pixels / 255, or (B,T,3,R,R) coefficients of them where
         spec.coefficients says so, or None.
-    masks: (B,T,1,S,S) float32, 1 where manipulated, or None.
+    masks: (B,T,1,S,S) float32, 1 where manipulated (between 0 and 1 with spec.soft_masks), or
+        None.
     label: (B,) int64, 1 fake.
     """
 
@@ -110,7 +111,10 @@ def prepare(
         images = transform(unit) if coefficients is None else transform.restore(coefficients, unit)
         bands = fit_to_side(images, spec, place)
     if masks is not None:
-        masks = (fit_to_side(masks.float(), spec, place, mode="nearest") > 127).float()
+        if spec.soft_masks:
+            masks = fit_to_side(masks.float(), spec, place).div_(255)
+        else:
+            masks = (fit_to_side(masks.float(), spec, place, mode="nearest") > 127).float()
     return Batch(normalise(fitted, spec.norm), bands, masks, label)
 
 

@@ -11,16 +11,22 @@ from unmask.pipeline.cache.video import GROUP_FILE, open_video
 from unmask.pipeline.clips.hdf5 import Export, is_export, open_export
 from unmask.pipeline.clips.picture_folder import PictureClips
 from unmask.pipeline.manifests.checked import Manifest, read_manifest
-from unmask.pipeline.records import FAKE
+from unmask.pipeline.records import FAKE, REAL
 
 
-def find_videos(path: Path, cache_root: Path, allow_missing: bool = False) -> Manifest | Export:
-    """What a text manifest or an exported file names, checked. Raises ManifestError, CacheError."""
-    return (
-        open_export(path)
-        if is_export(path)
-        else read_manifest(path, cache_root, allow_missing=allow_missing)
-    )
+def find_videos(
+    path: Path, cache_root: Path, allow_missing: bool = False, *, reals_only: bool = False
+) -> Manifest | Export:
+    """What a text manifest or an exported file names, checked.
+
+    reals_only: the folders of fakes are not even looked at; `left_out` counts them.
+    Raises ManifestError, CacheError.
+    """
+    if not is_export(path):
+        only = REAL if reals_only else None
+        return read_manifest(path, cache_root, allow_missing=allow_missing, only=only)
+    found = open_export(path)
+    return found.of_label(REAL) if reals_only else found
 
 
 def open_reader(folder: Path) -> ClipReader:

@@ -7,9 +7,10 @@ clips.
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterable, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +26,9 @@ from unmask.pipeline.errors import CacheError
 from unmask.pipeline.manifests.checked import Manifest
 from unmask.pipeline.records import FAKE, Entry
 
+if TYPE_CHECKING:
+    from torch import Tensor
+
 log = logging.getLogger(__name__)
 
 
@@ -39,11 +43,14 @@ class ClipSource:
     stored_bands: whether the model's bands are made from the cached coefficients while the pixels
         are used as they are cached; `bands` asks for it (cached), against it (computed), or for it
         where it can be (auto).
+    fakes: where they come from: the manifest, or (real_only.py) the reals themselves.
     idle_buffers: memory of the last plan's batches, for the next.
     Raises ManifestError for bad lines and folders that are missing (unless `allow_missing`),
     CacheError for folders that are damaged, of unequal shape, without the masks the model's loss
     wants, or without the coefficients that `bands` asks for.
     """
+
+    fakes: Literal["manifest", "self"] = "manifest"
 
     def __init__(
         self,
@@ -120,6 +127,15 @@ class ClipSource:
     def label_of(self, sample: Sample) -> int:
         """Label of one sample: of a partly fake video it is fake only where its frames are."""
         return clip_label(self.truth[sample.video], int(self.labels[sample.video]), sample.picks)
+
+    def rows_to_read(self, samples: Sequence[Sample], rows: range) -> Iterable[int]:
+        """Rows of a batch that are read before `finish`: here all."""
+        return rows
+
+    def finish(
+        self, samples: Sequence[Sample], pixels: Tensor | None, masks: Tensor | None, rows: range
+    ) -> None:
+        """What is still to be done to rows of a batch that were just read: nothing here."""
 
     def evaluation_samples(self, per_video: int = 0) -> list[Sample]:
         """All samples of all videos in manifest order; `per_video` > 0 keeps that many, spread

@@ -20,7 +20,8 @@ from unmask.pipeline.config import CropConfig
 from unmask.pipeline.errors import CacheError, ManifestError
 from unmask.pipeline.manifests.checked import PICTURES_KEY
 from unmask.pipeline.manifests.text import parse
-from unmask.pipeline.records import Entry
+from unmask.pipeline.records import REAL, Entry
+from unmask.pipeline.runs.provenance import known_of
 from unmask.pipeline.runs.run_folder import Run
 
 SHOWN = 3
@@ -59,12 +60,12 @@ def admit(path: Path, run: Run, model: nn.Module, allowed: Allowed) -> tuple[Cli
             f"{source.path}: {pixels}; extract again with the run's settings, or take "
             "--other-pixels"
         )
-    leak = find_leaks(source, run.manifest, cache)
+    knowledge = known_of(run)
+    leak = find_leaks(source, run.manifest, cache, reals_only=knowledge.real_only)
     if not allowed.leakage:
         leak.refuse(source.path)
-    return source, [
-        line for line in (f"Other pixels: {pixels}." if pixels else "", leak.caution) if line
-    ]
+    doubts = (f"Other pixels: {pixels}." if pixels else "", leak.caution)
+    return source, [*knowledge.cautions, *filter(None, doubts)]
 
 
 def other_pixels(source: ClipSource, run: Run, cache: Path) -> str:
@@ -174,16 +175,20 @@ def group(attributes: dict[str, object]) -> Hashable:
     return (attributes.get("dataset"), attributes["group"]) if attributes.get("group") else None
 
 
-def find_leaks(source: ClipSource, training: Path, cache_root: Path) -> Leakage:
+def find_leaks(
+    source: ClipSource, training: Path, cache_root: Path, *, reals_only: bool = False
+) -> Leakage:
     """Compare the videos of `source` with those of a training manifest, by the cached attributes
     of both.
+
+    reals_only: training read no fake of its manifest.
     """
     if training == Path():
         return Leakage(
             checked=False,
             note="Whether these videos were trained on is unknown: a release lists none.",
         )
-    trained = _trained(training, cache_root)
+    trained = _trained(training, cache_root, reals_only)
     if trained is None:
         return Leakage(
             checked=False,
@@ -215,7 +220,9 @@ def _known(
     return {value for attributes, entry in trained if (value := what(attributes, entry))}
 
 
-def _trained(training: Path, cache_root: Path) -> list[tuple[dict[str, object], Entry]] | None:
+def _trained(
+    training: Path, cache_root: Path, reals_only: bool
+) -> list[tuple[dict[str, object], Entry]] | None:
     try:
         data = training.read_bytes()
     except OSError:
@@ -223,7 +230,9 @@ def _trained(training: Path, cache_root: Path) -> list[tuple[dict[str, object], 
     if training.suffix == ".h5":
         return [(reader.attributes, entry) for reader, entry in _exported(training, cache_root)]
     return [
-        (attributes_of(cache_root / entry.folder), entry) for entry in parse(data, str(training))
+        (attributes_of(cache_root / entry.folder), entry)
+        for entry in parse(data, str(training))
+        if not reals_only or entry.label == REAL
     ]
 
 

@@ -15,7 +15,7 @@ from unmask.pipeline.clips.source import ClipSource
 from unmask.pipeline.config import EvaluateConfig
 from unmask.pipeline.evaluation.inference import Loaded
 from unmask.pipeline.reports.html import own_version
-from unmask.pipeline.runs.provenance import weights_sha256
+from unmask.pipeline.runs.provenance import known_of, weights_sha256
 from unmask.pipeline.scores.evaluation_folder import Plain
 
 
@@ -32,6 +32,7 @@ def provenance_of(
             "model": run.model,
             "options": json.dumps(run.options, sort_keys=True),
             "recipe": run.config.recipe,
+            **known_of(run).footage,
             "seed": run.config.seed,
             "trained on": run.config.manifest,
             "training manifest sha256": run.manifest_sha256,

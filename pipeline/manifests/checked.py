@@ -35,6 +35,7 @@ class Manifest:
     key: the cache key of all entries, or `pictures`.
     missing: entries without a folder (only when allowed).
     warnings: lines worth showing once.
+    left_out: entries of another label than the wanted one.
     """
 
     path: Path
@@ -44,6 +45,7 @@ class Manifest:
     key: str
     missing: tuple[Entry, ...] = ()
     warnings: tuple[str, ...] = ()
+    left_out: int = 0
 
     @property
     def labels(self) -> frozenset[int]:
@@ -54,12 +56,15 @@ class Manifest:
         return len(self.entries)
 
 
-def read_manifest(path: Path, cache_root: Path, *, allow_missing: bool = False) -> Manifest:
+def read_manifest(
+    path: Path, cache_root: Path, *, allow_missing: bool = False, only: int | None = None
+) -> Manifest:
     """Read and check a manifest against the cache before anything is trained with it.
 
     Exact duplicates are dropped with a warning. Folders must lie inside the cache root (or the
     manifest's folder, for pictures) after links are resolved.
     allow_missing: leave absent folders out and count them instead of refusing.
+    only: leave the entries of the other label out and count them; their folders are not looked at.
     Raises: ManifestError listing bad lines, conflicting labels, absent folders; mixed cache keys;
         an empty manifest.
     """
@@ -67,6 +72,10 @@ def read_manifest(path: Path, cache_root: Path, *, allow_missing: bool = False) 
     entries, warnings = _without_duplicates(parse(data, str(path)), str(path))
     if not entries:
         raise ManifestError(f"{path}: no entries; lines are '<folder> <label>'")
+    wanted = [entry for entry in entries if only in (None, entry.label)]
+    if not wanted:
+        raise ManifestError(f"{path}: none of its {len(entries)} entries has label {only}")
+    left_out, entries = len(entries) - len(wanted), wanted
     found, folders, kinds, missing = _locate(entries, path, Path(cache_root), allow_missing)
     if missing:
         warnings.append(
@@ -81,6 +90,7 @@ def read_manifest(path: Path, cache_root: Path, *, allow_missing: bool = False) 
         key,
         tuple(missing),
         tuple(warnings),
+        left_out,
     )
 
 

@@ -81,7 +81,7 @@ def from_run(folder: Path, config: PredictConfig) -> Scorer:
     model, point = load_model(run, config.which)
     crop, cautions = crop_of(run, Path(config.cache) if config.cache else None)
     crop, more = for_prediction(crop, config)
-    calibration = calibration_of(folder)
+    calibration, knowledge = calibration_of(folder), known_of(run)
     model = model.to(device)
     return Scorer(
         name=folder.resolve().name,
@@ -95,8 +95,11 @@ def from_run(folder: Path, config: PredictConfig) -> Scorer:
         facts=run_facts(run, point, crop),
         evaluations=folder / "evaluations",
         reference=str(run.settings.get("reference", "")),
-        cautions=tuple(line for line in (*cautions, *more, calibration.note) if line),
-        knowledge=known_of(run),
+        cautions=(
+            *knowledge.cautions,
+            *(line for line in (*cautions, *more, calibration.note) if line),
+        ),
+        knowledge=knowledge,
         standings=standings_of(folder / "evaluations"),
     )
 

@@ -90,7 +90,12 @@ def _doubts_about_training(knowledge: Knowledge) -> list[str]:
     if knowledge.drawn:
         return ["trained on drawn faces, which say nothing about real ones"]
     doubts = []
-    if min(knowledge.real, knowledge.fake) < FEWEST_VIDEOS:
+    if knowledge.real_only:
+        if knowledge.real < FEWEST_VIDEOS:
+            doubts.append(
+                f"trained on {knowledge.real} real videos, at least {FEWEST_VIDEOS} are needed"
+            )
+    elif min(knowledge.real, knowledge.fake) < FEWEST_VIDEOS:
         doubts.append(
             f"trained on {knowledge.real} real and {knowledge.fake} fake videos, at least "
             f"{FEWEST_VIDEOS} of each are needed"

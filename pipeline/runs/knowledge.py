@@ -14,6 +14,9 @@ from dataclasses import dataclass, field
 
 log = logging.getLogger(__name__)
 
+# What a reader must know of a detector whose fakes were made of real footage.
+REAL_ONLY = "trained on real footage only; finds composited faces, not wholly generated ones"
+
 WORD, WORDS, STATISTICS = 80, 50, 50  # longest word, most words of a kind, most statistics
 
 
@@ -41,6 +44,8 @@ class Knowledge:
     """What a run knows of its training videos.
 
     known: False when the run does not say; then nothing below counts.
+    real_only: its fakes were made of real clips, by pasting a face into itself.
+    chosen_on_fakes: all the same its best epoch was chosen on genuine fakes.
     drawn: some of them are drawn, not filmed.
     real, fake: videos of each class.
     people: different persons, None where the dataset does not name them.
@@ -49,6 +54,8 @@ class Knowledge:
     """
 
     known: bool = False
+    real_only: bool = False
+    chosen_on_fakes: bool = False
     drawn: bool = False
     real: int = 0
     fake: int = 0
@@ -58,6 +65,19 @@ class Knowledge:
     methods: tuple[str, ...] = ()
     looks: Mapping[str, Spread] = field(default_factory=dict)
 
+    @property
+    def cautions(self) -> tuple[str, ...]:
+        """What a reader of its scores must know, in whole sentences."""
+        if not self.real_only:
+            return ()
+        chosen = ("Its best epoch was chosen on genuine fakes.",) if self.chosen_on_fakes else ()
+        return (f"{REAL_ONLY[0].upper()}{REAL_ONLY[1:]}.", *chosen)
+
+    @property
+    def footage(self) -> dict[str, str]:
+        """The same as one fact of a table."""
+        return {"footage": " ".join(self.cautions)} if self.real_only else {}
+
     def as_json(self) -> dict[str, object]:
         """Plain JSON values, lists and words cut to their bounds."""
         words = {
@@ -66,7 +86,11 @@ class Knowledge:
         }
         looks = {name: [s.lower, s.median, s.upper] for name, s in self.looks.items()}
         counts = {"real": self.real, "fake": self.fake, "people": self.people}
-        return {"drawn": self.drawn, **counts, **words, "looks": looks}
+        said: dict[str, object] = {}
+        if self.real_only:
+            chosen = "manifest" if self.chosen_on_fakes else "self"
+            said = {"fakes": "self", "val_fakes": chosen, "footage": REAL_ONLY}
+        return {"drawn": self.drawn, **said, **counts, **words, "looks": looks}
 
 
 def knowledge_from(values: object, where: str) -> Knowledge:
@@ -91,6 +115,8 @@ def _checked(values: object) -> Knowledge:
     people = values["people"]
     return Knowledge(
         known=True,
+        real_only=values.get("fakes") == "self",
+        chosen_on_fakes=values.get("val_fakes") == "manifest",
         drawn=values["drawn"],
         real=_count(values["real"]),
         fake=_count(values["fake"]),

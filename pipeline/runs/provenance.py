@@ -34,6 +34,7 @@ def run_facts(run: Run, point: Checkpoint, crop: CropConfig) -> dict[str, dict[s
             "manifest": run.config.manifest,
             "manifest sha256": run.manifest_sha256,
             "videos": f"{trained.get('real', '?')} real, {trained.get('fake', '?')} fake",
+            **knowledge.footage,
             "datasets": ", ".join(knowledge.datasets) or "not known",
             "compressions": ", ".join(knowledge.compressions) or "not known",
             "methods": ", ".join(knowledge.methods) or "not known",

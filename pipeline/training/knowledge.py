@@ -12,22 +12,27 @@ from unmask.pipeline.records import DRAWN, FAKE
 from unmask.pipeline.runs.knowledge import Knowledge, Spread
 
 
-def knowledge_of(source: ClipSource) -> Knowledge:
-    """Counts, words and spreads of the videos of a manifest. Raises CacheError of a clip that
-    cannot be read.
+def knowledge_of(source: ClipSource, validation: ClipSource | None = None) -> Knowledge:
+    """Counts, words and spreads of the videos of a manifest, and what chose its best epoch.
+
+    Raises CacheError of a clip that cannot be read.
     """
-    attributes = [reader.attributes for reader in source.readers]
+    readers, labels = source.readers, source.labels.tolist()
+    if real_only := source.fakes == "self":  # every video stands there a second time, as its fake
+        readers, labels = readers[::2], labels[::2]
+    attributes = [reader.attributes for reader in readers]
     # with several persons of a video in the cache, it still counts once
     videos = {
-        (a.get("dataset"), a.get("key"), label)
-        for a, label in zip(attributes, source.labels.tolist(), strict=True)
+        (a.get("dataset"), a.get("key"), label) for a, label in zip(attributes, labels, strict=True)
     }
     fakes = sum(label == FAKE for *_, label in videos)
     datasets = _words(attributes, "dataset")
-    looks = looks_of_videos(source.readers)  # (V, K)
+    looks = looks_of_videos(readers)  # (V, K)
     quartiles = np.percentile(looks, (25, 50, 75), axis=0).T  # (K, 3)
     return Knowledge(
         known=True,
+        real_only=real_only,
+        chosen_on_fakes=real_only and validation is not None and validation.fakes == "manifest",
         drawn=DRAWN in datasets,
         real=len(videos) - fakes,
         fake=fakes,

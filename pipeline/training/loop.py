@@ -11,7 +11,7 @@ from __future__ import annotations
 import logging
 import math
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,10 +19,10 @@ import torch
 from torch import Tensor
 
 from unmask.models.recipes.losses import total_loss
-from unmask.models.recipes.optimizers import learning_rate
+from unmask.models.recipes.optimizers import climb, go_back, learning_rate
 from unmask.pipeline.clips.batches import RawBatch, batches
 from unmask.pipeline.clips.plans import share
-from unmask.pipeline.clips.prepare import prepare
+from unmask.pipeline.clips.prepare import Batch, prepare
 from unmask.pipeline.clips.samples import Sample
 from unmask.pipeline.errors import EXIT_OK, EXIT_TERMINATED, TrainError
 from unmask.pipeline.machine.interrupts import Interrupts
@@ -30,7 +30,7 @@ from unmask.pipeline.runs.summary import rank
 from unmask.pipeline.training.curves import Clock, Curves
 from unmask.pipeline.training.progress import Live, Progress
 from unmask.pipeline.training.saving import save
-from unmask.pipeline.training.setup import Setup
+from unmask.pipeline.training.setup import Setup, together
 from unmask.pipeline.training.validation import sample_scores, video_metrics
 
 log = logging.getLogger(__name__)
@@ -103,7 +103,13 @@ def _epoch(walk: _Walk) -> bool:
     micro_batches = [
         part
         for batch in todo
-        for part in share(batch, fabric.global_rank, fabric.world_size, config.accumulate)
+        for part in share(
+            batch,
+            fabric.global_rank,
+            fabric.world_size,
+            config.accumulate,
+            together(setup.recipe),
+        )
     ]
     ahead = batches(
         setup.source, micro_batches, threads=config.threads, pin=fabric.device.type == "cuda"
@@ -124,9 +130,9 @@ def _step(walk: _Walk, batch: list[Sample], ahead: Iterator[RawBatch], clock: Cl
     rate = learning_rate(setup.recipe, step, setup.per_epoch)
     for group in setup.optimizer.param_groups:
         group["lr"] = rate
-    torch.manual_seed(zlib.crc32(f"{setup.config.seed}/{step}/{setup.fabric.global_rank}".encode()))
+    own = zlib.crc32(f"{setup.config.seed}/{step}/{setup.fabric.global_rank}".encode())
     buffers = [buffer.clone() for buffer in setup.network.buffers()]
-    share_of_loss = _forward_backward(setup, batch, ahead, clock)
+    share_of_loss = _gradients(setup, batch, _prepared(setup, ahead, clock), own)
     norm = setup.fabric.clip_gradients(
         setup.model,
         setup.stepper,
@@ -145,31 +151,54 @@ def _step(walk: _Walk, batch: list[Sample], ahead: Iterator[RawBatch], clock: Cl
     return asked > 0
 
 
-def _forward_backward(
-    setup: Setup, batch: list[Sample], ahead: Iterator[RawBatch], clock: Clock
-) -> Tensor:
+def _prepared(setup: Setup, ahead: Iterator[RawBatch], clock: Clock) -> Iterator[Batch]:
+    """This process's parts of one global batch, each made when it is asked for."""
+    for _ in range(setup.config.accumulate):
+        with clock.waiting():
+            raw = next(ahead)
+        yield prepare(raw, setup.spec, setup.fabric.device, setup.augment)
+
+
+def _gradients(setup: Setup, batch: list[Sample], parts: Iterator[Batch], seed: int) -> Tensor:
     """Gradients of this process's parts of a global batch; returns its share of the mean loss, ()
     float64.
+
+    seed: of the network's dropout.
+    With sam they are those at the worst point nearby, of the same pictures and with the same
+    dropout; batch statistics move in both passes. Where the first are not finite they stay, so that
+    the step is lost like any other, and a loss scale is lowered.
     """
-    fabric, parts = setup.fabric, setup.config.accumulate
+    torch.manual_seed(seed)
+    if setup.recipe.optimizer != "sam":
+        return _forward_backward(setup, batch, parts)
+    held = list(parts)
+    total = _forward_backward(setup, batch, held)
+    before = climb(setup.network.parameters(), setup.recipe.rho)
+    if before is not None:
+        torch.manual_seed(seed)
+        _forward_backward(setup, batch, held)
+        go_back(before)
+    return total
+
+
+def _forward_backward(setup: Setup, batch: list[Sample], parts: Iterable[Batch]) -> Tensor:
+    """One pass forward and back over the parts; returns their share of the mean loss."""
+    fabric, last = setup.fabric, setup.config.accumulate - 1
     setup.model.train()
     for part in setup.frozen:
         part.eval()
     setup.stepper.zero_grad(set_to_none=True)
     total = torch.zeros((), device=fabric.device, dtype=torch.float64)
-    for number in range(parts):
-        with clock.waiting():
-            raw = next(ahead)
-        data = prepare(raw, setup.spec, fabric.device, setup.augment)
-        with fabric.no_backward_sync(setup.model, enabled=number < parts - 1):
+    for number, data in enumerate(parts):
+        with fabric.no_backward_sync(setup.model, enabled=number < last):
             outputs = setup.model(data.pixels, data.bands)
             loss = total_loss(
                 setup.recipe.loss, outputs, data.label, data.masks, setup.class_weight
             )["loss"]
             # Means over parts of unequal size add up to the mean over the global batch; the
             # gradients of several processes are averaged, so each counts world_size times.
-            fabric.backward(loss * (len(raw.samples) * fabric.world_size / len(batch)))
-        total += loss.detach() * (len(raw.samples) / len(batch))
+            fabric.backward(loss * (len(data.label) * fabric.world_size / len(batch)))
+        total += loss.detach() * (len(data.label) / len(batch))
     return total
 
 

@@ -34,7 +34,7 @@ def refuse_full_disk(setup: Setup, run: Path) -> None:
     if setup.ema is not None:
         weights += _bytes_of(setup.ema.module)
     learning = [p for group in setup.optimizer.param_groups for p in group["params"]]
-    moments = 1 if setup.recipe.optimizer == "sgd" else 2
+    moments = 1 if setup.recipe.optimizer in ("sgd", "sam") else 2
     optimizer = moments * sum(p.numel() * p.element_size() for p in learning)
     needed = (KEEP + 1) * (weights + optimizer) + 2 * weights
     written = [

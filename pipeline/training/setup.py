@@ -14,6 +14,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from unmask.models import model_class
 from unmask.models.options import option_types
+from unmask.models.recipes.blends import BLEND_VERSION
 from unmask.models.recipes.losses import balanced_weights
 from unmask.models.recipes.optimizers import build_optimizer, freeze
 from unmask.models.recipes.recipes import Recipe, as_values, get_recipe
@@ -23,6 +24,7 @@ from unmask.pipeline.clips.hdf5 import Export
 from unmask.pipeline.clips.plans import share, training_plan
 from unmask.pipeline.clips.prepare import Augment
 from unmask.pipeline.clips.readers import all_fakes_have_masks, find_videos
+from unmask.pipeline.clips.real_only import RealOnly
 from unmask.pipeline.clips.samples import Sample
 from unmask.pipeline.clips.source import ClipSource
 from unmask.pipeline.clips.stored_bands import BandsFrom
@@ -91,22 +93,31 @@ def build_setup(config: TrainConfig, fabric: Fabric, *, restored: bool = False) 
     Raises: UsageError, ModelError, ManifestError, CacheError, CheckpointError.
     """
     # Before the network, which may take half a minute: a wrong path must fail at once.
-    videos = find_videos(Path(config.manifest), Path(config.cache), config.allow_missing)
-    config, notes = _with_masks_where_there_are(config, videos)
+    asked = get_recipe(config.model, config.recipe, config.overrides)
+    real_only = asked.balance == "self"
+    videos = find_videos(
+        Path(config.manifest), Path(config.cache), config.allow_missing, reals_only=real_only
+    )
+    config, notes = _with_masks_where_there_are(config, asked, videos)
     config = resolve(config)
     recipe = get_recipe(config.model, config.recipe, config.overrides)
     keep_freed_memory(fabric.device.type)
     torch.manual_seed(config.seed)
     network = build_network(config, restored=restored)
     frozen = freeze(network, recipe)
-    spec = replace(network.spec, masks=recipe.loss.seg > 0)
+    soft = real_only and recipe.blend.mask != "hard"
+    spec = replace(network.spec, masks=recipe.loss.seg > 0, soft_masks=soft)
     if spec.masks and not network.spec.masks:
         raise UsageError(
             "the recipe's loss wants masks and the model makes none: --option mask=true (and a "
             "cache extracted with --masks), or --set loss.seg=0"
         )
-    source = ClipSource(videos, Path(config.cache), spec, bands=_bands_from(config, recipe))
-    validation = _open_validation(config, source)
+    if real_only:
+        _refuse_cached_bands(config, "a pasted face changes the pixels")
+        source: ClipSource = RealOnly(videos, Path(config.cache), spec, recipe.blend)
+    else:
+        source = ClipSource(videos, Path(config.cache), spec, bands=_bands_from(config, recipe))
+    validation = _open_validation(config, recipe, source)
     augment = build_augment(recipe.augment, spec.size)
     class_weight = None
     if recipe.class_weights == "balanced":
@@ -114,7 +125,7 @@ def build_setup(config: TrainConfig, fabric: Fabric, *, restored: bool = False) 
     first_epoch = _plan(config, recipe, spec, source, 0)
     for batch in first_epoch:
         # Every epoch has batches of these sizes: refuse now what would fail later.
-        share(batch, fabric.global_rank, fabric.world_size, config.accumulate)
+        share(batch, fabric.global_rank, fabric.world_size, config.accumulate, together(recipe))
     if config.channels_last:
         network.to(memory_format=torch.channels_last)
     if config.sync_norm and fabric.world_size > 1:
@@ -151,27 +162,42 @@ def _bands_from(config: TrainConfig, recipe: Recipe) -> BandsFrom:
     """
     if only_moves(recipe.augment):
         return config.bands
-    if config.bands == "cached":
-        raise UsageError(
-            f"--bands cached: the augmentation {', '.join(recipe.augment)} changes the pixels that "
-            "the cached bands are of; --set augment=flip, or leave out --bands"
-        )
+    _refuse_cached_bands(
+        config,
+        f"the augmentation {', '.join(recipe.augment)} changes the pixels (--set augment=flip "
+        "does not)",
+    )
     return "computed"
+
+
+def _refuse_cached_bands(config: TrainConfig, why: str) -> None:
+    """Raises UsageError where the cache's bands were asked for."""
+    if config.bands == "cached":
+        raise UsageError(f"--bands cached: {why} that the cached bands are of; leave out --bands")
+
+
+def together(recipe: Recipe) -> int:
+    """Neighbours in a batch that one process and one micro-batch must get."""
+    return 2 if recipe.balance == "self" else 1
 
 
 def identity(setup: Setup) -> dict[str, Any]:
     """Everything that decides the weights; a checkpoint of another identity is refused."""
     names = ("model", "options", "seed", "all_clips", "accumulate", "ema")
     values = {name: getattr(setup.config, name) for name in names}
+    idle = {"epochs", "source"}
+    idle |= set() if setup.recipe.balance == "self" else {"blend", "val_fakes"}
+    idle |= set() if setup.recipe.optimizer == "sam" else {"rho"}
     recipe = {
         f"recipe.{name}": value
         for name, value in as_values(setup.recipe).items()
-        if name not in ("epochs", "source")
+        if name not in idle
     }
+    made = {"blend_version": BLEND_VERSION} if setup.recipe.balance == "self" else {}
     pixels = {"key": setup.source.key, "manifest": setup.source.sha256}
     # float16 rounds the stored coefficients, so weights differ by where the bands come from.
     bands = {"bands": "cached"} if setup.source.stored_bands else {}
-    return json.loads(json.dumps({**values, **recipe, **pixels, **bands}))
+    return json.loads(json.dumps({**values, **recipe, **made, **pixels, **bands}))
 
 
 def facts(setup: Setup) -> dict[str, Any]:
@@ -179,7 +205,10 @@ def facts(setup: Setup) -> dict[str, Any]:
     sources = {"manifest": setup.source}
     if setup.validation is not None:
         sources["val"] = setup.validation
+    real_only = setup.source.fakes == "self"
     return {
+        "fakes": setup.source.fakes,
+        **({"val_fakes": setup.recipe.val_fakes} if real_only else {}),
         "recipe": as_values(setup.recipe),
         "model": {
             "name": setup.config.model,
@@ -216,16 +245,16 @@ def _plan(
 
 
 def _with_masks_where_there_are(
-    config: TrainConfig, videos: Manifest | Export
+    config: TrainConfig, recipe: Recipe, videos: Manifest | Export
 ) -> tuple[TrainConfig, tuple[str, ...]]:
     """Settle a loss with masks that nobody asked for by name: with the model's mask head where all
-    fakes have masks in the cache, else without that term; and a line for the user.
+    fakes have masks in the cache, as self-made ones always do, else without that term; and a line
+    for the user.
     """
-    recipe = get_recipe(config.model, config.recipe, config.overrides)
     asked = "mask" in config.options or {"loss", "loss.seg"} & set(config.overrides)
     if not recipe.loss.seg or asked or "mask" not in option_types(model_class(config.model)):
         return config, ()
-    if all_fakes_have_masks(videos):
+    if recipe.balance == "self" or all_fakes_have_masks(videos):
         return replace(config, options={**config.options, "mask": True}), ()
     without = replace(config, overrides={**config.overrides, "loss.seg": 0.0})
     return without, (
@@ -234,15 +263,22 @@ def _with_masks_where_there_are(
     )
 
 
-def _open_validation(config: TrainConfig, training: ClipSource) -> ClipSource | None:
+def _open_validation(
+    config: TrainConfig, recipe: Recipe, training: ClipSource
+) -> ClipSource | None:
     if not config.val:
         log.warning("no validation manifest: the last weights will count as the best")
         return None
     spec = replace(training.spec, masks=False)
     cache = Path(config.cache)
-    source = ClipSource(
-        Path(config.val), cache, spec, allow_missing=config.allow_missing, bands=config.bands
-    )
+    source: ClipSource
+    if training.fakes == "self" and recipe.val_fakes == "self":
+        allow = config.allow_missing
+        source = RealOnly(Path(config.val), cache, spec, recipe.blend, allow_missing=allow)
+    else:
+        source = ClipSource(
+            Path(config.val), cache, spec, allow_missing=config.allow_missing, bands=config.bands
+        )
     checkpoint.belongs({"key": source.key}, {"key": training.key}, source.path)
     return source
 

@@ -57,7 +57,7 @@ def train(
     if fabric.is_global_zero:
         with refusals(run):
             run.mkdir(parents=True, exist_ok=True)
-        knowledge = knowledge_of(setup.source)
+        knowledge = knowledge_of(setup.source, setup.validation)
         write_run(run, setup.config, facts(setup) | {"knowledge": knowledge.as_json()})
     if started is not None:
         started(_started(setup, progress, run))
@@ -96,7 +96,7 @@ def _started(setup: Setup, progress: Progress, run: Path) -> Started:
         run=run,
         model=setup.config.model,
         parameters=parameter_count(setup),
-        videos=len(setup.source),
+        videos=int(setup.source.facts()["videos"]),
         missing=len(setup.source.missing),
         warnings=(*setup.notes, *setup.source.warnings),
         device=setup.fabric.device.type,
