@@ -44,18 +44,16 @@ class Knowledge:
     """What a run knows of its training videos.
 
     known: False when the run does not say; then nothing below counts.
-    real_only: its fakes were made of real clips, by pasting a face into itself.
-    chosen_on_fakes: all the same its best epoch was chosen on genuine fakes.
     drawn: some of them are drawn, not filmed.
     real, fake: videos of each class.
     people: different persons, None where the dataset does not name them.
     datasets, compressions, methods: their words, sorted.
     looks: statistic of the crops -> its spread over the videos.
+    real_only: its fakes were made of real clips, by pasting a face into itself.
+    chosen_on_fakes: all the same its best epoch was chosen on genuine fakes.
     """
 
     known: bool = False
-    real_only: bool = False
-    chosen_on_fakes: bool = False
     drawn: bool = False
     real: int = 0
     fake: int = 0
@@ -64,6 +62,8 @@ class Knowledge:
     compressions: tuple[str, ...] = ()
     methods: tuple[str, ...] = ()
     looks: Mapping[str, Spread] = field(default_factory=dict)
+    real_only: bool = False
+    chosen_on_fakes: bool = False
 
     @property
     def cautions(self) -> tuple[str, ...]:
@@ -115,8 +115,8 @@ def _checked(values: object) -> Knowledge:
     people = values["people"]
     return Knowledge(
         known=True,
-        real_only=values.get("fakes") == "self",
-        chosen_on_fakes=values.get("val_fakes") == "manifest",
+        real_only=_is_self(values.get("fakes", "manifest")),
+        chosen_on_fakes=not _is_self(values.get("val_fakes", "self")),
         drawn=values["drawn"],
         real=_count(values["real"]),
         fake=_count(values["fake"]),
@@ -126,6 +126,13 @@ def _checked(values: object) -> Knowledge:
         methods=_words(values["methods"]),
         looks={_word(name): _spread(three) for name, three in values["looks"].items()},
     )
+
+
+def _is_self(value: object) -> bool:
+    """Whether fakes were made of the reals; the other answer is that a manifest named them."""
+    if value not in ("self", "manifest"):
+        raise ValueError(f"{value!r:.40} says of no fakes where they come from")
+    return value == "self"
 
 
 def _count(value: object) -> int:

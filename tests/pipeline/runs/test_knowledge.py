@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -16,6 +17,17 @@ KNOWN = Knowledge(
 
 def test_it_survives_json_exactly() -> None:
     assert knowledge_from(json.loads(json.dumps(KNOWN.as_json())), "run.json") == KNOWN
+
+
+@pytest.mark.parametrize("chosen", [False, True])
+def test_a_run_on_real_footage_only_says_so_wherever_it_is_copied(chosen: bool) -> None:
+    own = replace(KNOWN, fake=0, real_only=True, chosen_on_fakes=chosen)
+    assert knowledge_from(json.loads(json.dumps(own.as_json())), "run.json") == own
+    assert own.cautions[0] == (
+        "Trained on real footage only; finds composited faces, not wholly generated ones."
+    )
+    assert len(own.cautions) == 1 + chosen and own.footage["footage"].startswith("Trained on real")
+    assert KNOWN.cautions == () and KNOWN.footage == {}
 
 
 def test_absent_is_unknown() -> None:
@@ -32,6 +44,8 @@ def test_it_stays_small_however_many_words_a_dataset_has() -> None:
     "change",
     [
         {"drawn": "no"},
+        {"fakes": "none"},
+        {"fakes": "self", "val_fakes": 1},
         {"real": -1},
         {"fake": True},
         {"people": 1.5},
