@@ -73,6 +73,10 @@ class RealOnly(ClipSource):
         self._places: dict[int, Places] = {}
 
     @property
+    def videos(self) -> int:
+        return len(self.entries) // 2
+
+    @property
     def pairs(self) -> list[int | None]:
         return [video - 1 if video % 2 else None for video in range(len(self.entries))]
 
@@ -81,8 +85,7 @@ class RealOnly(ClipSource):
         return [None] * len(self.entries)
 
     def facts(self) -> dict[str, object]:
-        reals = len(self.entries) // 2
-        counts = {"videos": reals, "real": reals, "fake": 0, "left_out": self.left_out}
+        counts = {"videos": self.videos, "real": self.videos, "fake": 0, "left_out": self.left_out}
         settings = {"version": BLEND_VERSION, **asdict(self.blend)}
         return {**super().facts(), **counts, "fakes": self.fakes, "blend": settings}
 

@@ -85,6 +85,11 @@ class ClipSource:
         return len(self.entries)
 
     @property
+    def videos(self) -> int:
+        """Videos that are read."""
+        return len(self.entries)
+
+    @property
     def shapes(self) -> list[tuple[int, int]]:
         """(clips, frames in a clip) of each video."""
         return [(clips, frames) for clips, frames, *_ in (r.shape for r in self.readers)]

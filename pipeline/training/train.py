@@ -96,7 +96,7 @@ def _started(setup: Setup, progress: Progress, run: Path) -> Started:
         run=run,
         model=setup.config.model,
         parameters=parameter_count(setup),
-        videos=int(setup.source.facts()["videos"]),
+        videos=setup.source.videos,
         missing=len(setup.source.missing),
         warnings=(*setup.notes, *setup.source.warnings),
         device=setup.fabric.device.type,
