@@ -4,7 +4,7 @@ Reads cached folders, exports and folders of pictures alike.
 
 Interface, by file:
     augment: build_augment, only_moves
-    batches: RawBatch, batches
+    batches: RawBatch, batch_of, batches
     h264: h264
     hdf5: Export, is_export, write_export
     looks: NOTICED, looks_of_clips, looks_of_videos

@@ -48,6 +48,16 @@ class RawBatch:
     copied: torch.cuda.Event | None = field(default=None, repr=False)
 
 
+def batch_of(pixels: NDArray[np.uint8], picks: Sequence[Picks]) -> RawBatch:
+    """One batch of samples that lie in no cache and have no label.
+
+    pixels: (B,T,S,S,3) uint8 RGB; picks: where in its video each comes from.
+    """
+    samples = [Sample(0, pick) for pick in picks]
+    nobody_knows = torch.zeros(len(samples), dtype=torch.int64)
+    return RawBatch(samples, torch.from_numpy(pixels), None, nobody_knows)
+
+
 def batches(
     source: ClipSource,
     plan: Iterable[Sequence[Sample]],

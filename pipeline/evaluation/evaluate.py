@@ -252,7 +252,7 @@ class _Call:
             table = protocols.beside(self.published, [result])
             published = table, _protocol_line(self.published)
         provenance = {title: list(facts.items()) for title, facts in evaluation.provenance.items()}
-        provenance["Run"].append(("clips/s", rate))
+        provenance["Model"].append(("clips/s", rate))
         page = evaluation_page(
             f"Evaluation: {loaded.run.model} on {evaluation.name}",
             f"run {loaded.run.folder}, manifest {source.path}",

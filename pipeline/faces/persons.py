@@ -72,9 +72,8 @@ def join(known: list[Person], stretch: Sequence[Crops]) -> list[int]:
     """Add a stretch's persons to the known ones, or to new ones at the end of the list; the place
     of each.
     """
-    cost = np.array([[_cost(person, crops) for crops in stretch] for person in known]).reshape(
-        -1, len(stretch)
-    )
+    cost = np.array([[_cost(person, crops) for crops in stretch] for person in known])
+    cost = cost.reshape(len(known), len(stretch))  # either may be nobody
     rows, columns = linear_sum_assignment(cost)
     found = {int(c): int(r) for r, c in zip(rows, columns, strict=True) if cost[r, c] < IMPOSSIBLE}
     places = []

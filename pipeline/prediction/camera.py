@@ -6,9 +6,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from unmask.pipeline.clips.batches import RawBatch
+from unmask.pipeline.clips.batches import batch_of
 from unmask.pipeline.clips.prepare import prepare
-from unmask.pipeline.clips.samples import Sample
 from unmask.pipeline.prediction.scorer import Scorer
 from unmask.pipeline.reports.heat import grad_cam, heat_of, last_map, overlay, seen
 
@@ -26,13 +25,8 @@ class Camera:
     def shoot(self, pixels: NDArray[np.uint8]) -> tuple[bytes, str]:
         """(T,S,S,3) -> JPEG and what its lower row is."""
         spec, network = self.scorer.spec, self.scorer.network
-        raw = RawBatch(
-            [Sample(0, tuple((0, t) for t in range(len(pixels))))],
-            torch.from_numpy(pixels[None]),
-            None,
-            torch.zeros(1, dtype=torch.int64),
-        )
-        batch = prepare(raw, spec, self.scorer.device)
+        whole = tuple((0, t) for t in range(len(pixels)))
+        batch = prepare(batch_of(pixels[None], [whole]), spec, self.scorer.device)
         frames = seen(batch.pixels[0], spec)
         chosen = np.unique(
             np.rint(np.linspace(0, len(frames) - 1, min(FRAMES, len(frames)))).astype(int)

@@ -81,10 +81,9 @@ def follow_recording(
         with open_input(source, PROBE, "mpegts") as container:
             clips = GrowingClips(container, config, scorers[0].crop.frames)
             for people, _ in stretches(iter(clips), scorers[0].crop, TOGETHER):
-                before = [len(entry.points[0]) for entry in watch.seen]
                 watch.add(people)
                 work = time.monotonic() - started - source.waited
-                yield _update(path, watch, scorers, clips, before, work, config.anyway)
+                yield _update(path, watch, scorers, clips, work, config.anyway)
 
 
 def _update(
@@ -92,16 +91,11 @@ def _update(
     watch: Timeline,
     scorers: Sequence[Scorer],
     clips: GrowingClips,
-    before: list[int],
     work: float,
     anyway: bool,
 ) -> Update:
     tracks = tuple(track for _, track in watch.tracks())
-    fresh = [
-        point.score
-        for number_, entry in enumerate(watch.seen)
-        for point in entry.points[0][before[number_] if number_ < len(before) else 0 :]
-    ]
+    fresh = [point.score for point in watch.newest()]
     now = float(scorers[0].calibration.of(np.float64(max(fresh)))) if fresh else None
     judged = judge(path, tracks, scorers, anyway=anyway)
     prediction = replace(judged, duration=clips.seen, frames=clips.count)

@@ -92,7 +92,7 @@ def from_run(folder: Path, config: PredictConfig) -> Scorer:
         logits=model,
         device=device,
         network=model,
-        facts=run_facts(run, point, crop),
+        facts=run_facts(run, point, crop.settings()),
         evaluations=folder / "evaluations",
         reference=str(run.settings.get("reference", "")),
         cautions=(

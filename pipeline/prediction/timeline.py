@@ -16,10 +16,10 @@ import torch
 from numpy.typing import NDArray
 
 from unmask.models.spec import ClipSpec
-from unmask.pipeline.clips.batches import RawBatch
+from unmask.pipeline.clips.batches import batch_of
 from unmask.pipeline.clips.looks import looks_of_clips
 from unmask.pipeline.clips.prepare import prepare
-from unmask.pipeline.clips.samples import MODES, Picks, Sample, evaluation_picks
+from unmask.pipeline.clips.samples import MODES, Picks, evaluation_picks
 from unmask.pipeline.errors import CheckpointError
 from unmask.pipeline.faces.persons import Person, join
 from unmask.pipeline.prediction.moments import Keeper
@@ -85,11 +85,7 @@ def score_clips(
         chosen = picks[start : start + batch]
         rows = [([clip for clip, _ in pick], [frame for _, frame in pick]) for pick in chosen]
         pixels = np.stack([clips.pixels[row] for row in rows])  # (B,T,S,S,3)
-        samples = [Sample(0, pick) for pick in chosen]
-        raw = RawBatch(
-            samples, torch.from_numpy(pixels), None, torch.zeros(len(chosen), dtype=torch.int64)
-        )
-        ready = prepare(raw, scorer.spec, scorer.device)
+        ready = prepare(batch_of(pixels, chosen), scorer.spec, scorer.device)
         with torch.inference_mode():
             answer = scorer.logits(ready.pixels, ready.bands)
         logit = (answer[:, 1] - answer[:, 0]).double().cpu().numpy()
@@ -122,9 +118,11 @@ class Timeline:
     keeper: Keeper | None = None
     seen: list[_Seen] = field(default_factory=list)
     faces: int = 0
+    _before: list[int] = field(default_factory=list)
 
     def add(self, people: Sequence[Crops]) -> None:
         """Score one stretch: the crops of each person in it."""
+        self._before = [len(entry.points[0]) for entry in self.seen]
         self.faces = max(self.faces, *(crops.faces for crops in people)) if people else self.faces
         known = [entry.person for entry in self.seen]
         places = join(known, people)
@@ -143,6 +141,12 @@ class Timeline:
                 else:
                     clips_now, picks = clips, evaluation_picks(scorer.spec, *clips.pixels.shape[:2])
                 self._score(place, number, clips_now, picks)
+
+    def newest(self) -> list[Point]:
+        """Of everybody, the first scorer's points that the last stretch added."""
+        known = [*self._before, *[0] * (len(self.seen) - len(self._before))]
+        pairs = zip(self.seen, known, strict=True)
+        return [point for entry, before in pairs for point in entry.points[0][before:]]
 
     def finish(self) -> None:
         """Score persons of whom no sample was filled, with the clips there are."""

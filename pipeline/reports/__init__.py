@@ -9,5 +9,5 @@ Interface, by file:
     plots: DARK, Picture, image_uri, lines, pictures_of, roc_plot, scatter
     printable: printable
     tables: Cell, NONE, Table, WRITERS, comma_separated, levels_table, metrics_table,
-        number, terminal
+        number, plain, terminal
 """

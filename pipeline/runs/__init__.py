@@ -7,7 +7,7 @@ Interface, by file:
         newest, save, saved, split_optimizer
     knowledge: Knowledge, Spread, knowledge_from
     networks: build_network, resolve
-    provenance: known_of, run_facts, weights_sha256
+    provenance: known_of, plain, run_facts
     repeat: go_on, repeat
     run_folder: METRICS, RUN_FILE, Run, SPEED, config_from, list_runs, load_model, new_run,
         newest_answering_run, newest_run, open_run, read_document, write_run

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 
-from unmask.pipeline.config import CropConfig
 from unmask.pipeline.runs.checkpoint import SUMS, Checkpoint
 from unmask.pipeline.runs.knowledge import Knowledge, knowledge_from
 from unmask.pipeline.runs.run_folder import RUN_FILE, Run
@@ -15,8 +15,13 @@ def known_of(run: Run) -> Knowledge:
     return knowledge_from(run.document.get("knowledge"), str(run.folder / RUN_FILE))
 
 
-def run_facts(run: Run, point: Checkpoint, crop: CropConfig) -> dict[str, dict[str, object]]:
-    """How a run was made, for reports and sidecars: settings, hashes, versions."""
+def run_facts(
+    run: Run, point: Checkpoint, crops: Mapping[str, object]
+) -> dict[str, dict[str, str | int | float | None]]:
+    """How a run was made, for reports and sidecars: settings, hashes, versions.
+
+    crops: settings of the crops it was trained on, or answers on.
+    """
     progress = point.state.get("progress")
     versions = run.document.get("versions")
     manifest = run.document.get("manifest")
@@ -44,15 +49,17 @@ def run_facts(run: Run, point: Checkpoint, crop: CropConfig) -> dict[str, dict[s
             "steps": progress.get("step") if isinstance(progress, dict) else None,
             "cache key": run.key,
         },
-        "Crops": {
-            name: value
-            for name, value in crop.settings().items()
-            if isinstance(value, str | int | float)
-        },
+        "Crops": {name: plain(value) for name, value in crops.items()},
         "Versions in training": {str(k): str(v) for k, v in versions.items()}
         if isinstance(versions, dict)
         else {},
     }
+
+
+def plain(value: object) -> str | int | float | None:
+    """The value as a report's cell: what is no single value is spelled as JSON."""
+    single = isinstance(value, str | int | float) or value is None
+    return value if single else json.dumps(value, sort_keys=True)
 
 
 def weights_sha256(point: Checkpoint) -> str | None:

@@ -116,7 +116,7 @@ def test_the_numbers_are_those_anybody_gets_from_the_file(world: Path, done) -> 
     assert video.sizes == Sizes(10, 5, 5, 10)
     assert done.provenance["Evaluated"]["scores sha256"] == sha256
     weights = next((world / "runs" / "0001-clrnet-tiny").rglob("model.safetensors")).read_bytes()
-    assert done.provenance["Run"]["weights sha256"] == hashlib.sha256(weights).hexdigest()
+    assert done.provenance["Model"]["weights sha256"] == hashlib.sha256(weights).hexdigest()
 
 
 def test_batch_size_and_order_of_work_do_not_matter(world: Path, done, tmp_path: Path) -> None:
@@ -139,7 +139,7 @@ def test_the_page_asks_the_network_for_nothing(done) -> None:
     assert "<script" not in page and "url(" not in page
     for fact in (
         "clrnet",
-        done.provenance["Run"]["weights sha256"],
+        done.provenance["Model"]["weights sha256"],
         "What these numbers are not",
     ):
         assert fact in page
