@@ -114,7 +114,7 @@ def test_what_it_knows_is_said_by_prediction_and_evaluation(tiny, trained, tmp_p
     model, point = load_model(run)
     from unmask.pipeline.config import CropConfig
 
-    assert SAYS in run_facts(run, point, CropConfig())["Training"]["footage"]
+    assert SAYS in run_facts(run, point, CropConfig().settings())["Training"]["footage"]
     doubts = doubts_about_model(replace(knowledge, real=50, people=None), (), DEFAULT)
     assert not any("videos, at least" in doubt for doubt in doubts)
     assert "trained on 4 real videos, at least 50" in doubts_about_model(knowledge, (), DEFAULT)[0]
