@@ -1,4 +1,6 @@
-"""manifest: check, count, merge and filter manifests, and import the lists of other toolboxes."""
+"""manifest: check, count, merge and filter manifests, import the lists of other toolboxes, and show
+what training makes of one.
+"""
 
 from __future__ import annotations
 
@@ -36,7 +38,7 @@ out_option = click.option(
 
 @click.group(name="manifest")
 def command() -> None:
-    """Check, merge, filter, count or import manifests ('folder label' files)."""
+    """Check, merge, filter, count, import or preview manifests ('folder label' files)."""
 
 
 @command.command()
@@ -206,6 +208,85 @@ def import_command(
         click.echo(f"{path}  {entries:,} entries")
     if out and out.absolute() != root.absolute():
         click.echo(f"the folders are relative to {root}: train and evaluate with --cache {root}")
+    return EXIT_OK
+
+
+@command.command()
+@path_argument
+@cache_option
+@missing_option
+@click.option(
+    "--recipe",
+    default="real_only",
+    show_default=True,
+    help="One that trains on real footage only.",
+)
+@click.option("--model", default="clrnet", show_default=True, help="Whose recipe and size.")
+@click.option(
+    "--option", "options", multiple=True, metavar="NAME=VALUE", help="Of the model; repeatable."
+)
+@click.option(
+    "--set",
+    "overrides",
+    multiple=True,
+    metavar="NAME=VALUE",
+    help="Value of the recipe, blend.kinds=lower; repeatable.",
+)
+@click.option("--pairs", type=click.IntRange(1, 200), default=12, show_default=True)
+@click.option("--seed", type=SEED, default=0, show_default=True, help="Of the training it shows.")
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    default="preview.png",
+    show_default=True,
+    help="The picture to write.",
+)
+def preview(
+    path: Path,
+    cache: Path,
+    allow_missing: bool,
+    recipe: str,
+    model: str,
+    options: tuple[str, ...],
+    overrides: tuple[str, ...],
+    pairs: int,
+    seed: int,
+    out: Path,
+) -> int:
+    """Draw what a training on real footage only shows its network: rows of real, fake and mask.
+
+    \b
+    unmask manifest preview manifests/folder/none/train.txt
+    unmask manifest preview train.txt --model m2tr --set blend.mask=edge --set blend.kinds=inner
+    """
+    from dataclasses import replace
+
+    import torch
+
+    from unmask.models import create_model, typed_options
+    from unmask.models.options import ModelError
+    from unmask.models.recipes.recipes import get_recipe, parse_overrides
+    from unmask.pipeline.clips.real_only import RealOnly
+    from unmask.pipeline.disk.files import write_whole
+    from unmask.pipeline.reports.blend_preview import blend_preview
+
+    try:
+        chosen = get_recipe(model, recipe, parse_overrides(overrides))
+        with torch.device("meta"):  # its size is asked for, not its weights
+            spec = create_model(model, **typed_options(model, options)).spec
+    except ModelError as error:
+        raise UsageError(str(error)) from error
+    if chosen.balance != "self":
+        raise UsageError(
+            f"{model}'s recipe {recipe} takes its fakes from the manifest; previews are of recipes "
+            "with balance self, such as real_only"
+        )
+    spec = replace(spec, masks=True, soft_masks=chosen.blend.mask != "hard")
+    source = RealOnly(path, cache, spec, chosen.blend, allow_missing=allow_missing)
+    for warning in source.warnings:
+        click.echo(f"note: {warning}", err=True)
+    write_whole(out, blend_preview(source, chosen, pairs, seed))
+    click.echo(f"{out}: real, fake and mask of up to {pairs} of {source.videos:,} real videos")
     return EXIT_OK
 
 

@@ -1,4 +1,5 @@
-"""A folder of PNG or JPEG frames, read like a video; names sort by their numbers, gaps allowed.
+"""A folder of PNG or JPEG frames, read like a video; names sort by their numbers, gaps allowed. A
+single picture is a video of one frame.
 
 Covers the extracted frames that many datasets ship and VidTIMIT's JPEG files without extension
 (001, 002, ...).
@@ -47,14 +48,28 @@ _MIRRORED = re.compile(
 )
 
 
+def is_picture(path: Path) -> bool:
+    """Whether a file is a single picture: by its name first, which costs nothing where videos are
+    scanned, and then by its bytes.
+    """
+    if path.suffix.lower() not in SUFFIXES[:-1]:
+        return False
+    try:
+        return path.is_file() and bool(_decoder_name(read_head(path, 16)))
+    except OSError:
+        return False
+
+
 def list_pictures(folder: Path) -> list[Path]:
     """List the pictures of a folder in frame order; other files, hidden ones and subfolders are
-    left out.
+    left out. Of a picture itself it is the list.
 
     Where a frame is there as PNG and as JPEG it counts once, in the form that most frames have (PNG
     when both have as many).
     Raises VideoError permission or not_a_file when the folder holds none.
     """
+    if is_picture(folder):
+        return [folder]
     try:
         entries = [
             entry

@@ -55,7 +55,7 @@ def scan(
         unsupported_codec, unsupported_rotation, too_large, too_small, too_short (no frame at all),
         truncated, corrupt, out_of_memory.
     """
-    if path.is_dir():
+    if path.is_dir() or picture_folder.is_picture(path):
         return picture_folder.scan(path, limits, planned=planned, guard=guard)
     if planned:
         with open_container(path, limits.max_pixels, threads, delay="ignore") as (

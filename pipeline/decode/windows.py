@@ -79,7 +79,8 @@ def spread_clips(
     places = frames - length + 1
     if places < 1:
         reason = "truncated" if "incomplete" in flags else "too_short"
-        raise VideoError(reason, f"{frames} frames, a clip needs {length}")
+        hint = "; extract pictures with --clips 1 --frames 1" if frames == 1 else ""
+        raise VideoError(reason, f"{frames} frames, a clip needs {length}{hint}")
     count = min(clips, places)
     starts = (2 * np.arange(count, dtype=np.int64) + 1) * places // (2 * count)
     return starts[:, None] + np.arange(length)

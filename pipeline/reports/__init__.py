@@ -3,6 +3,7 @@
 Numbers come in; text, pictures and self-contained HTML go out, everything made safe first.
 
 Interface, by file:
+    blend_preview: blend_preview
     feature_map: embed
     heat: FRAMES, grad_cam, heat_of, last_map, overlay, seen, small
     html: own_version, page, write_page

@@ -193,6 +193,12 @@ def _is_picture(name: str, extension: str, bare: bool) -> bool:
     return extension in PICTURE_EXTENSIONS or (bare and not extension and not name.startswith("."))
 
 
+def pictures_in(root: Path, folder: str) -> list[str]:
+    """The pictures that lie directly in a folder of the listing, paths as in it."""
+    names = _names(root / folder)
+    return [f"{folder}/{name}" for name in names if _is_picture(name, extension_of(name), False)]
+
+
 def nested_root(root: Path, markers: Iterable[str], depth: int = 2) -> Path:
     """`root`, or the one folder at most `depth` below it that holds one of the `markers`: archives
     nest.

@@ -1,5 +1,5 @@
-"""Any folder of videos sorted into `real/` and `fake/`, at any depth; ours, for sets without an
-adapter.
+"""Any folder of videos or pictures sorted into `real/` and `fake/`, at any depth; ours, for sets
+without an adapter. Either of them may be missing: reals alone are enough to train on.
 """
 
 from __future__ import annotations
@@ -13,7 +13,14 @@ from unmask.pipeline.errors import UsageError
 from unmask.pipeline.records import FAKE, REAL, Video
 from unmask.pipeline.sources.dataset import Dataset, Source, SourceOptions
 from unmask.pipeline.sources.finds import Finds
-from unmask.pipeline.sources.listing import list_media, stem_of
+from unmask.pipeline.sources.listing import (
+    PICTURE_EXTENSIONS,
+    extension_of,
+    list_media,
+    natural,
+    pictures_in,
+    stem_of,
+)
 from unmask.pipeline.sources.splits import joined_groups
 
 LABELS = {"real": REAL, "fake": FAKE}
@@ -31,14 +38,22 @@ SHOWN = 5
 def discover(root: Path, options: SourceOptions) -> Dataset:
     """Every video below a folder called real or fake; the nearest one decides.
 
-    A folder of pictures is one video. Split folders (train, val, test) are honoured unless a split
+    A folder of pictures is one video; a picture directly in real/ or fake/ is one too, of one
+    frame. Split folders (train, val, test) are honoured unless a split
     ratio is given.
     Raises: UsageError when videos lie outside real/ and fake/, naming the first few.
     """
     finds = Finds(options.name or "folder", root, options)
     listing = list_media(root)
     finds.ignored = listing.ignored
-    media = [path for path in listing.media if not _is_label_folder(finds, path, listing.folders)]
+    stills = [
+        picture
+        for folder in listing.folders
+        if _is_label_folder(folder)
+        for picture in pictures_in(root, folder)
+    ]
+    media = [path for path in listing.media if not _is_label_folder(path)]
+    media = sorted([*media, *stills], key=natural) if stills else media
     _refuse_unlabelled(root, media)
     splits = {path: _split_folder(path) for path in media}
     honoured = options.split_ratio is None and any(splits.values())
@@ -102,7 +117,7 @@ def _names_of(media: list[str]) -> dict[str, str]:
     real/person1/video.mp4 and fake/swap/person1/video.mp4 may be. Ids that FF++-like names speak
     of (000 where there is a 000_003) keep their meaning.
     """
-    stems = {path: stem_of(path).casefold() for path in media}
+    stems = {path: _stem(path) for path in media}
     pairs = [match for stem in stems.values() if (match := FFPP_NAME.fullmatch(stem))]
     told = {name for match in pairs for name in (match[0], match[1], match[2])}
     times = Counter(
@@ -123,7 +138,12 @@ def _plain(path: str) -> str:
         for k, part in enumerate(parts)
         if part not in LABELS and part not in SPLIT_FOLDERS and not (k > place and part == method)
     ]
-    return "/".join([*kept, stem_of(path).casefold()])
+    return "/".join([*kept, _stem(path)])
+
+
+def _stem(path: str) -> str:
+    stem = stem_of(path).casefold()
+    return stem.rpartition(".")[0] if extension_of(stem) in PICTURE_EXTENSIONS else stem
 
 
 def groups_of(stems: Iterable[str]) -> dict[str, str]:
@@ -139,14 +159,11 @@ def groups_of(stems: Iterable[str]) -> dict[str, str]:
     return {str(stem): str(group) for stem, group in joined_groups(links).items()}
 
 
-def _is_label_folder(finds: Finds, path: str, folders: list[str]) -> bool:
-    """Pictures that lie directly in real/ or fake/ belong to no video."""
-    if path not in folders or path.casefold().rpartition("/")[2] not in LABELS:
-        return False
-    finds.ignored.append(
-        (path, "pictures directly in a label folder; give each video a folder of its own")
-    )
-    return True
+def _is_label_folder(path: str) -> bool:
+    """Whether a path is a folder real/ or fake/ itself, which then holds pictures; files have an
+    extension, so none is called like that.
+    """
+    return path.casefold().rpartition("/")[2] in LABELS
 
 
 def _refuse_unlabelled(root: Path, media: list[str]) -> None:
@@ -189,6 +206,7 @@ SOURCE = Source(
     tree="""\
 <root>/
   real/ ... any.mp4            at any depth; or a folder of pictures per video
+  real/any.jpg                 a picture directly in real/ or fake/ is a video of one frame
   fake/<method>/ ... any.mp4   the first folder below fake/ is the method
   Optional folders train/, val/, test/ anywhere above the files give the splits.""",
     labels="the nearest folder called real or fake (any case) above the file; nothing is read "

@@ -225,3 +225,22 @@ def test_real_photographs(media: Path, tmp_path: Path) -> None:
         picture = next(decode_clips(folder, scan(folder, LIMITS), np.array([[0]]))).pixels[0]
         truth = np.asarray(image.open(path).convert("RGB"), np.int16)
         assert picture.shape == truth.shape and np.abs(picture - truth).mean() < 2.5
+
+
+@pytest.mark.parametrize("name", ["still.png", "still.jpg"])
+def test_a_single_picture_is_a_video_of_one_frame(name: str, tmp_path: Path) -> None:
+    path = save(tmp_path / name, 3)
+    info = scan(path, LIMITS)
+    assert (info.frames, info.width, info.height, info.container) == (1, 96, 64, "pictures")
+    clip = next(decode_clips(path, info, spread_clips(1, 16, 1)))
+    assert np.abs(clip.pixels[0].astype(int) - draw_picture(3, 96, 64)).mean() < 4
+    with pytest.raises(VideoError, match="--clips 1 --frames 1") as caught:
+        spread_clips(1, 16, 5)
+    assert caught.value.reason == "too_short"
+
+
+def test_what_only_is_called_a_picture_is_refused_as_before(tmp_path: Path) -> None:
+    (tmp_path / "a.jpg").write_bytes(b"not a picture at all")
+    with pytest.raises(VideoError) as caught:
+        scan(tmp_path / "a.jpg", LIMITS)
+    assert caught.value.reason in ("not_a_video", "not_a_file")

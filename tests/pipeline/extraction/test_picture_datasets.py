@@ -8,11 +8,16 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 
 from tests.support.pictures_of import save_pictures
+from unmask.models.recipes.blends import BlendSpec
+from unmask.models.spec import ClipSpec
 from unmask.pipeline.cache.video import open_video
+from unmask.pipeline.clips.batches import batches
+from unmask.pipeline.clips.real_only import RealOnly
 from unmask.pipeline.config import CropConfig, ExtractConfig
 from unmask.pipeline.demo.drawing import Forgery, draw_frames, draw_identity, encode_video
 from unmask.pipeline.extraction import publish, run
@@ -142,3 +147,24 @@ def test_pre_extracted_frames_of_ffpp_keep_the_numbers_of_the_video(
         index = np.array(said["index"])
         assert (np.diff(index, axis=1) == 1).all()
         assert key.startswith("youtube") or not np.isin(index, [6, 7, 8]).any()
+
+
+def test_stills_of_real_people_alone_are_enough_to_train_on(tmp_path: Path) -> None:
+    """real/*.png and *.jpg become videos of one frame, from which a training makes its fakes."""
+    (tmp_path / "mine/real").mkdir(parents=True)
+    for person, name in enumerate(("a.png", "b.jpg", "c.png")):
+        picture = drawn(person, 1)[0]
+        cv2.imwrite(str(tmp_path / "mine/real" / name), picture[..., ::-1])
+    crop = CropConfig(clips=1, frames=1, size=96, bands=False)
+    found = road("folder", tmp_path / "mine", tmp_path, crop, split_ratio=(1.0, 0.0, 0.0))
+    assert {key: said["label"] for key, said in found.items()} == {
+        "real/a.png": 0,
+        "real/b.jpg": 0,
+        "real/c.png": 0,
+    }
+    train = next((tmp_path / "manifests").rglob("train.txt"))
+    spec = ClipSpec("single", 1, 96, masks=True)
+    source = RealOnly(train, tmp_path / "cache", spec, BlendSpec())
+    raw = next(batches(source, [source.evaluation_samples()]))
+    assert raw.pixels.shape == (6, 1, 96, 96, 3) and raw.label.tolist() == [0, 1] * 3
+    assert (raw.pixels[0::2] != raw.pixels[1::2]).any() and raw.masks[1::2].any()

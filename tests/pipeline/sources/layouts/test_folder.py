@@ -135,12 +135,26 @@ def test_splits_that_stay_empty_are_said(tmp_path):
     assert any("stay empty: 1 leakage groups are too few" in note for note in notes)
 
 
-def test_picture_folders_are_videos_but_loose_pictures_in_a_label_folder_are_not(tmp_path):
-    plant(tmp_path, "real/clip/1.png", "real/clip/2.png", "fake/M/clip2/1.jpg", "real/loose.png")
+def test_a_picture_folder_is_a_video_and_a_picture_in_a_label_folder_is_one_of_one_frame(tmp_path):
+    plant(tmp_path, "real/clip/1.png", "real/clip/2.png", "fake/M/clip2/1.jpg", "real/alone.png")
     dataset = find("folder", tmp_path)
-    assert keys(dataset.videos) == ["fake/M/clip2", "real/clip"]
-    assert by_key(dataset)["fake/M/clip2"].method == "M"
-    assert any(path == "real" and "label folder" in why for path, why in dataset.ignored)
+    assert keys(dataset.videos) == ["fake/M/clip2", "real/alone.png", "real/clip"]
+    found = by_key(dataset)
+    assert found["fake/M/clip2"].method == "M"
+    assert found["real/alone.png"].path == tmp_path / "real/alone.png"
+    assert found["real/alone.png"].group == "alone"
+
+
+def test_reals_alone_are_a_dataset_and_stills_of_one_name_share_a_group(tmp_path):
+    plant(tmp_path, "train/real/a.JPG", "train/real/film/b.mp4", "val/real/c.png")
+    found = by_key(find("folder", tmp_path))
+    assert {key: (v.label, v.split) for key, v in found.items()} == {
+        "train/real/a.JPG": (0, "train"),
+        "train/real/film/b.mp4": (0, "train"),
+        "val/real/c.png": (0, "val"),
+    }
+    pair = by_key(find("folder", plant(tmp_path / "pair", "real/x.jpg", "fake/swap/x.mp4")))
+    assert len({video.group for video in pair.values()}) == 1
 
 
 def test_same_stem_in_two_containers_and_awkward_names_get_their_own_ids(tmp_path):
