@@ -205,8 +205,14 @@ def _member(name: str, zoo: Path, accepted: tuple[str, ...]) -> str:
 def _models(runs: tuple[str, ...], files: tuple[str, ...]) -> tuple[str, ...]:
     if runs or files:
         return (*runs, *files)
-    from unmask.pipeline.runs.run_folder import newest_answering_run
+    from unmask.pipeline.prediction.shipped import NONE_SHIPS, shipped_run
+    from unmask.pipeline.runs.run_folder import list_runs, newest_answering_run
 
+    if not list_runs(Path("runs")):
+        if (shipped := shipped_run()) is None:
+            raise UsageError(NONE_SHIPS)
+        click.echo("run: the one that came with unmask (another with --run)", err=True)
+        return (str(shipped),)
     newest = newest_answering_run(Path("runs"))
     click.echo(f"run: {newest} (newest with a checkpoint; another with --run)", err=True)
     return (str(newest),)

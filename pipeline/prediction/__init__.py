@@ -9,6 +9,7 @@ Interface, by file:
     inputs: expand
     live: follow_recording
     predict: open_scorers, predict
+    shipped: NONE_SHIPS, shipped_run
     verdicts: JSON_CLOSING, NOT_A_PROOF, Prediction, exit_code, json_item, json_line,
         json_opening, verdict_table
 """

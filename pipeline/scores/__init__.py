@@ -10,6 +10,7 @@ Interface, by file:
     evaluation_folder: Evaluation, FOLDER, METRICS_FILE, Plain, SCORES, new_evaluation,
         read_evaluation, set_aside, write_metrics
     evaluate_scores: evaluate_scores, most_wrong, same_videos, sizes_of
+    gate: STUDY, answer
     metrics: METRICS, Measure, Metric, OURS, add_metric, brief_keys, calibration_keys,
         known_metrics, measure, measure_difference, roc
     results: Block, Calibrated, Coverage, Options, Result, Sizes
