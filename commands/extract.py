@@ -14,10 +14,12 @@ from tqdm import tqdm
 from unmask.commands.numbers import JOBS, SEED, Number
 from unmask.pipeline.config import CodecName, CropConfig, ExtractConfig, Limits
 from unmask.pipeline.errors import EXIT_BUG, EXIT_OK, EXIT_SOME_FAILED, UsageError
+from unmask.pipeline.records import FAKE, REAL
 from unmask.pipeline.reports.printable import printable
 from unmask.pipeline.sources.splits import read_ratio
 
 CROP, LIMITS, RUN = CropConfig(), Limits(), ExtractConfig()
+WORDS = {REAL: "real", FAKE: "fake"}
 
 
 def shard_of(text: str) -> tuple[int, int]:
@@ -240,7 +242,9 @@ def command(dataset: str, root: Path | None, cache: Path, manifests: Path, **opt
         click.echo(f"fault: {printable(problem)}", err=True)
     if options["dry_run"]:
         return _dry_run(found, config, cache)
-    return _extract(found, config, cache, manifests)
+    # Rows of one's own table that name no file are faults; of an official set one has a part.
+    partial = source.name != "csv" and not options["strict"]
+    return _extract(found, config, cache, manifests, partial)
 
 
 def _tell_passed_over(found: Any) -> None:
@@ -266,7 +270,7 @@ def _config(options: dict[str, Any]) -> ExtractConfig:
     return ExtractConfig(crop=crop, limits=limits, shard=shard_of(options["shard"]), **run)
 
 
-def _extract(found: Any, config: ExtractConfig, cache: Path, manifests: Path) -> int:
+def _extract(found: Any, config: ExtractConfig, cache: Path, manifests: Path, partial: bool) -> int:
     from unmask.pipeline.extraction import publish
     from unmask.pipeline.extraction import run as extraction
     from unmask.pipeline.manifests import outcomes
@@ -295,13 +299,14 @@ def _extract(found: Any, config: ExtractConfig, cache: Path, manifests: Path) ->
     if len(bad) > 10:
         click.echo(f"  ... and {len(bad) - 10:,} more")
     _tell_untouched(found, ended)
+    twofold = _tell_twofold(list(written), cache)
     _tell_missing(found)
     click.echo(f"crops: {extraction.cache_folder(cache, found.name, config.crop)}")
     click.echo(f"every video's outcome: {', '.join(map(str, lists))}")
     if any(outcome.reason == "internal_error" for outcome in bad):
         return EXIT_BUG
     unfinished = any(why == "unfinished download" for _, why in found.ignored)
-    if bad or found.missing or found.problems or unfinished:
+    if bad or found.problems or unfinished or twofold or (found.missing and not partial):
         return EXIT_SOME_FAILED
     return EXIT_OK
 
@@ -367,8 +372,30 @@ def _tell_untouched(found: Any, ended: list[Any]) -> None:
         )
 
 
+def _tell_twofold(manifests: list[Path], cache: Path) -> bool:
+    """Whether equal files are called real here and fake there; both names are said."""
+    from unmask.pipeline.manifests.checked import read_manifest
+    from unmask.pipeline.manifests.selections import contradictions
+
+    twofold = contradictions([read_manifest(path, cache) for path in manifests])
+    for one, other in twofold[:10]:
+        click.echo(
+            f"fault: the same file is {WORDS[one.label]} as {printable(one.folder)} and "
+            f"{WORDS[other.label]} as {printable(other.folder)}"
+        )
+    if len(twofold) > 10:
+        click.echo(f"  ... and {len(twofold) - 10:,} more")
+    return bool(twofold)
+
+
 def _tell_missing(found: Any) -> None:
+    """One line: how much of what the official lists name is here."""
     if found.missing:
+        here = sum(video.split_origin == "official" for video in found.videos)
+        listed = here + len(found.missing)
         per_method = Counter(video.method for video in found.missing)
         which = ", ".join(f"{method} {count:,}" for method, count in sorted(per_method.items()))
-        click.echo(f"not on disk, though the official lists name them: {which}")
+        click.echo(
+            f"{here:,} of the {listed:,} videos that the lists name are on the disk; not there: "
+            f"{which}"
+        )

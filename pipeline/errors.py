@@ -37,6 +37,12 @@ class UsageError(PipelineError):
     """
 
 
+class ListError(UsageError):
+    """An official list cannot be read; without it test videos would be trained on."""
+
+    exit_code = EXIT_SOME_FAILED
+
+
 class VideoError(PipelineError):
     """One video cannot be used; `reason` is a value of records.REASONS and becomes the video's
     Outcome.

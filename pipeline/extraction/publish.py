@@ -16,6 +16,7 @@ from unmask.pipeline.disk.files import write_whole
 from unmask.pipeline.disk.folders import remove_stale
 from unmask.pipeline.disk.json_records import record_of
 from unmask.pipeline.errors import CacheError
+from unmask.pipeline.extraction.copies import splits_of
 from unmask.pipeline.extraction.masks import MASK_ELSEWHERE
 from unmask.pipeline.extraction.reference import reference_of
 from unmask.pipeline.extraction.resume import group_names
@@ -33,7 +34,8 @@ def publish(
     with its length.
 
     Lists every committed video of the dataset, not only those of this call, so that `--shard` runs
-    and interrupted runs end with the same files as one uninterrupted run. A fake whose mask lies on
+    and interrupted runs end with the same files as one uninterrupted run. Equal files under several
+    names stay in one derived split. A fake whose mask lies on
     nobody who was found is left out of train (is_listed). Layout:
     <manifests>/<dataset>/<compression>/<split>.txt.
     """
@@ -46,11 +48,14 @@ def publish(
         if folder.exists():
             remove_stale(folder)
         rows = [known.get(v.video_id) or _present(v, parent) for v in videos]
+        splits = splits_of(videos, rows, parent)
         for split in (*SPLITS, "none"):
             entries = [
                 Entry(f"{dataset.name}/{parent.name}/{track}", video.label)
                 for video, outcome in zip(videos, rows, strict=True)
-                if video.split == split and outcome is not None and is_listed(outcome, split)
+                if splits[video.video_id] == split
+                and outcome is not None
+                and is_listed(outcome, split)
                 for track in group_names(parent, video.video_id)
             ]
             if entries:
@@ -62,7 +67,9 @@ def publish(
             Outcome(v.video_id, "failed", "missing", "an official list names it") for v in lacking
         ]
         listed = [
-            outcomes.Listed(outcome, video.label, video.method, video.split)
+            outcomes.Listed(
+                outcome, video.label, video.method, splits.get(video.video_id, video.split)
+            )
             for video, outcome in zip([*videos, *lacking], rows, strict=True)
             if outcome is not None
         ]

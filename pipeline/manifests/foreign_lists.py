@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import re
+import reprlib
 from collections import defaultdict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
@@ -75,16 +76,26 @@ def _deepfakebench(source: Path, root: Path, fake_is: int, compression: str) -> 
     """
     imported = Imported()
     labels: dict[str, int] = {}
+    without, seen = [], 0
     for name, splits in _objects(read_json(source, dict), 2):
         label = _bench_label(name[1])
         for split, videos in _objects(splits, 1):
             if split[0] not in SPLIT_WORDS:
                 raise ManifestError(f"{source}: {split[0]!r} is no split ({', '.join(SPLITS)})")
             for video, row in _bench_videos(videos, compression, source):
+                seen += 1
+                if isinstance(row, dict) and row.get("frames") == []:
+                    without.append(video)
+                    continue
                 folder = _relative(_frame_folder(video, row, source), root)
                 if labels.setdefault(folder, label) != label:
                     raise ManifestError(f"{source}: {folder!r} stands under a real and a fake name")
                 imported.splits[SPLIT_WORDS[split[0]]].append(Entry(folder, label))
+    if without:
+        imported.notes.append(
+            f"{len(without)} of {seen} videos left out: the list names no frames of them, e.g. of "
+            f"{reprlib.repr(without[0])}"
+        )
     _separate(imported)
     return imported
 

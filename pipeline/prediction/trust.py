@@ -7,7 +7,6 @@ doubt is one sentence; a single one turns `real` and `fake` into `unsure`.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,8 +20,6 @@ from unmask.pipeline.runs.knowledge import Knowledge
 from unmask.pipeline.scores.calibration import Calibration, videos_needed
 from unmask.pipeline.scores.evaluation_folder import METRICS_FILE, read_evaluation
 
-log = logging.getLogger(__name__)
-
 # A network that saw fewer knows these videos by heart and little else.
 FEWEST_VIDEOS, FEWEST_PEOPLE = 50, 20
 MOST_EVALUATIONS, LONGEST_NAME = 50, 200
@@ -34,24 +31,27 @@ class Standing:
 
     auc: video AUC.
     low: lower end of its 95 % interval, None where it was not computed.
+    damaged: why nobody can read how well it did there, "" where one can.
     """
 
     name: str
-    auc: float
+    auc: float | None
     low: float | None
+    damaged: str = ""
 
 
 def standings_of(root: Path) -> tuple[Standing, ...]:
-    """The evaluations of a run, by name; one that cannot be read is logged and left out."""
+    """The evaluations of a run, by name; one without an AUC (of one class) stands for nothing."""
     found = []
     for path in sorted(root.glob(f"*/{METRICS_FILE}"))[:MOST_EVALUATIONS]:
+        name = path.parent.name[:LONGEST_NAME]
         try:
             auc = read_evaluation(path.parent).result.video.measure("auc")
         except ScoresError as error:
-            log.warning("%s", error)
+            found.append(Standing(name, None, None, str(error)[:LONGEST_NAME]))
         else:
             if auc.value is not None:
-                found.append(Standing(path.parent.name[:LONGEST_NAME], auc.value, auc.low))
+                found.append(Standing(name, auc.value, auc.low))
     return tuple(found)
 
 
@@ -61,13 +61,17 @@ def standing_from(values: object) -> Standing | None:
     """
     if not isinstance(values, dict) or not isinstance(values["name"], str):
         raise TypeError("expected an object with a name")
-    auc, low = values["auc"], values["low"]
+    auc, low, damaged = values["auc"], values["low"], values.get("damaged", "")
+    if not isinstance(damaged, str):
+        raise TypeError("damaged should be a text")
     for value in (auc, low):
         if value is None:
             continue
         if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
             raise ValueError(f"{value!r:.40} is no AUC")
-    return None if auc is None else Standing(values["name"][:LONGEST_NAME], auc, low)
+    if auc is None and not damaged:
+        return None
+    return Standing(values["name"][:LONGEST_NAME], auc, low, damaged[:LONGEST_NAME])
 
 
 def doubts_about_model(
@@ -114,6 +118,11 @@ def _doubts_about_standing(standings: Sequence[Standing], calibration: Calibrati
         f"no better than chance on {s.name} (AUC {s.auc:.3f}, interval from {s.low:.3f})"
         for s in found
         if s.low is not None and s.low <= 0.5
+    ]
+    doubts += [
+        f"nobody knows how well it did on {s.name}: the evaluation cannot be read ({s.damaged})"
+        for s in found
+        if s.damaged
     ]
     if not any(s.low is not None for s in found):
         doubts.append("nobody has measured that the model is better than chance: evaluate it")

@@ -32,6 +32,11 @@ def clipped(spans: object, duration: object) -> tuple[tuple[Span, ...], int]:
     return tuple(sorted(kept)), wrong
 
 
+def are_spans(spans: object) -> bool:
+    """Whether it is a list of (start, end), perhaps of none: only then it says what is fake."""
+    return isinstance(spans, list) and all(map(_is_span, spans))
+
+
 def _is_span(item: object) -> bool:
     if not isinstance(item, Iterable) or isinstance(item, str | bytes):
         return False

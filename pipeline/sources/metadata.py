@@ -17,6 +17,8 @@ from unmask.pipeline.errors import UsageError
 # Some tables hold a row per video of a million; above this it is no metadata file.
 MAX_BYTES = 8 * 1024**3
 
+TRUTH = {"1": True, "true": True, "yes": True, "0": False, "false": False, "no": False}
+
 
 def read_json(path: Path, kind: type) -> Any:
     """The content of a JSON file whose outermost value is a `kind` (dict or list).
@@ -78,6 +80,13 @@ def read_lines(path: Path) -> list[tuple[int, str]]:
         for number, line in enumerate(_text(path).splitlines(), 1)
         if line.strip()
     ]
+
+
+def truth_of(value: object) -> bool | None:
+    """Yes or no as JSON, pandas and people write it; None for anything else, which is no answer."""
+    if isinstance(value, bool | int | float):
+        return {0: False, 1: True}.get(value)
+    return TRUTH.get(value.strip().casefold()) if isinstance(value, str) else None
 
 
 def find_file(names: tuple[str, ...], *folders: Path) -> Path | None:

@@ -8,7 +8,7 @@ import re
 from functools import partial
 from pathlib import Path
 
-from unmask.pipeline.errors import UsageError
+from unmask.pipeline.errors import ListError, UsageError
 from unmask.pipeline.records import FAKE, REAL, Video
 from unmask.pipeline.sources.dataset import Dataset, Expected, Source, SourceOptions
 from unmask.pipeline.sources.finds import Finds
@@ -134,7 +134,7 @@ def _test_list(finds: Finds, given: Path | None) -> dict[str, str]:
     # A test video whose line is passed over would be trained on.
     if bad or not listed:
         where = f"first in line {bad[0]}" if bad else "no line at all"
-        raise UsageError(
+        raise ListError(
             f"{finds.name}: {str(path)!r}: {len(bad)} lines are not '<1 real or 0 fake> "
             f"<folder>/<file>', {where}; without them test videos would be trained on"
         )

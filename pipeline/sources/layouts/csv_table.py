@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import reprlib
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,7 +16,7 @@ from unmask.pipeline.records import FAKE, REAL, Video
 from unmask.pipeline.sources.dataset import Dataset, Source, SourceOptions
 from unmask.pipeline.sources.finds import Finds, nearest
 from unmask.pipeline.sources.listing import natural, strip_extension
-from unmask.pipeline.sources.metadata import read_lines, read_rows
+from unmask.pipeline.sources.metadata import read_lines, read_rows, truth_of
 from unmask.pipeline.sources.names import impossible_name
 
 COLUMNS = (
@@ -43,7 +44,8 @@ SPLITS = {
     "dev": "val",
     "test": "test",
 }
-TRUTH = {"1": True, "true": True, "yes": True, "0": False, "false": False, "no": False, "": None}
+# How pandas heads the index that it writes, and what it calls it when it reads it again.
+NO_NAME = re.compile(r"|Unnamed: \d+")
 SUFFIXES = (".csv", ".tsv", ".jsonl")
 
 
@@ -56,7 +58,7 @@ def discover(root: Path, options: SourceOptions) -> Dataset:
     finds = Finds(options.name or "csv", path.parent, options)
     bad: list[str] = []
     lines: dict[str, int] = {}
-    for number, row in _rows(path):
+    for number, row in _rows(path, finds):
         try:
             video = _record(finds, row)
         except ValueError as error:
@@ -92,13 +94,15 @@ def _table(root: Path) -> Path:
     )
 
 
-def _rows(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
+def _rows(path: Path, finds: Finds) -> Iterator[tuple[int, dict[str, str]]]:
     """Rows as text fields; whether the table has splits at all is put into the column `_splits`."""
     rows = list(_json_rows(path) if path.suffix.lower() == ".jsonl" else read_rows(path))
     if not rows:
         raise UsageError(f"csv: no rows in {str(path)!r}")
     for column in rows[0][1]:
-        if column not in COLUMNS:
+        if NO_NAME.fullmatch(column):
+            finds.notes.append(f"{path.name}: a column without a name (an index) is passed over")
+        elif column not in COLUMNS:
             nearest(column, COLUMNS, "column")
     for column in ("path", "label"):
         if column not in rows[0][1]:
@@ -147,14 +151,15 @@ def _record(finds: Finds, row: dict[str, str]) -> Video:
     for column in ("path", "key", "mask"):
         if why := impossible_name(row.get(column, "")):
             raise ValueError(f"{column} {reprlib.repr(row[column])} {why}")
+    places = {column: _slashes(finds.root, row.get(column, "")) for column in ("path", "mask")}
     label = LABELS[row["label"].lower()]
     honoured = bool(row["_splits"]) and finds.options.split_ratio is None
-    key = row.get("key") or row["path"]
+    key = row.get("key") or places["path"]
     return Video(
         dataset=finds.name,
         key=key,
         video_id="",
-        path=finds.root / row["path"],
+        path=finds.root / places["path"],
         label=label,
         method=row.get("method") or ("fake" if label == FAKE else "real"),
         compression=row.get("compression") or "none",
@@ -164,18 +169,23 @@ def _record(finds: Finds, row: dict[str, str]) -> Video:
         source=row.get("source") or None,
         pair=row.get("pair") or None,
         group=row.get("group") or row.get("pair") or strip_extension(key),
-        mask=finds.root / row["mask"] if row.get("mask") else None,
+        mask=finds.root / places["mask"] if places["mask"] else None,
         video_fake=_truth(row, "video_fake"),
         audio_fake=_truth(row, "audio_fake"),
         fake_spans=_spans(row.get("fake_spans", "")),
     )
 
 
+def _slashes(root: Path, text: str) -> str:
+    """A path as Windows writes it, unless a file is called just so."""
+    return text.replace("\\", "/") if "\\" in text and not (root / text).exists() else text
+
+
 def _truth(row: dict[str, str], column: str) -> bool | None:
-    word = row.get(column, "").lower()
-    if word not in TRUTH:
+    word = row.get(column, "")
+    if word and truth_of(word) is None:
         raise ValueError(f"{column} {word!r} is not 0 or 1")
-    return TRUTH[word]
+    return truth_of(word)
 
 
 def _spans(text: str) -> tuple[tuple[float, float], ...]:

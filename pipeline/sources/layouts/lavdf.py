@@ -4,6 +4,7 @@ seconds.
 
 from __future__ import annotations
 
+import reprlib
 from pathlib import Path
 
 from unmask.pipeline.errors import UsageError
@@ -12,7 +13,7 @@ from unmask.pipeline.sources.dataset import Dataset, Expected, Source, SourceOpt
 from unmask.pipeline.sources.fake_spans import clipped
 from unmask.pipeline.sources.finds import Finds, label_of
 from unmask.pipeline.sources.listing import list_media, nested_root, stem_of, strip_extension
-from unmask.pipeline.sources.metadata import find_file, read_json
+from unmask.pipeline.sources.metadata import find_file, read_json, truth_of
 
 LISTS = ("metadata.min.json", "metadata.json")
 SPLITS = {"train": "train", "dev": "val", "val": "val", "test": "test"}
@@ -38,6 +39,13 @@ def discover(root: Path, options: SourceOptions) -> Dataset:
     rows = [row for row in listed if _is_row(row)]
     if bad := len(listed) - len(rows):
         finds.problems.append(f"{path.name}: {bad} rows without a file or a known split")
+    mute = [row["file"] for row in rows if None in _modified(row)]
+    if mute:
+        finds.problems.append(
+            f"{path.name}: {len(mute)} rows are left out, modify_video or modify_audio is neither "
+            f"true nor false, e.g. of {reprlib.repr(mute[0])}"
+        )
+    rows = [row for row in rows if None not in _modified(row)]
     # Stems are unique over all splits, and `original` may come without its folder.
     keys = {stem_of(row["file"]): strip_extension(row["file"]) for row in rows}
     beyond = 0
@@ -65,8 +73,13 @@ def _is_row(row: object) -> bool:
     )
 
 
+def _modified(row: dict) -> tuple[bool | None, bool | None]:
+    """Whether picture and voice were changed; None where the row does not say."""
+    return truth_of(row.get("modify_video")), truth_of(row.get("modify_audio"))
+
+
 def _record(finds: Finds, row: dict, keys: dict[str, str]) -> tuple[Video, int]:
-    video_fake, audio_fake = bool(row.get("modify_video")), bool(row.get("modify_audio"))
+    video_fake, audio_fake = _modified(row)
     label = label_of(video_fake, audio_fake, finds.options.label_mode)
     spans, wrong = clipped(row.get("fake_periods"), row.get("duration"))
     original = stem_of(row["original"]) if isinstance(row.get("original"), str) else None

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import reprlib
 from pathlib import Path
 
 from unmask.pipeline.errors import UsageError
 from unmask.pipeline.records import FAKE, REAL, Video
 from unmask.pipeline.sources.dataset import Dataset, Source, SourceOptions
-from unmask.pipeline.sources.fake_spans import clipped
+from unmask.pipeline.sources.fake_spans import are_spans, clipped
 from unmask.pipeline.sources.finds import Finds
 from unmask.pipeline.sources.listing import list_media, nested_root, stem_of
 from unmask.pipeline.sources.metadata import find_file, read_json
@@ -36,7 +37,14 @@ def discover(root: Path, options: SourceOptions) -> Dataset:
             continue
         file = str(row.get("file") or f"{name}.mp4")
         relative = found.get(stem_of(file)) or found.get(name)
+        periods = row.get("fake_periods")
         video, beyond = _record(finds, name, row, relative, file)
+        if not are_spans(periods) or (periods and not video.fake_spans):
+            finds.problems.append(
+                f"{path.name}: {name!r} is left out, its fake_periods {reprlib.repr(periods)} are "
+                "no list of (start, end) inside the video, so nobody knows whether it is fake"
+            )
+            continue
         wrong += beyond
         used.add(relative)
         finds.add(video, present=relative is not None)

@@ -110,12 +110,22 @@ def test_deepfakebench_names_give_the_polarity(tmp_path, name, label):
     assert found(import_list("deepfakebench", path)) == {"test": [("a/v", label)]}
 
 
+def test_a_video_without_frames_costs_itself_only_and_is_counted(tmp_path):
+    videos = {"v": bench("a/v"), "w": {"label": "DFD_real", "frames": []}}
+    path = write_json(tmp_path / "x.json", {"set": {"DFD_real": {"test": videos}}})
+    imported = import_list("deepfakebench", path)
+    assert found(imported) == {"test": [("a/v", 0)]}
+    (note,) = imported.notes
+    assert note == "1 of 2 videos left out: the list names no frames of them, e.g. of 'w'"
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [
         ({"set": {"Unclear": {"test": {"v": bench("a")}}}}, "neither real nor fake"),
         ({"set": {"DFD_real": {"later": {"v": bench("a")}}}}, "no split"),
-        ({"set": {"DFD_real": {"test": {"v": {"frames": []}}}}}, "lists no frames"),
+        ({"set": {"DFD_real": {"test": {"v": {"frames": "a/1.png"}}}}}, "lists no frames"),
+        ({"set": {"DFD_real": {"test": {"v": {"frames": []}}}}}, "no entries"),
         ({"set": {"DFD_real": {"test": {"v": {"frames": ["a/1.png", "b/1.png"]}}}}}, "2 folders"),
         (
             {

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -22,9 +22,16 @@ from unmask.pipeline.config import CropConfig, PredictConfig, TrainConfig
 from unmask.pipeline.demo.dataset import DemoConfig, draw_dataset
 from unmask.pipeline.prediction.predict import judge, open_scorers
 from unmask.pipeline.prediction.scorer import Scorer
-from unmask.pipeline.prediction.trust import Standing, doubts_about_looks, standings_of
+from unmask.pipeline.prediction.trust import (
+    Standing,
+    doubts_about_looks,
+    doubts_about_model,
+    standing_from,
+    standings_of,
+)
 from unmask.pipeline.runs.knowledge import Knowledge, Spread
 from unmask.pipeline.runs.run_folder import open_run
+from unmask.pipeline.scores.calibration import Calibration
 from unmask.pipeline.scores.metrics import Measure
 from unmask.pipeline.training.train import train
 
@@ -196,4 +203,15 @@ def test_standings_are_read_from_the_runs_own_evaluations(tmp_path: Path) -> Non
         path.write_text(path.read_text().replace("0.96875", value))
     (tmp_path / "deep").mkdir()
     (tmp_path / "deep" / "metrics.json").write_text("[" * 100_000)
-    assert standings_of(tmp_path) == (Standing("a-test", 0.5, None), Standing("b-test", 0.75, 0.6))
+    found = standings_of(tmp_path)
+    assert [s for s in found if not s.damaged] == [
+        Standing("a-test", 0.5, None),
+        Standing("b-test", 0.75, 0.6),
+    ]
+    damaged = [s for s in found if s.damaged]
+    assert [s.name for s in damaged] == ["broken", "deep", "nan", "odd"]
+    assert [standing_from(asdict(s)) for s in found] == list(found), "also through a sidecar"
+    sure = Calibration(1.0, 0.5, (0.4, 0.6), videos=200, real=100, fake=100, auc=0.9, auc_low=0.8)
+    doubts = doubts_about_model(Knowledge(True, False, 500, 500, 100), damaged, sure)
+    assert len(doubts) == 4
+    assert doubts[0].startswith("nobody knows how well it did on broken: the evaluation cannot")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.support.trees import by_key, find, keys, plant, splits
+from unmask.commands.main import main
 from unmask.pipeline.errors import UsageError
 from unmask.pipeline.records import Video
 from unmask.pipeline.sources.audit import audit
@@ -170,6 +171,11 @@ def test_other_spelling_and_the_extra_level_of_other_toolboxes(root):
     dataset = find("celebdf2", root)
     assert not dataset.missing and len(dataset.videos) == 9
     assert splits(dataset)["YouTube-real/00170"] == "test"
+
+
+def test_a_list_that_cannot_be_read_is_exit_three(root, tmp_path):
+    (root / LIST).write_text("1;YouTube-real;00170.mp4\n")
+    assert main(["extract", "--dataset", "celebdf2", "--root", str(root)]) == 3
 
 
 def test_without_the_list_it_is_refused_with_the_way_out(root):

@@ -137,3 +137,21 @@ def test_groups_decide_derived_splits(tmp_path):
         "val",
         "test",
     }
+
+
+def test_tables_of_windows_and_of_pandas_are_read(tmp_path):
+    plant(tmp_path, "vids/a.mp4", "vids/b.mp4", "odd\\name.mp4", "m/a.png")
+    table = tmp_path / "t.csv"
+    table.write_text("path,label,mask\nvids\\a.mp4,real,m\\a.png\nodd\\name.mp4,fake,\n")
+    found = by_key(find("csv", table))
+    assert found["vids/a.mp4"].path == tmp_path / "vids/a.mp4"
+    assert found["vids/a.mp4"].mask == tmp_path / "m/a.png"
+    assert found["odd\\name.mp4"].path == tmp_path / "odd\\name.mp4", "a file is called so"
+    for head in ("", "Unnamed: 0"):
+        table.write_text(f"{head},path,label\n0,vids/a.mp4,0\n1,vids/b.mp4,1\n")
+        dataset = find("csv", table)
+        assert {v.key: v.label for v in dataset.videos} == {"vids/a.mp4": 0, "vids/b.mp4": 1}
+        assert "t.csv: a column without a name (an index) is passed over" in dataset.notes
+    table.write_text("weight,path,label\n1,vids/a.mp4,0\n")
+    with pytest.raises(UsageError, match="no column 'weight'"):
+        find("csv", table)

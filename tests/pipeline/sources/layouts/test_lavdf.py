@@ -40,6 +40,28 @@ ROWS = [
 ]
 
 
+def test_a_word_is_read_and_what_is_no_answer_is_no_label(tmp_path):
+    rows = [
+        row("train/0.mp4", video="false", audio="False"),
+        row("train/1.mp4", video="true", audio=0),
+        row("train/2.mp4", video=1.0, audio="no"),
+        row("train/3.mp4", video=None),
+        row("train/4.mp4", video="maybe"),
+        row("train/5.mp4", audio=[True]),
+    ]
+    plant(tmp_path, *(r["file"] for r in rows))
+    plant_json(tmp_path / "metadata.min.json", rows)
+    dataset = find("lavdf", tmp_path)
+    assert {key: video.label for key, video in by_key(dataset).items()} == {
+        "train/0": 0,
+        "train/1": 1,
+        "train/2": 1,
+    }
+    assert dataset.unlisted == ("train/3.mp4", "train/4.mp4", "train/5.mp4")
+    (problem,) = [p for p in dataset.problems if "neither" in p]
+    assert problem.startswith("metadata.min.json: 3 rows are left out") and "train/3.mp4" in problem
+
+
 @pytest.fixture
 def root(tmp_path):
     plant(tmp_path, *(r["file"] for r in ROWS))

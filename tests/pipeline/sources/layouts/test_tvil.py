@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from tests.support.trees import by_key, find, plant, plant_json
 from unmask.pipeline.records import Video
 
@@ -56,3 +58,19 @@ def test_every_field_splits_and_unlisted_files(tmp_path):
     )
     assert any("'odd'" in problem for problem in dataset.problems)
     assert any("no_face" in note for note in dataset.notes)
+
+
+@pytest.mark.parametrize(
+    "periods", [None, "0-1", {"0": 1}, [0.5, 1.0], [["a", 1]], [[0, 1, 2]], [[3.0, 4.0]], [[1, 1]]]
+)
+def test_periods_that_cannot_be_read_make_no_video_real(tmp_path, periods):
+    """Of the last two nothing lies inside the video, though somebody wrote that it is fake."""
+    good = {"file": "a.mp4", "split": "train", "duration": 2.0, "fake_periods": [[0.5, 1.0]]}
+    rows = {"a": good, "b": good | {"file": "b.mp4", "fake_periods": periods}}
+    plant_json(tmp_path / "annotations/metadata.json", rows)
+    plant(tmp_path, "a.mp4", "b.mp4")
+    dataset = find("tvil", tmp_path)
+    assert [(video.key, video.label) for video in dataset.videos] == [("a", 1)]
+    (problem,) = [p for p in dataset.problems if "'b'" in p]
+    assert problem.startswith("metadata.json: 'b' is left out, its fake_periods")
+    assert dataset.unlisted == ("b.mp4",)
