@@ -106,6 +106,15 @@ MODELS: dict[str, ModelRow] = {
         macs=195_873_760,
         spec=ClipSpec("single", 1, 160, fit="resize", norm="half"),
     ),
+    "encoder": ModelRow(
+        "unmask.models.encoder",
+        "Encoder",
+        "a large pretrained Vision Transformer on one frame",
+        "Yermakov et al., WACV 2026, arXiv 2508.06248",
+        parameters=303_181_826,
+        macs=81_011_984_384,
+        spec=ClipSpec("single", 1, 224, fit="resize", norm="clip"),
+    ),
     "meso4": ModelRow(
         "unmask.models.mesonet",
         "Meso4",

@@ -26,7 +26,11 @@ from unmask.models.spec import ClipSpec
 from unmask.models.weights import Backbone
 
 # timm's network -> the tag of its ImageNet weights
-TAGS = {"tf_efficientnet_lite0": "in1k", "test_efficientnet": "r160_in1k"}
+TAGS = {
+    "tf_efficientnet_lite0": "in1k",
+    "tf_efficientnet_b4": "ap_in1k",
+    "test_efficientnet": "r160_in1k",
+}
 
 
 class Lite(nn.Module):
@@ -34,7 +38,9 @@ class Lite(nn.Module):
 
     size: side of the frames, px; fit: how they come of the cached crop.
     dropout: before the classifier.
-    backbone: test_efficientnet is for tests on small machines.
+    norm: of the pixels.
+    backbone: tf_efficientnet_b4 is what self-blended images were published with (380 px, norm
+        unit); test_efficientnet is for tests on small machines.
     """
 
     small: ClassVar[dict[str, object]] = {"size": 64, "backbone": "test_efficientnet"}
@@ -45,12 +51,15 @@ class Lite(nn.Module):
         size: int = 160,
         fit: Literal["crop", "resize"] = "resize",
         dropout: float = 0.2,
-        backbone: Literal["tf_efficientnet_lite0", "test_efficientnet"] = "tf_efficientnet_lite0",
+        norm: Literal["half", "unit"] = "half",
+        backbone: Literal[
+            "tf_efficientnet_lite0", "tf_efficientnet_b4", "test_efficientnet"
+        ] = "tf_efficientnet_lite0",
     ) -> None:
         super().__init__()
         if size < 32:
             raise ModelError(f"lite: size {size} leaves nothing of the last map; use 32 or more")
-        self.spec = ClipSpec("single", 1, size, fit=fit, norm="half")
+        self.spec = ClipSpec("single", 1, size, fit=fit, norm=norm)
         self.backbone = timm.create_model(backbone, num_classes=0)
         self.pretrained = (Backbone(f"{backbone}.{TAGS[backbone]}", "backbone"),)
         self.dropout = nn.Dropout(dropout)

@@ -12,6 +12,7 @@ NORMS: dict[str, tuple[tuple[float, float, float], tuple[float, float, float]]] 
     "unit": ((0.0, 0.0, 0.0), (1.0, 1.0, 1.0)),
     "half": ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5)),
     "imagenet": ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
+    "clip": ((0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)),
     "raw255": ((0.0, 0.0, 0.0), (1 / 255, 1 / 255, 1 / 255)),
 }
 
@@ -36,7 +37,7 @@ class ClipSpec:
     frames: int
     size: int = 240
     fit: Literal["crop", "resize"] = "crop"
-    norm: Literal["unit", "half", "imagenet", "raw255"] = "unit"
+    norm: Literal["unit", "half", "imagenet", "clip", "raw255"] = "unit"
     bands: str | None = None
     masks: bool = False
     soft_masks: bool = False

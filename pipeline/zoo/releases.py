@@ -15,6 +15,7 @@ from torch import Tensor
 
 from unmask.pipeline.config import CropConfig
 from unmask.pipeline.zoo.mesonet import meso4_tensors, mesoinception4_tensors
+from unmask.pipeline.zoo.names import effort_tensors, gend_tensors, sbi_tensors
 
 # The bytes of a release's file, and its name for errors -> tensors by the names of our network.
 Convert = Callable[[bytes, str], dict[str, Tensor]]
@@ -96,5 +97,47 @@ RELEASES: dict[str, Release] = {
         trained=FACE2FACE,
         convert=mesoinception4_tensors,
         **MESO,
+    ),
+    # RetinaFace box and an eighth of it on each side, which its makers stretch to a square; ours
+    # keeps the shape of the face.
+    "sbi-b4": Release(
+        model="lite",
+        options={"backbone": "tf_efficientnet_b4", "size": 380, "norm": "unit"},
+        file="FFraw.tar",
+        sha256="",
+        where="github.com/mapooon/SelfBlendedImages, weights named in its README",
+        licence="SBI research licence",
+        terms="academic research only, commercial use by agreement with its makers",
+        trained="self-blended images of FaceForensics++ originals, uncompressed",
+        profile=CropConfig(size=380, margin=1.25, bands=False),
+        convert=sbi_tensors,
+        paper="Shiohara, Yamasaki, CVPR 2022, arXiv 2204.08376",
+    ),
+    # The eyes lie .246 of GenD's side apart and .259 of ours at margin 1.3.
+    "gend-clip": Release(
+        model="encoder",
+        options={"conditioning": "l2"},
+        file="model.safetensors",
+        sha256="",
+        where="huggingface.co/yermandy/GenD_CLIP_L_14",
+        licence="MIT",
+        terms="any use, keep its notice; OpenAI's CLIP below it is MIT too",
+        trained="FaceForensics++ c23, four methods, paired with their originals",
+        profile=CropConfig(size=224, margin=1.37, bands=False),
+        convert=gend_tensors,
+        paper="Yermakov et al., WACV 2026, arXiv 2508.06248",
+    ),
+    "effort": Release(
+        model="encoder",
+        options={"conditioning": "none"},
+        file="effort_clip_L14_trainOn_FaceForensic.pth",
+        sha256="",
+        where="github.com/YZY-stack/Effort-AIGI-Detection, weights named in its README",
+        licence="CC BY-NC 4.0",
+        terms="no commercial use, name its makers",
+        trained="FaceForensics++ c23, four methods",
+        profile=CropConfig(size=224, margin=1.3, bands=False),
+        convert=effort_tensors,
+        paper="Yan et al., ICML 2025, arXiv 2411.15633",
     ),
 }
