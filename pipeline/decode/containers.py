@@ -10,7 +10,6 @@ that opens other files: only the containers below may be tried, and only the pro
 from __future__ import annotations
 
 import os
-import re
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -25,7 +24,7 @@ from av.video.stream import VideoStream
 from unmask.pipeline.config import Limits
 from unmask.pipeline.decode.ending import lacks_index, read_ending
 from unmask.pipeline.errors import VideoError
-from unmask.pipeline.formats import CONTAINERS
+from unmask.pipeline.formats import CONTAINERS, guess
 
 # What damaged bytes make PyAV raise: its own errors are also ValueError, IndexError, MemoryError
 # and so on.
@@ -47,52 +46,6 @@ _DEFAULT_WORTH = 5_000_000  # px
 # libavcodec measures rows rounded up to 64 px; rows are at most 16,384 (VideoError too_large comes
 # before).
 _ROW_PADDING = 64 * 16384
-
-# First bytes (regular expression) -> what the file looks like, and what it then is: other, nothing
-# to see, video.
-_SIGNATURES = (
-    (rb"\s*(?:<!doctype html|<html|<head|<body)", "an HTML page", "other"),
-    (rb"\s*(?:<\?xml.{0,400})?<svg", "an SVG drawing", "other"),
-    (rb"\s*<\?xml", "an XML document", "other"),
-    (rb"\s*(?:#EXTM3U|ffconcat|\[playlist\])", "a playlist", "other"),
-    (rb"PK\x03\x04|\x1f\x8b|7z\xbc\xaf|Rar!", "a compressed archive", "other"),
-    (rb"%PDF", "a PDF document", "other"),
-    (
-        rb"version https://git-lfs",
-        "a Git LFS pointer, the video itself was not downloaded",
-        "other",
-    ),
-    (rb"\xff\xd8\xff", "a JPEG picture", "still"),
-    (rb"\x89PNG\r\n\x1a\n", "a PNG picture", "still"),
-    (rb"BM.{4}\0\0\0\0|II\*\0|MM\0\*|RIFF.{4}WEBP", "a picture", "still"),
-    (rb"RIFF.{4}WAVE|ID3|fLaC|\xff[\xf1\xf9\xfb\xfa\xf3\xf2]|#!AMR", "a sound file", "still"),
-    (
-        rb"RIFF.{4}AVI |.{4}(?:ftyp|moov|mdat|wide|free|skip)|\x1a\x45\xdf\xa3|GIF8[79]a|FLV\x01",
-        "a video",
-        "video",
-    ),
-    (rb"G.{187}G.{187}G|\0\0\x01\xba|\x30\x26\xb2\x75|OggS", "a video", "video"),
-)
-
-
-def guess(head: bytes) -> tuple[str, str]:
-    """Say what a file looks like by its first bytes: words for a person, and `other`, `still` or
-    `video`.
-    """
-    if not head:
-        return "an empty file", "other"
-    for pattern, words, kind in _SIGNATURES:
-        if re.match(pattern, head, re.DOTALL | re.IGNORECASE):
-            return words, kind
-    if not head.strip(b"\0"):
-        return "nothing but zero bytes", "other"
-    try:
-        text = head[:512].decode("utf-8", errors="strict" if len(head) < 512 else "ignore")
-    except UnicodeDecodeError:
-        text = "\0"
-    if all(letter.isprintable() or letter.isspace() for letter in text):
-        return "plain text", "other"
-    return "unknown binary data", "other"
 
 
 def read_head(path: Path, length: int = 1024) -> bytes:

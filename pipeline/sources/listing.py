@@ -1,26 +1,37 @@
 """What lies under a dataset's root: video files and folders of pictures in a fixed order, and what
 was passed over.
 
-Built on os.scandir, which needs no stat per file; 200,000 files take seconds. Contents are never
-read here.
+Built on os.scandir, which needs no stat per file; 200,000 files take seconds. The first bytes of a
+file are read only where its extension is nobody's we know.
 """
 
 from __future__ import annotations
 
 import os
 import re
+import stat
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from unmask.pipeline.errors import UsageError
-from unmask.pipeline.formats import CONTAINERS
+from unmask.pipeline.formats import CONTAINERS, HEAD, begins_like_video
 
 VIDEO_EXTENSIONS = frozenset(
     extension for extensions in CONTAINERS.values() for extension in extensions
 )
 PICTURE_EXTENSIONS = frozenset({".png", ".jpg", ".jpeg"})
 PARTIAL_EXTENSIONS = frozenset({".part", ".crdownload", ".partial", ".download", ".tmp"})
+# Never a video that we read, whatever the first bytes are: records, sound, single pictures.
+OTHER_EXTENSIONS = frozenset(
+    {
+        ".txt", ".json", ".jsonl", ".csv", ".tsv", ".md", ".xml", ".html", ".yaml", ".yml", ".log",
+        ".npy", ".npz", ".h5", ".hdf5", ".pkl", ".mat", ".lmdb", ".py", ".sh", ".pdf", ".zip",
+        ".gz", ".tar", ".7z", ".rar", ".srt", ".vtt", ".md5", ".sha256", ".webp", ".bmp", ".tif",
+        ".tiff", ".heic", ".heif", ".avif", ".m4a", ".mka", ".wma", ".oga", ".opus", ".spx",
+        ".mp3", ".wav", ".flac", ".aac",
+    }
+)  # fmt: skip
 SYSTEM_FILES = frozenset({".ds_store", "desktop.ini", "thumbs.db"})
 
 # What systems and programs leave beside people's files, in lower case: bins, thumbnails, versions.
@@ -45,7 +56,7 @@ def is_system_folder(name: str) -> bool:
 class Listing:
     """Paths relative to the listed root, forward slashes, numeric-aware order.
 
-    videos: files with a video's extension.
+    videos: files with a video's extension, or an unknown one and the first bytes of a video.
     folders: folders that hold pictures and no videos: one video each.
     ignored: (path, why) of everything else.
     """
@@ -158,6 +169,9 @@ def _list_folder(
             videos += 1
         elif _is_picture(name, extension, bare):
             pictures += 1
+        elif _is_video_inside(os.path.join(root, folder), name, extension):
+            listing.videos.append(prefix + name)
+            videos += 1
         else:
             listing.ignored.append((prefix + name, why_ignored(name)))
     if pictures and videos:
@@ -197,6 +211,21 @@ def pictures_in(root: Path, folder: str) -> list[str]:
     """The pictures that lie directly in a folder of the listing, paths as in it."""
     names = _names(root / folder)
     return [f"{folder}/{name}" for name in names if _is_picture(name, extension_of(name), False)]
+
+
+def _is_video_inside(folder: str, name: str, extension: str) -> bool:
+    """Whether a file of an unknown extension (.divx, .f4v, .mp4v) begins like a video."""
+    known = OTHER_EXTENSIONS | PARTIAL_EXTENSIONS
+    if not extension or extension in known or name.startswith("."):
+        return False
+    path = os.path.join(folder, name)
+    try:
+        if not stat.S_ISREG(os.stat(path).st_mode):
+            return False
+        with open(path, "rb") as file:
+            return begins_like_video(file.read(HEAD))
+    except OSError:  # said with the others that are no media
+        return False
 
 
 def nested_root(root: Path, markers: Iterable[str], depth: int = 2) -> Path:

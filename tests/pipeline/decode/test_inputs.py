@@ -16,9 +16,9 @@ import pytest
 from tests.support.drawn_videos import Recipe, draw_picture, write_video
 from unmask.pipeline.config import Limits
 from unmask.pipeline.decode.clips import decode_clips
-from unmask.pipeline.decode.containers import guess
 from unmask.pipeline.decode.scan import scan
 from unmask.pipeline.errors import VideoError
+from unmask.pipeline.formats import guess
 
 LIMITS = Limits()
 HTML = b"<!DOCTYPE html><html><body>404 not found</body></html>"

@@ -51,6 +51,34 @@ def test_every_extension_in_any_case_and_the_rest_is_ignored_with_a_reason(tmp_p
     assert dict(listing.ignored) == bad
 
 
+@pytest.mark.parametrize(
+    ("name", "head", "video"),
+    [
+        ("a.divx", b"RIFF\x10\0\0\0AVI LIST", True),
+        ("a.f4v", b"\0\0\0\x18ftypf4v ", True),
+        ("a.bak", b"\x1a\x45\xdf\xa3\x01", True),
+        ("a.ogx", b"OggS" + bytes(24) + b"\x80theora", True),
+        ("a.ogx", b"OggS" + bytes(24) + b"\x01vorbis", False),
+        ("a.m4r", b"\0\0\0\x18ftypM4A ", False),
+        ("a.dat", b"path,label\n", False),
+        ("a.m4a", b"\0\0\0\x18ftypisom", False),
+        ("a.mp4.part", b"\0\0\0\x18ftypisom", False),
+        (".a.divx", b"RIFF\x10\0\0\0AVI LIST", False),
+        ("tmpq3kz9x", b"\0\0\0\x18ftypisom", False),
+    ],
+)
+def test_content_decides_where_the_extension_is_unknown(tmp_path, name, head, video):
+    (tmp_path / name).write_bytes(head + bytes(600))
+    listing = list_media(tmp_path)
+    assert listing.videos == [name] * video
+    assert [path for path, _ in listing.ignored] == [name] * (not video)
+
+
+def test_a_fifo_of_an_unknown_extension_is_never_opened(tmp_path):
+    os.mkfifo(tmp_path / "a.divx")
+    assert list_media(tmp_path).ignored == [("a.divx", "not media (.divx)")]
+
+
 def test_a_folder_of_pictures_is_one_video_and_pictures_beside_videos_are_not(tmp_path):
     plant(
         tmp_path,
