@@ -41,6 +41,10 @@ COUNTS = {"train": 720, "val": 140, "test": 140}
 # The owners' lists, under their licence; the download script does not bring them.
 SHIPPED_LISTS = Path(__file__).parent.parent / "lists" / "ffpp"
 MARKERS = ("original_sequences", "manipulated_sequences")
+# Public copies put the methods side by side, the reals beside them, and no level says which
+# compression they have; often the folder around does.
+FLAT_REALS = ("original", "originals", "real", "youtube")
+NAMED_COMPRESSION = re.compile(r"(?<![a-z0-9])(raw|c0|c23|c40)(?![a-z0-9])")
 
 # YouTube videos that supply sequences of two official splits (from conversion_dict.json, 7 of 22
 # shared ones).
@@ -64,8 +68,12 @@ def discover(root: Path, options: SourceOptions) -> Dataset:
     method or compression.
     """
     root = nested_root(root, MARKERS)
+    if not _is_official_tree(root):
+        root = nested_root(root, METHODS)
     finds = Finds("ffpp", root, options)
     compression = compression_of(options.compression)
+    if is_flat(root):
+        _check_flat(root, compression, finds.notes)
     methods = methods_of(root, options.methods, finds.notes)
     listings = {method: list_method(root, method, compression) for method in ("real", *methods)}
     for listing in listings.values():
@@ -119,10 +127,39 @@ def list_method(root: Path, method: str, compression: str) -> Listing:
     """Media of one method ("real" for the originals, in `youtube/` or, in old trees, without that
     level).
     """
+    if is_flat(root):
+        base = child(root, *FLAT_REALS) if method == "real" else child(root, method)
+        listing = list_leaf(root, (base,), compression)
+        return listing if listing.media or not base.is_dir() else _list_first(root, base)
     if method == "real":
         base = child(root, "original_sequences")
         return list_leaf(root, (child(base, "youtube"), base), compression)
     return list_leaf(root, (child(child(root, "manipulated_sequences"), method),), compression)
+
+
+def is_flat(root: Path) -> bool:
+    """Whether the methods' folders lie in the root itself, as in public copies."""
+    methods = (child(root, method).is_dir() for method in (*METHODS, *EXTRA_METHODS))
+    return not _is_official_tree(root) and any(methods)
+
+
+def _is_official_tree(root: Path) -> bool:
+    return any(child(root, marker).is_dir() for marker in MARKERS)
+
+
+def _check_flat(root: Path, compression: str, notes: list[str]) -> None:
+    """Raises UsageError where the copy's own name tells another compression than asked for."""
+    named = NAMED_COMPRESSION.search(root.name.casefold())
+    if named and compression_of(named[1]) != compression:
+        raise UsageError(
+            f"ffpp: {str(root)!r} is called {named[1]}, {compression} was asked for: "
+            f"--compression {compression_of(named[1])}"
+        )
+    if not named:
+        notes.append(
+            f"a copy without a level for the compression: taken for {compression}, say another "
+            "with --compression"
+        )
 
 
 def list_leaf(root: Path, levels: Sequence[Path], compression: str) -> Listing:
@@ -412,7 +449,8 @@ SOURCE = Source(
   train.json val.json test.json      (or in splits/, dataset/splits/, --splits DIR; else ours)
 <method> is Deepfakes, Face2Face, FaceSwap, NeuralTextures or FaceShifter.
 Also read: `c0` for raw, no `youtube` level, a further folder around
-or inside, frames in images/ or frames/.""",
+or inside, frames in images/ or frames/, copies with original/ and the
+methods side by side.""",
     labels="by folder: original_sequences real, manipulated_sequences/<method> fake; 000_003 "
     "shows 000 with the face "
     "(or expression) of 003, so its pair is youtube/000",

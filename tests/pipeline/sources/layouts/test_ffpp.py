@@ -254,6 +254,30 @@ def test_files_no_list_names_and_rubbish_are_told_apart(small):
     ]
 
 
+@pytest.mark.parametrize("around", ["", "FaceForensics++_C23"])
+@pytest.mark.parametrize("reals", ["original", "real"])
+def test_public_copies_with_the_methods_side_by_side_give_the_same_videos(
+    small, tmp_path, around, reals
+):
+    wanted = find("ffpp", small)
+    copy = tmp_path / "copy" / around
+    for video in wanted.videos:
+        folder = reals if video.label == 0 else video.method
+        plant(copy / folder, video.path.name)
+    for split in SMALL:
+        (copy / f"{split}.json").write_text(json.dumps(SMALL[split]))
+    dataset = find("ffpp", tmp_path / "copy")
+    facts = [(v.key, v.label, v.split, v.group, v.pair, v.compression) for v in dataset.videos]
+    assert facts == [
+        (v.key, v.label, v.split, v.group, v.pair, v.compression) for v in wanted.videos
+    ]
+    assert not dataset.unlisted and not dataset.missing
+    assert any("taken for c23" in note for note in dataset.notes) == (not around)
+    if around:
+        with pytest.raises(UsageError, match=r"called c23, raw was asked for.*--compression c23"):
+            find("ffpp", tmp_path / "copy", compression="raw")
+
+
 def official(media: Path) -> dict[str, list[list[str]]]:
     return {
         split: json.loads((media / "ffpp_splits" / f"{split}.json").read_text()) for split in SMALL
