@@ -27,7 +27,8 @@ def remember(parent: Path, outcome: Outcome, fingerprint: Fingerprint) -> None:
     """
     record = {"fingerprint": fingerprint, "outcome": plain_outcome(outcome)}
     data = json.dumps(record, sort_keys=True).encode() + b"\n"
-    write_whole(_record(parent, outcome.video_id), data, durable=outcome.status != "ok")
+    path, durable = _record(parent, outcome.video_id), outcome.status != "ok"
+    write_whole(path, data, durable, tidy=False)
 
 
 def recall(parent: Path, video_id: str, fingerprint: Fingerprint | None = None) -> Outcome | None:

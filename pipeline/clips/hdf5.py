@@ -23,7 +23,6 @@ import io
 import json
 import math
 import os
-import secrets
 import shutil
 import zlib
 from collections.abc import Callable
@@ -40,7 +39,7 @@ from unmask.pipeline.cache.clip_reader import ClipReader
 from unmask.pipeline.cache.digest import canonical
 from unmask.pipeline.cache.video import CachedVideo, open_video
 from unmask.pipeline.cache.zarr_layout import ARRAYS, MAX_CLIP_BYTES
-from unmask.pipeline.disk.files import sync_folder
+from unmask.pipeline.disk.files import replacing
 from unmask.pipeline.errors import CacheError, UsageError
 from unmask.pipeline.manifests.checked import Manifest
 from unmask.pipeline.records import FAKE, REAL, Entry
@@ -80,23 +79,19 @@ def write_export(
         raise UsageError(f"{path}: exists and is no HDF5 file; choose another name for --to")
     videos = [open_video(folder) for folder in manifest.folders]
     wanted = [name for name in ARRAYS if name != "bands" or bands]
-    temporary = path.with_name(f".tmp-{path.name[:100]}-{os.getpid()}-{secrets.token_hex(4)}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with open(temporary, "xb+", buffering=0) as raw:
+        with replacing(path) as temporary, open(temporary, "rb+", buffering=0) as raw:
             sink = _Sink(raw)
             with h5py.File(sink, "w", libver="latest") as file:
                 _fill(file, manifest, videos, wanted, compression, progress, sink)
             sink.check()
-        _publish(temporary, path)
     except (OSError, RuntimeError) as error:
         needed = sum(int(np.prod(video.shape)) for video in videos)
         raise CacheError(
             f"{path}: not written ({error}); up to {needed / 2**20:,.0f} MiB are needed, "
             f"{_free(path)} are free"
         ) from error
-    finally:
-        temporary.unlink(missing_ok=True)
     held = tuple(name for name in wanted if any(name in video.arrays for video in videos))
     return ExportSummary(path, len(videos), sum(v.clips for v in videos), held, path.stat().st_size)
 
@@ -471,16 +466,6 @@ def _copy_clips(
         pixels = np.ascontiguousarray(video.read_clips(name, [clip])[0])
         dataset[first + clip] = pixels
         crc[first + clip] = google_crc32c.value(pixels.tobytes())
-
-
-def _publish(temporary: Path, path: Path) -> None:
-    descriptor = os.open(temporary, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-    os.replace(temporary, path)
-    sync_folder(path.parent)
 
 
 def _kind(name: str) -> str:

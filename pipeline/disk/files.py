@@ -6,48 +6,80 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import fcntl
 import json
 import math
 import os
-import secrets
 import shutil
 import stat
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from unmask.pipeline.disk.permissions import inherited_mode, like_parent
+from unmask.pipeline.disk.temporaries import flock_alone, remove_dead_siblings, temporary_name
 from unmask.pipeline.errors import DiskError, PipelineError
 
 # Deeper than any record of ours (metrics.json is the deepest, 7), far below where recursion ends.
 MAX_DEPTH = 32
 
 
-def write_whole(path: Path, data: bytes, durable: bool = True) -> None:
-    """Replace `path` by `data`: temporary sibling, fsync, one rename, fsync of the folder.
+def write_whole(path: Path, data: bytes, durable: bool = True, *, tidy: bool = True) -> None:
+    """Replace `path` by `data`, or leave it untouched (see replacing).
 
-    The temporary name starts with `.tmp-`, is created exclusively and flocked for as long as it
-    lives, so that two writers never share one and cleaning up (commit.remove_stale) never takes a
-    live one away.
     durable: False leaves the fsyncs out, for what may be lost or empty after a power cut.
-    Raises: DiskError when the file system refuses (no space, no permission); the old file is then
-    untouched.
+    tidy: remove what killed writers of `path` left; not in a folder of thousands, which is cleaned
+        as a whole.
+    Raises: DiskError when the file system refuses (no space, no permission).
     """
     with refusals(path, len(data)):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary, descriptor = _own_sibling(path)
-        try:
-            with os.fdopen(descriptor, "wb") as file:
-                file.write(data)
-                file.flush()
-                if durable:
-                    os.fsync(file.fileno())
-                os.replace(temporary, path)
-        except BaseException:
-            temporary.unlink(missing_ok=True)
-            raise
+        like_parent(path.parent)
+        with (
+            _new_content(path, durable, tidy) as (_, descriptor),
+            os.fdopen(descriptor, "wb", closefd=False) as file,
+        ):
+            file.write(data)
+
+
+@contextlib.contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """An empty temporary file beside `path` to write into; at the end of the block it takes the
+    place of `path` by one rename, on the disk with all its bytes. After an exception it is gone,
+    and `path` is as it was.
+
+    Its name cannot be guessed, it is created exclusively (no link is followed) and flocked for as
+    long as it lives: two writers never share one, and cleaning up never takes a living one away.
+    What killed writers of `path` left is removed. It has the permissions of its folder.
+    Raises: OSError.
+    """
+    with _new_content(path, durable=True, tidy=True) as (temporary, _):
+        yield temporary
+
+
+@contextlib.contextmanager
+def _new_content(path: Path, durable: bool, tidy: bool) -> Iterator[tuple[Path, int]]:
+    """The temporary file of `replacing` and the descriptor that holds it."""
+    if tidy:
+        remove_dead_siblings(path)
+    temporary, descriptor = _own_sibling(path)
+    try:
+        yield temporary, descriptor
         if durable:
-            sync_folder(path.parent)
+            os.fsync(descriptor)
+        os.replace(temporary, path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    finally:
+        os.close(descriptor)
+    if durable:
+        sync_folder(path.parent)
+
+
+def try_writing(folder: Path) -> None:
+    """Make a file in a folder and take it away again. Raises: OSError where that cannot be."""
+    temporary, descriptor = _own_sibling(folder / "trial")
+    os.close(descriptor)
+    temporary.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager
@@ -212,26 +244,14 @@ def begin_sync(file: BinaryIO) -> None:
 
 def _own_sibling(path: Path) -> tuple[Path, int]:
     """A new temporary file beside `path` and the descriptor that holds its flock."""
+    mode = inherited_mode(path.parent) & 0o666
     while True:
-        temporary = path.with_name(f".tmp-{path.name[:100]}-{os.getpid()}-{secrets.token_hex(4)}")
-        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+        temporary = temporary_name(path)
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+        descriptor = os.open(temporary, flags, mode)
         if flock_alone(descriptor) and temporary.exists():
             return temporary, descriptor
         os.close(descriptor)  # somebody cleaned up between the two calls
-
-
-def flock_alone(descriptor: int) -> bool:
-    """Whether nobody else holds it, and it is held now; file systems without flock count as
-    nobody.
-    """
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    except OSError as error:
-        if error.errno not in (errno.ENOLCK, errno.EOPNOTSUPP, errno.EBADF):
-            raise
-    return True
 
 
 def sync_folder(folder: Path) -> None:

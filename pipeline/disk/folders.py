@@ -11,24 +11,23 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import errno
+import functools
 import os
-import re
-import secrets
 import shutil
 import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from unmask.pipeline.disk.files import flock_alone, refusals, sync_folder
+from unmask.pipeline.disk.files import refusals, sync_folder
+from unmask.pipeline.disk.permissions import inherited_mode, tighten
+from unmask.pipeline.disk.temporaries import flock_alone, temporary_name
 
 # linux/fs.h and fcntl.h: swap two names, both relative to the current folder.
 RENAME_EXCHANGE, AT_FDCWD = 2, -100
 
 # Where names cannot be swapped, the old folder waits under this name for the new one to stand.
 REPLACED = ".was-"
-
-TEMPORARY = re.compile(r"\.tmp-.+-\d+(-[0-9a-f]{8})?", re.DOTALL)
 
 
 def commit_folder(
@@ -38,6 +37,7 @@ def commit_folder(
     there already.
 
     needed: bytes, for the message of a full disk.
+    The folder and its files are open to nobody whom the folder around it is closed to.
     replace: swap with the folder that stands there; stopped at any moment, the old or the new one
         stands (where the file system cannot swap, after restore_replaced).
     Raises: DiskError when the file system refuses (no space, quota, read-only, other file system);
@@ -78,7 +78,7 @@ def remove_folder(target: Path) -> None:
     """Take a folder away in one rename, then delete it: no reader ever sees half of it. Absent is
     fine.
     """
-    doomed = target.with_name(f".tmp-{target.name[:100]}-{os.getpid()}-{secrets.token_hex(4)}")
+    doomed = temporary_name(target)
     with refusals(target):
         try:
             os.rename(target, doomed)
@@ -86,6 +86,22 @@ def remove_folder(target: Path) -> None:
             return
         sync_folder(target.parent)
     shutil.rmtree(doomed, ignore_errors=True)
+
+
+def _swap(temporary: Path, target: Path) -> None:
+    """Put a folder in the place of `target`, which ends under the other's name.
+
+    One step where the system can exchange names; else the old one waits as `.was-...` for two
+    renames (restore_replaced). Raises: OSError.
+    """
+    if exchange(temporary, target):
+        return
+    aside = target.with_name(f"{REPLACED}{target.name}")
+    shutil.rmtree(aside, ignore_errors=True)
+    os.rename(target, aside)
+    os.rename(temporary, target)
+    sync_folder(target.parent)
+    os.rename(aside, temporary)
 
 
 def restore_replaced(parent: Path) -> list[str]:
@@ -103,52 +119,17 @@ def restore_replaced(parent: Path) -> list[str]:
     return restored
 
 
-def remove_stale(parent: Path) -> list[str]:
-    """Delete what dead writers left in `parent` and return the names.
-
-    Only names of our own pattern; what a living writer holds (its flock) and links are left alone.
-    """
-    removed = []
-    with os.scandir(parent) as entries:
-        found = sorted((e for e in entries if TEMPORARY.fullmatch(e.name)), key=lambda e: e.name)
-    for entry in found:
-        folder = entry.is_dir(follow_symlinks=False)
-        if (folder or entry.is_file(follow_symlinks=False)) and _remove_dead(entry.path, folder):
-            removed.append(entry.name)
-    return removed
-
-
 def _temporary_sibling(target: Path) -> tuple[Path, int]:
     """A new folder beside `target` and the descriptor that holds its flock."""
     while True:
-        path = target.with_name(f".tmp-{target.name[:100]}-{os.getpid()}-{secrets.token_hex(4)}")
-        path.mkdir()
+        path = temporary_name(target)
+        path.mkdir(mode=inherited_mode(target.parent))
         try:
             descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
         except FileNotFoundError:  # somebody cleaned up between the two calls
             continue
         if flock_alone(descriptor) and path.exists():
             return path, descriptor
-        os.close(descriptor)
-
-
-def _remove_dead(path: str, folder: bool) -> bool:
-    try:
-        # network file systems give a lock of a file only to those who may write it
-        descriptor = os.open(
-            path, os.O_NOFOLLOW | os.O_CLOEXEC | (os.O_DIRECTORY if folder else os.O_WRONLY)
-        )
-    except OSError:  # gone meanwhile, or another user's
-        return False
-    try:
-        if not flock_alone(descriptor):
-            return False
-        if folder:
-            shutil.rmtree(path, ignore_errors=True)
-        else:
-            Path(path).unlink(missing_ok=True)
-        return True
-    finally:
         os.close(descriptor)
 
 
@@ -161,15 +142,18 @@ def _sync_tree(folder: Path) -> None:
     """
     places = list(os.walk(folder, topdown=False))
     files = [os.path.join(place, name) for place, _, names in places for name in sorted(names)]
+    mode = inherited_mode(folder.parent)
     with ThreadPoolExecutor(max(1, len(files)), thread_name_prefix="sync") as pool:
-        list(pool.map(_sync_file, files))
+        list(pool.map(functools.partial(_sync, mode & 0o666), files))
     for place, _, _ in places:
-        sync_folder(Path(place))
+        _sync(mode, place)
 
 
-def _sync_file(path: str) -> None:
+def _sync(mode: int, path: str) -> None:
+    """fsync a file or folder, closed to whom `mode` closes it."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
+        tighten(descriptor, mode)
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
@@ -185,21 +169,9 @@ def _rename(temporary: Path, target: Path) -> bool:
     return True
 
 
-def _swap(temporary: Path, target: Path) -> None:
-    """Put `temporary` in the place of `target`, which ends under the temporary name."""
-    if _exchange(temporary, target):
-        return
-    aside = target.with_name(f"{REPLACED}{target.name}")
-    shutil.rmtree(aside, ignore_errors=True)
-    os.rename(target, aside)
-    os.rename(temporary, target)
-    sync_folder(target.parent)
-    os.rename(aside, temporary)
-
-
-def _exchange(first: Path, second: Path) -> bool:
+def exchange(first: Path, second: Path) -> bool:
     """Swap two names in one step; False where the system or the file system cannot (not Linux, some
-    network file systems).
+    network file systems). Raises: OSError.
     """
     swap = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)
     if swap is None:

@@ -15,6 +15,7 @@ from datetime import datetime
 from pathlib import Path
 
 from unmask.pipeline.disk.files import refusals
+from unmask.pipeline.disk.permissions import opened_like_parent
 from unmask.pipeline.errors import CacheError
 
 LOCK_FILE = ".lock"
@@ -33,7 +34,8 @@ def lock_cache(parent: Path, shared: bool = False, wait: float = 0.0) -> Iterato
     """
     path = parent / LOCK_FILE
     try:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o666)
+        flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+        descriptor = opened_like_parent(str(path), flags)
     except OSError as error:
         raise CacheError(
             f"{path}: cannot be locked ({error.strerror}); choose another --cache"

@@ -44,8 +44,8 @@ from unmask.pipeline.scores.evaluation_folder import (
     FOLDER,
     SCORES,
     Evaluation,
+    keep_older,
     new_evaluation,
-    set_aside,
     write_metrics,
 )
 from unmask.pipeline.scores.results import Options
@@ -298,7 +298,7 @@ def _across(results: list[Evaluation], published: protocols.Protocol | None) -> 
         for suffix, spell in WRITERS.items():
             path = root / f"{stem}.{suffix}"
             with refusals(path):
-                set_aside(path)
+                keep_older(path)
             write_whole(path, spell(table).encode())
 
 

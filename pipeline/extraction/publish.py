@@ -13,8 +13,8 @@ from unmask.pipeline.cache import refused
 from unmask.pipeline.cache.video import is_committed, open_video
 from unmask.pipeline.config import PIXEL_LIBRARIES, ExtractConfig
 from unmask.pipeline.disk.files import write_whole
-from unmask.pipeline.disk.folders import remove_stale
 from unmask.pipeline.disk.json_records import record_of
+from unmask.pipeline.disk.temporaries import remove_stale
 from unmask.pipeline.errors import CacheError
 from unmask.pipeline.extraction.copies import splits_of
 from unmask.pipeline.extraction.masks import MASK_ELSEWHERE

@@ -18,8 +18,11 @@ from pathlib import Path
 from unmask.pipeline.cache import refused
 from unmask.pipeline.cache.index import write_index
 from unmask.pipeline.config import CropConfig, ExtractConfig
-from unmask.pipeline.disk.folders import remove_stale, restore_replaced
+from unmask.pipeline.disk.files import try_writing
+from unmask.pipeline.disk.folders import restore_replaced
 from unmask.pipeline.disk.locks import lock_cache
+from unmask.pipeline.disk.permissions import like_parent, private_folder
+from unmask.pipeline.disk.temporaries import remove_stale
 from unmask.pipeline.errors import CacheError
 from unmask.pipeline.extraction.reference import reference_of
 from unmask.pipeline.extraction.resume import (
@@ -76,15 +79,15 @@ def extract(
 
 
 def prepare_folder(parent: Path) -> None:
-    """Make the cache folder and prove that it can be written, before anything is decoded.
+    """Make the cache folder <cache>/<dataset>/<key> and prove that it can be written, before
+    anything is decoded. A cache that is new is its owner's alone (0700), for it holds faces.
 
     Raises: CacheError with the operating system's reason.
     """
     try:
-        parent.mkdir(parents=True, exist_ok=True)
-        probe = parent / f".tmp-probe-{os.getpid()}"
-        probe.touch(exist_ok=True)
-        probe.unlink(missing_ok=True)
+        private_folder(parent.parent.parent)
+        like_parent(parent)
+        try_writing(parent)
     except OSError as error:
         raise CacheError(
             f"{parent}: the cache cannot be written ({error.strerror}); choose another with --cache"

@@ -10,8 +10,6 @@ AAC.
 from __future__ import annotations
 
 import math
-import os
-import secrets
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -29,7 +27,7 @@ from unmask.pipeline.decode.containers import open_container
 from unmask.pipeline.decode.rgb import Converter
 from unmask.pipeline.decode.scan import scan
 from unmask.pipeline.decode.sequential import Tally, decode_all
-from unmask.pipeline.disk.files import refusals, sync_folder
+from unmask.pipeline.disk.files import refusals, replacing
 from unmask.pipeline.prediction.person_scores import PersonScores
 from unmask.pipeline.prediction.sound import Sound
 from unmask.pipeline.prediction.timeline_strip import COLOURS, Strip
@@ -95,15 +93,10 @@ def annotate(
     Raises VideoError when the source cannot be read any more, or changes its picture size;
     DiskError when the file system refuses.
     """
-    partial = target.with_name(f".tmp-{os.getpid()}-{secrets.token_hex(4)}-{target.stem[:80]}.mp4")
     with refusals(target):
         target.parent.mkdir(parents=True, exist_ok=True)
-        try:
+        with replacing(target) as partial:
             _write(prediction, partial, limits, progress)
-            os.replace(partial, target)
-        finally:
-            partial.unlink(missing_ok=True)
-        sync_folder(target.parent)
     return target
 
 

@@ -18,14 +18,16 @@ from torch import Tensor, nn
 from unmask.models.layers.bands import bands_shape
 from unmask.models.spec import NORMS, ClipSpec
 from unmask.pipeline.config import PredictConfig
-from unmask.pipeline.disk.files import write_whole
+from unmask.pipeline.disk.files import read_bounded, write_whole
 from unmask.pipeline.errors import CheckpointError, UsageError
 from unmask.pipeline.prediction.exported import (
     CHECKED,
     FORMAT,
     KINDS,
+    MAX_MODEL,
     TOLERANCE,
     decoded_program,
+    read_sidecar,
     sidecar_of,
 )
 from unmask.pipeline.prediction.scorer import Logits, Scorer, from_run
@@ -66,11 +68,35 @@ def export_model(folder: Path, target: Path, config: PredictConfig) -> Exported:
             f"{target}: scores differ from the run's by {difference:.2e}, more than "
             f"{TOLERANCE:g}; nothing written"
         )
-    sidecar = sidecar_of(target)
-    sidecar.unlink(missing_ok=True)  # a new file beside an old sidecar would be refused as damaged
-    write_whole(target, data)
-    write_whole(sidecar, _sidecar(scorer, data).encode())
+    sidecar = write_pair(target, data, _sidecar(scorer, data))
     return Exported(target, sidecar, difference, len(data))
+
+
+def write_pair(target: Path, data: bytes, made: dict[str, object]) -> Path:
+    """Write an exported file and its sidecar, whose path is returned; stopped at any moment, the
+    file that stands there is described.
+
+    Raises DiskError.
+    """
+    sidecar, old = sidecar_of(target), _described(target)
+    if old is not None:
+        _write_json(sidecar, {**old, "next": made})
+    write_whole(target, data)
+    _write_json(sidecar, made)
+    return sidecar
+
+
+def _described(target: Path) -> dict | None:
+    """What describes the file that stands there now; None where nothing does."""
+    try:
+        sha256 = hashlib.sha256(read_bounded(target, MAX_MODEL, CheckpointError)).hexdigest()
+        return next((one for one in read_sidecar(target) if one["sha256"] == sha256), None)
+    except CheckpointError:
+        return None
+
+
+def _write_json(sidecar: Path, values: dict) -> None:
+    write_whole(sidecar, (json.dumps(values, indent=1, allow_nan=False) + "\n").encode())
 
 
 def encode(network: nn.Module, spec: ClipSpec, suffix: str) -> bytes:
@@ -158,8 +184,8 @@ def _pair(inputs: tuple[Tensor, ...]) -> tuple[Tensor, Tensor | None]:
     return inputs[0], inputs[1] if len(inputs) > 1 else None
 
 
-def _sidecar(scorer: Scorer, data: bytes) -> str:
-    made = {
+def _sidecar(scorer: Scorer, data: bytes) -> dict[str, object]:
+    return {
         "format": FORMAT,
         "name": scorer.name,
         "sha256": hashlib.sha256(data).hexdigest(),
@@ -171,4 +197,3 @@ def _sidecar(scorer: Scorer, data: bytes) -> str:
         "knowledge": scorer.knowledge.as_json() if scorer.knowledge.known else None,
         "standings": [asdict(standing) for standing in scorer.standings],
     }
-    return json.dumps(made, indent=1, allow_nan=False) + "\n"

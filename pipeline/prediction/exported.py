@@ -5,10 +5,13 @@ and back again.
                        wants them, `bands` (B,T,9,S,S); output `logits` (B,2); any B
     model.onnx.json    what a file of weights cannot say: ClipSpec, crops, calibration, hashes
 
-Safe to open: ONNX is data, read from memory so that it cannot name other files. A .pt2 is not:
-torch.export.load evaluates expressions written in the file and unpickles what plain loading
-refuses, so it is only opened when the user says that he knows its maker (`trust`). The sidecar's
-sha256 tells damage, not malice.
+Safe to open: ONNX is data, and onnxruntime gets it with all weights inside, so that it opens no
+file itself. A .pt2 is not: torch.export.load evaluates expressions written in the file and
+unpickles what plain loading refuses, so it is only opened when the user says that he knows its
+maker (`trust`). The sidecar's sha256 tells damage, not malice.
+
+While a model is replaced its sidecar describes both, the new one under `next`: stopped at any
+moment, the file that stands has its description.
 """
 
 from __future__ import annotations
@@ -26,11 +29,12 @@ from torch import Tensor
 from unmask.models.spec import ClipSpec
 from unmask.pipeline.clips.samples import MODES
 from unmask.pipeline.config import PredictConfig
-from unmask.pipeline.disk.files import read_json
+from unmask.pipeline.disk.files import read_bounded, read_json
 from unmask.pipeline.disk.json_records import record_of
 from unmask.pipeline.errors import CheckpointError, UsageError
 from unmask.pipeline.machine.devices import choose_device
 from unmask.pipeline.prediction.crop_settings import crop_from, for_prediction
+from unmask.pipeline.prediction.onnx_weights import with_weights_inside
 from unmask.pipeline.prediction.scorer import Logits, Scorer
 from unmask.pipeline.prediction.trust import MOST_EVALUATIONS, Standing, standing_from
 from unmask.pipeline.runs.knowledge import knowledge_from
@@ -41,6 +45,7 @@ log = logging.getLogger(__name__)
 FORMAT = 1
 KINDS = (".pt2", ".onnx")
 MAX_SIDECAR = 4 * 2**20
+MAX_MODEL = 2**40
 
 # What a sidecar must hold, and of which type.
 SIDECAR = {
@@ -78,9 +83,11 @@ def open_exported(path: Path, config: PredictConfig) -> Scorer:
             "maker: --trust-model; "
             "an .onnx file is data only"
         )
-    values = _read_sidecar(path)
-    data = path.read_bytes()
-    if hashlib.sha256(data).hexdigest() != values["sha256"]:
+    described = read_sidecar(path)
+    data = read_bounded(path, MAX_MODEL, CheckpointError)
+    sha256 = hashlib.sha256(data).hexdigest()
+    values = next((values for values in described if values["sha256"] == sha256), None)
+    if values is None:
         raise CheckpointError(
             f"{path}: not the file its sidecar describes (sha256 differs); export it again"
         )
@@ -115,7 +122,11 @@ def open_exported(path: Path, config: PredictConfig) -> Scorer:
     )
 
 
-def _read_sidecar(path: Path) -> dict:
+def read_sidecar(path: Path) -> list[dict]:
+    """What the sidecar of `path` describes: one file, or two while one is replaced.
+
+    Raises CheckpointError.
+    """
     sidecar = sidecar_of(path)
     try:
         values = read_json(sidecar, MAX_SIDECAR, CheckpointError)
@@ -123,13 +134,15 @@ def _read_sidecar(path: Path) -> dict:
         raise CheckpointError(
             f"{error}; not readable as a sidecar, which belongs beside the exported file"
         ) from error
-    if values.get("format") != FORMAT or not all(
-        isinstance(values.get(name), kind) for name, kind in SIDECAR.items()
-    ):
-        raise CheckpointError(
-            f"{sidecar}: not a sidecar of format {FORMAT}; export the model again"
-        )
-    return values
+    described = [values, *([values["next"]] if isinstance(values.get("next"), dict) else [])]
+    for one in described:
+        if one.get("format") != FORMAT or not all(
+            isinstance(one.get(name), kind) for name, kind in SIDECAR.items()
+        ):
+            raise CheckpointError(
+                f"{sidecar}: not a sidecar of format {FORMAT}; export the model again"
+            )
+    return described
 
 
 def _spec(values: dict, where: str) -> ClipSpec:
@@ -158,7 +171,9 @@ def _facts(values: dict) -> dict[str, dict[str, str]]:
 
 def decoded_program(data: bytes, path: Path, device: str = "cpu") -> Logits:
     """The network in the bytes of an exported file. Raises CheckpointError when they hold none."""
-    return _session(data, path) if path.suffix == ".onnx" else _program(data, path, device)
+    if path.suffix == ".onnx":
+        return _session(with_weights_inside(data, path), path)
+    return _program(data, path, device)
 
 
 def _program(data: bytes, path: Path, device: str) -> Logits:

@@ -31,7 +31,9 @@ from safetensors.torch import load, save_file
 from torch import Tensor
 
 from unmask.pipeline.disk.files import json_object, parse_json, read_bounded, refusals
-from unmask.pipeline.disk.folders import commit_folder, remove_folder, remove_stale
+from unmask.pipeline.disk.folders import commit_folder, remove_folder
+from unmask.pipeline.disk.permissions import like_parent
+from unmask.pipeline.disk.temporaries import remove_stale
 from unmask.pipeline.errors import CheckpointError
 
 log = logging.getLogger(__name__)
@@ -88,7 +90,7 @@ def save(
 
     remove_folder(target)  # a step that is walked again after falling back to an older checkpoint
     with refusals(target, needed):
-        (run / FOLDER).mkdir(parents=True, exist_ok=True)
+        like_parent(run / FOLDER)
     commit_folder(target, fill, needed)
     if keep:
         for old in saved(run, name.split("-")[0])[keep:]:

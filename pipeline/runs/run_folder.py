@@ -28,6 +28,7 @@ from unmask.models import ModelError, create_model
 from unmask.pipeline.config import TrainConfig
 from unmask.pipeline.disk.files import read_json, refusals, write_whole
 from unmask.pipeline.disk.json_records import record_of
+from unmask.pipeline.disk.permissions import inherited_mode, private_folder
 from unmask.pipeline.errors import CheckpointError, UsageError
 from unmask.pipeline.runs import checkpoint
 from unmask.pipeline.runs.checkpoint import Checkpoint
@@ -75,19 +76,20 @@ class Run:
 
 def new_run(root: Path, model: str, manifest: Path) -> Path:
     """Make the next numbered folder under `root`: model and the manifest's two folders,
-    0007-clrnet-ffpp-c23. Raises DiskError when the file system refuses.
+    0007-clrnet-ffpp-c23. A `root` that is new is its owner's alone (0700), for networks remember
+    faces. Raises DiskError when the file system refuses.
     """
     words = [model, *(manifest.absolute().parent.parts[-2:])]
     tail = re.sub(r"[^A-Za-z0-9._]+", "-", "-".join(word for word in words if word.strip("/")))[
         :80
     ].strip("-")
     with refusals(root / tail):
-        root.mkdir(parents=True, exist_ok=True)
+        private_folder(root)
         number = max((number for number, _ in _numbered(root)), default=0)
         while True:
             number += 1
             try:
-                (folder := root / f"{number:04d}-{tail}").mkdir()
+                (folder := root / f"{number:04d}-{tail}").mkdir(mode=inherited_mode(root))
                 return folder
             except FileExistsError:
                 continue

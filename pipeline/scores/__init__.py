@@ -7,8 +7,8 @@ Interface, by file:
         fit_calibration, logit, read_calibration, reliability, sigmoid, videos_needed
     csv_file: protect, read_scores, write_scores
     delong: DeLong, delong
-    evaluation_folder: Evaluation, FOLDER, METRICS_FILE, Plain, SCORES, new_evaluation,
-        read_evaluation, set_aside, write_metrics
+    evaluation_folder: Evaluation, FOLDER, METRICS_FILE, Plain, SCORES, keep_older,
+        new_evaluation, read_evaluation, write_metrics
     evaluate_scores: evaluate_scores, most_wrong, same_videos, sizes_of
     gate: STUDY, answer
     metrics: METRICS, Measure, Metric, OURS, add_metric, brief_keys, calibration_keys,

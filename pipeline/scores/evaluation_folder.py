@@ -17,7 +17,9 @@ from itertools import count
 from pathlib import Path
 
 from unmask.pipeline.disk.files import refusals, sync_folder, write_whole
-from unmask.pipeline.disk.folders import remove_stale, scratch_folder
+from unmask.pipeline.disk.folders import exchange, scratch_folder
+from unmask.pipeline.disk.permissions import like_parent
+from unmask.pipeline.disk.temporaries import remove_stale
 from unmask.pipeline.scores.json_fields import read_fields
 from unmask.pipeline.scores.results import Result
 
@@ -64,8 +66,9 @@ class Evaluation:
 def new_evaluation(target: Path) -> Iterator[Path]:
     """A folder to write into, which becomes `target` when the block ends without an exception.
 
-    What had this name moves to `older/`; when the block fails it stays, and nothing of the new one
-    is left.
+    What had this name moves to `older/`, in the same step where the file system can exchange names:
+    stopped at any moment, the name is the old or the new one. When the block fails it stays, and
+    nothing of the new one is left.
     Raises DiskError when the file system refuses.
     """
     with refusals(target):
@@ -75,22 +78,60 @@ def new_evaluation(target: Path) -> Iterator[Path]:
         yield folder
         with refusals(target):
             sync_folder(folder)
-            while not _renamed(folder, target):
-                set_aside(target)
+            while not (_renamed(folder, target) or _exchanged(folder, target)):
+                _set_aside(target)
             sync_folder(target.parent)
 
 
-def set_aside(path: Path) -> None:
-    """Move a file or folder into `older/` beside it, under the next number; absent is fine."""
+def keep_older(path: Path) -> None:
+    """Give a file a second name in `older/` beside it, under the next number; it keeps its own
+    until it is replaced. Absent is fine.
+
+    Raises: OSError.
+    """
     if not os.path.lexists(path):
         return
+    older = _next_older(path)
+    try:
+        os.link(path, older, follow_symlinks=False)
+        sync_folder(older.parent)
+    except OSError as error:  # a file system without hard links
+        if error.errno not in (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK):
+            raise
+        _set_aside(path)
+
+
+def _exchanged(folder: Path, target: Path) -> bool:
+    """Whether a folder could take the place of `target` in one step; the old one is then among the
+    older ones.
+
+    The new one first stands among them itself, so that at no moment either lies under a name that
+    cleaning up would take.
+    """
+    if not target.is_dir():
+        return False
+    older = _next_older(target)
+    os.rename(folder, older)
+    if exchange(older, target):
+        sync_folder(older.parent)
+        return True
+    os.rename(older, folder)
+    return False
+
+
+def _set_aside(path: Path) -> None:
+    older = _next_older(path)
+    os.rename(path, older)
+    sync_folder(older.parent)
+
+
+def _next_older(path: Path) -> Path:
+    """The next free name in `older/`, which is made where it lacks."""
     older = path.parent / OLDER
-    older.mkdir(exist_ok=True)
+    like_parent(older)
     suffix = "" if path.is_dir() else path.suffix
     stem = path.name.removesuffix(suffix)
-    place = next(p for n in count(1) if not os.path.lexists(p := older / f"{stem}-{n}{suffix}"))
-    os.rename(path, place)
-    sync_folder(older)
+    return next(p for n in count(1) if not os.path.lexists(p := older / f"{stem}-{n}{suffix}"))
 
 
 def _renamed(folder: Path, target: Path) -> bool:

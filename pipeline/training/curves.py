@@ -15,6 +15,7 @@ from types import TracebackType
 from typing import Any
 
 from unmask.pipeline.disk.files import refusals
+from unmask.pipeline.disk.permissions import like_parent, opened_like_parent
 from unmask.pipeline.runs.run_folder import METRICS, SPEED
 
 
@@ -69,13 +70,14 @@ class Curves:
     def __enter__(self) -> Curves:
         if self._write:
             with refusals(self.run / METRICS):
-                self._file = (self.run / METRICS).open("ab", buffering=0)
+                self._file = open(self.run / METRICS, "ab", buffering=0, opener=opened_like_parent)
                 self._file.truncate(self._length)
         if self._tensorboard:
             from torch.utils.tensorboard import SummaryWriter  # half a second to import
 
             folder = self.run / "tensorboard"
             with refusals(folder):
+                like_parent(folder)
                 self._board = SummaryWriter(str(folder), purge_step=self._step + 1)
         return self
 
@@ -144,7 +146,8 @@ class Curves:
             "wait": clock.wait,
             "seconds": clock.seconds,
         }
-        with refusals(self.run / SPEED), (self.run / SPEED).open("ab") as file:
+        path = self.run / SPEED
+        with refusals(path), open(path, "ab", opener=opened_like_parent) as file:
             file.write(json.dumps(line).encode() + b"\n")
         self._draw(step, {"speed/clips_per_second": clock.rate, "speed/wait": clock.wait})
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from unmask.models.options import ModelError
 from unmask.pipeline.config import TrainConfig
 from unmask.pipeline.disk.files import refusals
+from unmask.pipeline.disk.permissions import private_folder
 from unmask.pipeline.errors import UsageError
 from unmask.pipeline.machine.interrupts import Interrupts
 from unmask.pipeline.runs import checkpoint
@@ -56,7 +57,7 @@ def train(
     progress = restore(setup, run) if resume else Progress()
     if fabric.is_global_zero:
         with refusals(run):
-            run.mkdir(parents=True, exist_ok=True)
+            private_folder(run)
         knowledge = knowledge_of(setup.source, setup.validation)
         write_run(run, setup.config, facts(setup) | {"knowledge": knowledge.as_json()})
     if started is not None:

@@ -77,7 +77,7 @@ def replacing(root: str, place: str, stride: str, how: str) -> None:
     """
     dataset = prepare(Path(root), 2)
     if how == "no-swap":
-        folders._exchange = lambda first, second: False
+        folders.exchange = lambda first, second: False
     old, changed = Path(place) / "old", dataset
     status, told = child(dataset, old)
     assert status == 0, told

@@ -119,10 +119,14 @@ def test_a_full_disk_in_the_workers_ends_the_command_with_exit_4_and_the_next_ru
 def test_a_read_only_cache_is_refused_before_anything_is_decoded(
     code: int, dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def refuse(*_: object, **__: object) -> None:
-        raise OSError(code, os.strerror(code))
+    real = os.open
 
-    monkeypatch.setattr(Path, "touch", refuse)  # chmod does not bind the superuser
+    def refuse(path: object, flags: int, *rest: object, **named: object) -> int:
+        if str(path).startswith(str(tmp_path)) and flags & os.O_CREAT:
+            raise OSError(code, os.strerror(code))
+        return real(path, flags, *rest, **named)
+
+    monkeypatch.setattr(os, "open", refuse)  # chmod does not bind the superuser
     monkeypatch.setattr(
         "unmask.pipeline.extraction.one_video.read_crops",
         lambda *_: pytest.fail("something was decoded"),

@@ -1,5 +1,5 @@
-"""Our own small JSON files are read in bounds: what is damaged, forged or no file at all is one
-refusal that names it.
+"""One small file: whole or absent, and read in bounds, so that what is damaged, forged or no file
+at all is one refusal that names it.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from unmask.pipeline.disk.files import MAX_DEPTH, json_lines, read_json
+from unmask.pipeline.disk.files import MAX_DEPTH, json_lines, read_json, replacing, write_whole
 from unmask.pipeline.errors import CheckpointError
 
 
@@ -78,3 +78,25 @@ def test_lines_name_their_number_and_only_a_growing_file_may_end_in_half_a_line(
     path.write_text('{"step": 1, "x": "' + "y" * 200 + '"}\n')
     with pytest.raises(CheckpointError, match=r"metrics\.jsonl:1: longer"):
         list(json_lines(path, 100, CheckpointError, growing=True))
+
+
+def test_a_stop_in_the_middle_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
+    path = tmp_path / "film.mp4"
+    path.write_bytes(b"old")
+    with pytest.raises(KeyboardInterrupt), replacing(path) as temporary:
+        temporary.write_bytes(b"half")
+        raise KeyboardInterrupt
+    assert path.read_bytes() == b"old" and list(tmp_path.iterdir()) == [path]
+    with replacing(path) as temporary:
+        temporary.write_bytes(b"new")
+        assert path.read_bytes() == b"old"
+    assert path.read_bytes() == b"new" and list(tmp_path.iterdir()) == [path]
+
+
+def test_a_link_under_the_name_is_replaced_and_what_it_points_to_is_not(tmp_path: Path) -> None:
+    outside, path = tmp_path / "outside", tmp_path / "run.json"
+    outside.write_text("kept")
+    path.symlink_to(outside)
+    write_whole(path, b"new")
+    assert not path.is_symlink() and path.read_bytes() == b"new"
+    assert outside.read_text() == "kept"

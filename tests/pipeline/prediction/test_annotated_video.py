@@ -4,6 +4,8 @@ kept.
 
 from __future__ import annotations
 
+import os
+import signal
 from fractions import Fraction
 from pathlib import Path
 
@@ -14,6 +16,7 @@ import pytest
 from tests.support.predicting import prediction_of, track_of
 from unmask.pipeline.config import Limits
 from unmask.pipeline.demo.drawing import encode_video
+from unmask.pipeline.disk.files import replacing
 from unmask.pipeline.prediction.annotated_video import CARRIED, HELD, annotate, place
 from unmask.pipeline.prediction.timeline_strip import COLOURS
 
@@ -122,6 +125,21 @@ def test_boxes_are_interpolated_only_over_short_gaps() -> None:
     assert place(near, 2.0 + HELD * 1.5, 0.05, warm) is None
     far = track_of([0.0, CARRIED * 2], [(0, 0, 10, 10), (90, 0, 99, 10)], [0.2, 0.8])
     assert place(far, CARRIED, 0.05, warm) is None
+
+
+def test_what_a_killed_annotation_left_is_cleaned_by_the_next_one(tmp_path: Path) -> None:
+    source = grey_video(tmp_path / "in.mp4")
+    found = prediction_of(source, (track_of([0.5], [BOX], [0.9]),))
+    target = tmp_path / "out.mp4"
+    pid = os.fork()
+    if not pid:
+        with replacing(target) as partial:
+            partial.write_bytes(b"half a film")
+            os.kill(os.getpid(), signal.SIGKILL)
+    os.waitpid(pid, 0)
+    assert len(list(tmp_path.iterdir())) == 2
+    annotate(found, target, Limits())
+    assert sorted(tmp_path.iterdir()) == [source, target]
 
 
 def test_a_failure_leaves_nothing_behind(tmp_path: Path) -> None:
