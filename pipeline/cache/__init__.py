@@ -3,6 +3,7 @@
 The only package that writes or trusts what lies in a cache.
 
 Interface, by file:
+    attributes: checked_attributes
     bands: coefficients
     clip_reader: ClipReader
     check: cache_folders, check, missing_videos, video_folders

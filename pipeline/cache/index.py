@@ -113,22 +113,23 @@ def settings_in_cache(cache: Path, key: str) -> dict[str, object]:
 
 
 def crop_config(
-    settings: dict[str, object], reference_of: Callable[[CropConfig], str]
+    settings: dict[str, object], reference_of: Callable[[CropConfig], str], where: object
 ) -> CropConfig:
     """The settings of a cache folder as today's CropConfig.
 
+    where: the cache folder, for messages.
     reference_of: the reference values that this machine gives with such settings.
     Raises: CacheError naming what differs, when this machine today would give another cache key.
     """
     names = {field.name for field in fields(CropConfig)}
     known = {name: value for name, value in settings.items() if name in names}
-    crop = record_of(CropConfig, known, "settings of the cache", CacheError)
+    crop = record_of(CropConfig, known, f"{where}: settings", CacheError)
     if differing := CropConfig.differing(settings, crop.settings(reference_of(crop))):
         what = ", ".join(
             f"{name} {there} there, {here} here" for name, (there, here) in differing.items()
         )
         raise CacheError(
-            f"this cache was made with other software ({what}); extract into a new cache folder "
+            f"{where}: was made with other software ({what}); extract into a new cache folder "
             "instead"
         )
     return crop

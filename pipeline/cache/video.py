@@ -22,6 +22,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
+from unmask.pipeline.cache.attributes import checked_attributes
 from unmask.pipeline.cache.clip_reader import ClipReader
 from unmask.pipeline.cache.described import Described
 from unmask.pipeline.cache.digest import (
@@ -61,7 +62,8 @@ class CachedVideo(Described, ClipReader):
     @cached_property
     def attributes(self) -> dict[str, Any]:
         """What write_video was given, read again from the checked zarr.json."""
-        return read_checked(self.folder, GROUP, self._group)["attributes"]
+        found = read_checked(self.folder, GROUP, self._group)["attributes"]
+        return checked_attributes(found, self.folder, CacheError, self.shape[:2])
 
     def check_indices(self) -> None:
         """Read the index of every shard now. Raises CacheError."""
@@ -151,13 +153,13 @@ def attributes_of(folder: Path) -> dict[str, object]:
     """What a cached video's group says of it (label, method, group, settings ...); {} for a folder
     of pictures.
 
-    Raises: ManifestError if the group's metadata is not readable JSON.
+    Raises: ManifestError if the group's metadata is not readable, naming the field.
     """
     path = folder / GROUP_FILE
     if not path.is_file():
         return {}
     attributes = read_json(path, MAX_METADATA_BYTES, ManifestError).get("attributes", {})
-    return attributes if isinstance(attributes, dict) else {}
+    return checked_attributes(attributes, path, ManifestError)
 
 
 def settings_of(folder: Path) -> dict[str, object]:

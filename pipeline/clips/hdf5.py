@@ -20,7 +20,6 @@ from __future__ import annotations
 
 import hashlib
 import io
-import json
 import math
 import os
 import shutil
@@ -35,11 +34,12 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
+from unmask.pipeline.cache.attributes import checked_attributes
 from unmask.pipeline.cache.clip_reader import ClipReader
 from unmask.pipeline.cache.digest import canonical
 from unmask.pipeline.cache.video import CachedVideo, open_video
 from unmask.pipeline.cache.zarr_layout import ARRAYS, MAX_CLIP_BYTES
-from unmask.pipeline.disk.files import replacing
+from unmask.pipeline.disk.files import parse_json, replacing
 from unmask.pipeline.errors import CacheError, UsageError
 from unmask.pipeline.manifests.checked import Manifest
 from unmask.pipeline.records import FAKE, REAL, Entry
@@ -183,17 +183,12 @@ class ExportedVideo(ClipReader):
 
     @property
     def attributes(self) -> dict[str, Any]:
+        where = f"{self._stored['crops'].path}: attributes of {self.folder!r}"
         try:
-            found = json.loads(self._text)
-        except (ValueError, RecursionError) as error:
-            raise self._forged("are no JSON") from error
-        if not isinstance(found, dict):
-            raise self._forged("are no JSON object")
-        return found
-
-    def _forged(self, why: str) -> CacheError:
-        path = self._stored["crops"].path
-        return CacheError(f"{path}: attributes of {self.folder} {why}; export it again")
+            found = parse_json(self._text, where, CacheError)
+            return checked_attributes(found, where, CacheError, self.shape[:2])
+        except CacheError as error:
+            raise CacheError(f"{error}; export it again") from error
 
     def empty(self, count: int, array: str = "crops") -> NDArray:
         rows = self._stored[array]
@@ -342,8 +337,8 @@ def _fill(
                 _copy_clips(video, name, stored[name], int(first[name][number]), crc[name])
         attributes = video.attributes
         texts.append(canonical(attributes))
-        index.append(np.asarray(attributes["index"], np.int64))
-        pts.append(np.asarray(attributes["pts"], np.float64))
+        index.append(video.frame_numbers)
+        pts.append(video.times)
         sink.check()
         progress(entry)
     document = {
@@ -396,7 +391,7 @@ def _open(path: Path, file: h5py.File) -> Export:
     for number, folder in enumerate(document["video/folder"]):
         entry = Entry(folder, document["video/label"][number], number + 1)
         first = {name: document[f"video/first_{name}"][number] for name in names}
-        first = {name: row for name, row in first.items() if row >= 0}
+        first = {name: row for name, row in first.items() if row != -1}
         clips, text = document["video/clips"][number], document["video/attributes"][number]
         _check_row(path, entry, clips, first, stored)
         entries.append(entry)
@@ -419,11 +414,14 @@ def _check_row(
     path: Path, entry: Entry, clips: int, first: dict[str, int], stored: dict[str, _Rows]
 ) -> None:
     """One video's numbers fit the datasets they point into."""
+    numbers = (entry.label, clips, *first.values())
     good = (
-        entry.label in (REAL, FAKE)
+        isinstance(entry.folder, str)
+        and all(type(number) is int for number in numbers)
+        and entry.label in (REAL, FAKE)
         and clips > 0
         and "crops" in first
-        and all(row + clips <= len(stored[name].places) for name, row in first.items())
+        and all(0 <= row <= len(stored[name].places) - clips for name, row in first.items())
     )
     if not good:
         raise CacheError(f"{path}: the row of {entry.folder!r} is not whole; export it again")

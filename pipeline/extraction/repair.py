@@ -48,7 +48,7 @@ def repair(
         plans.append(
             (
                 [known[name] for name in sorted(set(owners.values()))],
-                crop_config(settings, reference_of),
+                crop_config(settings, reference_of, parent),
             )
         )
     ended = []

@@ -103,7 +103,10 @@ def _rows(path: Path, finds: Finds) -> Iterator[tuple[int, dict[str, str]]]:
         if NO_NAME.fullmatch(column):
             finds.notes.append(f"{path.name}: a column without a name (an index) is passed over")
         elif column not in COLUMNS:
-            nearest(column, COLUMNS, "column")
+            try:
+                nearest(column, COLUMNS, "column")
+            except UsageError as error:
+                raise UsageError(f"csv: {str(path)!r}: {error}") from error
     for column in ("path", "label"):
         if column not in rows[0][1]:
             raise UsageError(

@@ -51,7 +51,7 @@ def test_records_come_back_whole_even_with_hostile_names(tmp_path: Path) -> None
     write_index(tmp_path, [FAKE, REAL], SETTINGS)
     videos, settings = read_index(tmp_path)
     assert videos == [FAKE, REAL]
-    assert crop_config(settings, matches("r1")) == CropConfig()
+    assert crop_config(settings, matches("r1"), "cache/ffpp/key") == CropConfig()
 
 
 def test_runs_add_to_it_and_equal_runs_leave_equal_bytes(tmp_path: Path) -> None:
@@ -74,12 +74,12 @@ def test_runs_that_write_it_at_the_same_time_lose_no_row(tmp_path: Path) -> None
 
 def test_another_machine_or_other_software_is_refused_by_name() -> None:
     with pytest.raises(CacheError, match="reference r1 there, x0123abcd here"):
-        crop_config(SETTINGS, matches("x0123abcd"))
+        crop_config(SETTINGS, matches("x0123abcd"), "cache/ffpp/key")
     before = {**CropConfig().settings(), "libraries": {"av": "14.0"}}
     with pytest.raises(CacheError, match="libraries"):
-        crop_config(before, matches("r1"))
+        crop_config(before, matches("r1"), "cache/ffpp/key")
     with pytest.raises(CacheError, match="format 2 there"):
-        crop_config({**SETTINGS, "format": 2}, matches("r1"))
+        crop_config({**SETTINGS, "format": 2}, matches("r1"), "cache/ffpp/key")
 
 
 @pytest.mark.parametrize("text", [None, "", "{}", '{"videos": [1], "settings": {}}'])

@@ -280,8 +280,8 @@ def replace(file: h5py.File, name: str, value: object) -> None:
         (lambda file: replace(file, "video/clips", [2, 3, 4, 0]), "not whole"),
         (lambda file: replace(file, "video/first_crops", [0, 2, 5, 90]), "not whole"),
         (lambda file: replace(file, "video/first_crops", [0, 2, 5, -1]), "not whole"),
-        (lambda file: replace(file, "video/attributes", ["[]"] * 4), "no JSON object"),
-        (lambda file: replace(file, "video/attributes", ["[" * 9999] * 4), "no JSON"),
+        (lambda file: replace(file, "video/attributes", ["[]"] * 4), "not an object"),
+        (lambda file: replace(file, "video/attributes", ["[" * 9999] * 4), "not JSON"),
     ],
 )
 def test_a_forged_row_with_right_sums_is_refused(tmp_path: Path, manifest, change, why) -> None:
