@@ -5,6 +5,7 @@ nothing dangerous.
 from __future__ import annotations
 
 import ast
+import functools
 import re
 import subprocess
 import sys
@@ -72,10 +73,16 @@ FORBIDDEN_MODULES = {
 FORBIDDEN_CALLS = {"system", "popen", "add_safe_globals"}
 
 
+@functools.cache
+def tree_of(path: Path) -> ast.Module:
+    return ast.parse(path.read_text())
+
+
+@functools.cache
 def imports(path: Path) -> set[str]:
     """Every module a file imports, at its top or inside a function."""
     found: set[str] = set()
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in ast.walk(tree_of(path)):
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module:
@@ -85,7 +92,7 @@ def imports(path: Path) -> set[str]:
 
 
 def calls(path: Path) -> list[ast.Call]:
-    return [node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Call)]
+    return [node for node in ast.walk(tree_of(path)) if isinstance(node, ast.Call)]
 
 
 def name_of(call: ast.Call) -> str:
@@ -111,12 +118,13 @@ def package_of(module: str) -> str:
     return parts[2] if parts[1] == "pipeline" and len(parts) > 2 else parts[1]
 
 
+@functools.cache
 def ours(path: Path) -> set[tuple[str, str]]:
     """(module, name) of everything of ours that a file imports, at its top or inside a function.
 
     A module that is imported whole counts with each attribute that the file takes from it.
     """
-    tree = ast.parse(path.read_text())
+    tree = tree_of(path)
     taken: set[tuple[str, str]] = set()
     whole: dict[str, str] = {}
     for node in ast.walk(tree):
@@ -138,6 +146,7 @@ def ours(path: Path) -> set[tuple[str, str]]:
     return taken
 
 
+@functools.cache
 def crossings() -> dict[str, dict[str, set[str]]]:
     """Package -> file -> names that other packages take from it."""
     found: dict[str, dict[str, set[str]]] = {}
