@@ -94,7 +94,7 @@ def test_playlists_open_nothing_else(
 def test_an_image_sequence_pattern_is_only_a_name(tmp_path: Path) -> None:
     for number in range(3):
         av.VideoFrame.from_ndarray(draw_picture(number, 64, 64), format="rgb24").save(
-            tmp_path / f"p{number}.png"
+            str(tmp_path / f"p{number}.png")
         )
     with pytest.raises(VideoError) as caught:
         scan(tmp_path / "p%d.png", LIMITS)
@@ -176,7 +176,7 @@ def test_sound_alone_has_no_video_stream(name: str, codec: str, tmp_path: Path) 
 @pytest.mark.parametrize("suffix", [".png", ".jpg"])
 def test_a_picture_named_as_video_has_no_video_stream(suffix: str, tmp_path: Path) -> None:
     av.VideoFrame.from_ndarray(draw_picture(0, 64, 64), format="rgb24").save(
-        tmp_path / f"p{suffix}"
+        str(tmp_path / f"p{suffix}")
     )
     assert refusal((tmp_path / f"p{suffix}").rename(tmp_path / "v.mp4")).reason == "no_video_stream"
 

@@ -26,7 +26,7 @@ def save(path: Path, number: int, size: tuple[int, int] = (96, 64)) -> Path:
     """Write the drawn picture; a name without suffix becomes a JPEG as in VidTIMIT."""
     frame = av.VideoFrame.from_ndarray(draw_picture(number, *size), format="rgb24")
     target = path.with_name(path.name + ".jpg") if not path.suffix else path
-    frame.save(target)
+    frame.save(str(target))
     return target.rename(path)
 
 
