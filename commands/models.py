@@ -69,28 +69,32 @@ def show_releases() -> None:
     """The table of releases, and how one is used."""
     from unmask.pipeline.zoo.releases import RELEASES
 
-    rows = [("name", "network", "file", "sha256", "licence", "crops", "trained on", "paper")]
+    rows = [("name", "network", "crops", "licence")]
     rows += [
         (
             f"zoo:{name}",
             release.model,
-            release.file,
-            release.sha256[:12] or "not known",
-            release.licence,
             f"{release.profile.size} px, margin {release.profile.margin:g}",
-            release.trained,
-            release.paper,
+            release.licence,
         )
         for name, release in RELEASES.items()
     ]
     click.echo(table(rows))
+    for where in dict.fromkeys(release.where for release in RELEASES.values()):
+        of_here = {n: release for n, release in RELEASES.items() if release.where == where}
+        first = next(iter(of_here.values()))
+        click.echo(f"\n{first.paper}")
+        click.echo(f"  from     {where}")
+        click.echo(f"  licence  {first.licence}: {first.terms}")
+        for name, release in of_here.items():
+            pinned = release.sha256[:12] or "not known to us"
+            click.echo(f"  {name}: {release.file}, sha256 {pinned}")
+            click.echo(f"    trained on {release.trained}")
     click.echo(
-        "\nPut the file into zoo/NAME/, read its licence, then: predict VIDEO --model zoo:NAME "
-        "--accept-licence NAME\n`evaluate --model zoo:NAME` wants crops as in the column: extract "
-        "--size and --margin."
+        "\nPut a file into zoo/NAME/, read its licence, then:\n"
+        "  predict VIDEO --model zoo:NAME --accept-licence NAME\n"
+        "`evaluate --model zoo:NAME` wants crops as in the column: extract --size --margin."
     )
-    for release in {release.where: release for release in RELEASES.values()}.values():
-        click.echo(f"from {release.where} ({release.licence}: {release.terms})")
 
 
 def summary_row(name: str) -> tuple[str, ...]:

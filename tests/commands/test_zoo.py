@@ -94,5 +94,6 @@ def test_models_lists_every_release_with_licence_and_file(capsys) -> None:
     rows = {line.split()[0]: line for line in out.splitlines() if line.startswith("zoo:")}
     assert set(rows) == {f"zoo:{name}" for name in RELEASES}
     for name, release in RELEASES.items():
-        assert release.licence in rows[f"zoo:{name}"] and release.file in rows[f"zoo:{name}"]
-        assert release.where in out
+        assert release.licence in rows[f"zoo:{name}"]
+        assert f"  {name}: {release.file}, sha256 " in out and release.where in out
+        assert release.terms in out
