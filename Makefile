@@ -7,7 +7,7 @@ READY := $(VENV)/.ready
 # uv makes the environment in a minute where pip takes five; pip serves where it is not installed.
 INSTALL := $(if $(shell command -v uv),uv pip install --python $(BIN)/python,$(BIN)/python -m pip install)
 
-.PHONY: demo test lint faults bench bench-full oldest clean
+.PHONY: demo test lint faults bench bench-full open-detector oldest clean
 
 $(READY): setup.cfg pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -35,6 +35,12 @@ bench: $(READY)
 
 bench-full: $(READY)
 	$(BIN)/python -m benchmarks --full
+
+# A detector of real footage only, from pictures of faces that may be used so, and its card: FACES is their folder, CLIPS that of
+# the open clips it is measured on (benchmarks/openclips/clips.csv lists them), OUT where all of it goes.
+OUT ?= open-detector
+open-detector: $(READY)
+	$(BIN)/python -m benchmarks.open_detector $(FACES) $(if $(CLIPS),--clips $(CLIPS)) --out $(OUT)
 
 # The suite with the lowest versions that setup.cfg promises, on Python 3.11 (all of them have wheels for it).
 oldest:

@@ -1,0 +1,184 @@
+"""From openly licensed faces to a `lite` run and its card.
+
+    make open-detector FACES=DIR CLIPS=DIR
+    python -m benchmarks.open_detector FACES [--clips CLIPS] [--out open-detector] [--seeds 0 1 2]
+
+FACES holds pictures of faces, and may hold faces.csv with the columns file, identity, source and
+licence: one person's pictures then stay in one split. Everything is done by the commands of unmask,
+which the card lists; the same faces, seeds and machine give the same bytes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import csv
+import hashlib
+import io
+import json
+import shutil
+import sys
+import time
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks.openclips import __main__ as openclips
+from unmask.commands import main as cli
+from unmask.pipeline.errors import PipelineError, UsageError
+from unmask.pipeline.runs.run_folder import list_runs
+from unmask.pipeline.runs.summary import summary
+
+SUFFIXES = (".jpg", ".jpeg", ".png")
+# One person in seven validates.
+OUT_OF, VALIDATE = 7, 0
+
+
+@dataclass
+class Call:
+    """What is written down while it happens.
+
+    commands: as typed. minutes: of all of them.
+    """
+
+    out: Path
+    commands: list[str] = field(default_factory=list)
+    started: float = field(default_factory=time.monotonic)
+
+    def run(self, *words: object) -> None:
+        """One command of unmask. Raises UsageError where it fails."""
+        typed = [str(word) for word in words]
+        self.commands.append("unmask " + " ".join(typed))
+        sys.stderr.write(f"$ {self.commands[-1]}\n")
+        code = cli.main(typed)
+        if code not in (0, 3):  # 3: some pictures show no face, and are named
+            raise UsageError(f"`{self.commands[-1]}` ended with {code}")
+
+    @property
+    def minutes(self) -> float:
+        return (time.monotonic() - self.started) / 60
+
+
+def faces_in(folder: Path) -> list[dict[str, str]]:
+    """A row a picture: file, identity, source, licence. Raises UsageError for a folder without."""
+    rows = {}
+    if (folder / "faces.csv").is_file():
+        with (folder / "faces.csv").open(newline="", encoding="utf-8") as file:
+            rows = {row["file"]: row for row in csv.DictReader(file)}
+    names = sorted(path.name for path in folder.iterdir() if path.suffix.lower() in SUFFIXES)
+    if not names:
+        raise UsageError(f"{folder}: no pictures ({', '.join(SUFFIXES)}) in it")
+    plain = {"source": folder.name, "licence": "not stated"}
+    return [
+        {"identity": Path(name).stem, **plain, **rows.get(name, {}), "file": name} for name in names
+    ]
+
+
+def split_of(identity: str) -> str:
+    """train or val, the same for all pictures of a person, whoever else is there."""
+    number = int(hashlib.sha256(identity.encode()).hexdigest(), 16)
+    return "val" if number % OUT_OF == VALIDATE else "train"
+
+
+def plant(faces: Sequence[dict[str, str]], folder: Path, root: Path) -> None:
+    """ROOT/{train,val}/real/ with a copy of every picture: a real-only data set of unmask."""
+    for face in faces:
+        target = root / split_of(face["identity"]) / "real" / face["file"]
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(folder / face["file"], target)
+
+
+def card(
+    call: Call, faces: Sequence[dict[str, str]], runs: Sequence[Path], table: str, passed: bool
+) -> str:
+    """What a stranger must know of the detector, as markdown."""
+    per = Counter((face["source"], face["licence"]) for face in faces)
+    lines = ["# Open detector", "", "A `lite` trained on real footage only: it finds composited"]
+    lines += ["faces, not wholly generated ones. Not a product: see the gate below.", ""]
+    lines += ["## Trained on", "", "| source | pictures | licence |", "|---|---:|---|"]
+    lines += [f"| {source} | {count} | {licence} |" for (source, licence), count in per.items()]
+    people = {face["identity"] for face in faces}
+    held = sum(split_of(name) == "val" for name in people)
+    lines += ["", f"{len(people)} persons, {held} of them for validation.", "", "## Made by", ""]
+    lines += ["```", *call.commands, "```", "", f"{call.minutes:.0f} minutes on this machine.", ""]
+    lines += ["## Seeds", "", "| run | seed | steps | loss | AUC, self-blends of unseen people |"]
+    lines += ["|---|---:|---:|---:|---:|"]
+    areas = []
+    for run in runs:
+        found = summary(run)
+        area, loss = found["auc"], found["loss"]
+        areas += [] if area is None else [area]
+        shown = ["-" if value is None else f"{value:.3f}" for value in (loss, area)]
+        lines.append(f"| {run.name} | {found['seed']} | {found['steps']} | {' | '.join(shown)} |")
+    if len(areas) > 1:
+        spread = f"{np.mean(areas):.3f}, standard deviation {np.std(areas, ddof=1):.3f}"
+        lines += ["", f"AUC over seeds: {spread}."]
+    lines += ["", "## Calibration", "", "None: there is no fake footage to calibrate on. The gate"]
+    lines += ["sets its threshold on other people's clips; `evaluate --threshold-from` on a"]
+    lines += ["validation list of yours makes one for `predict`.", "", "## Open clips", ""]
+    lines += [table.strip() or "Not measured: no --clips.", ""]
+    lines += [f"Gate: {'passed' if passed else 'not passed; `predict` does not take it unasked'}."]
+    return "\n".join(lines) + "\n"
+
+
+def make(given: argparse.Namespace) -> Path:
+    """The whole road; the card's path. Raises PipelineError."""
+    out = given.out
+    if out.exists() and any(out.iterdir()):
+        raise UsageError(f"{out}: not empty; name another folder with --out")
+    faces = faces_in(given.faces)
+    faces = faces[:: max(1, len(faces) // given.limit)] if given.limit else faces
+    call = Call(out)
+    plant(faces, given.faces, out / "faces")
+    cache, manifests, runs = out / "cache", out / "manifests", out / "runs"
+    call.run(
+        *("extract", "--dataset", "folder", "--root", out / "faces", "--name", "openfaces"),
+        *("--cache", cache, "--manifests", manifests, "--clips", 1, "--frames", 1, "--no-bands"),
+    )
+    (manifest,) = manifests.rglob("train.txt")
+    for seed in given.seeds:
+        call.run(
+            *("train", "--model", "lite", "--recipe", "real_only", "--manifest", manifest),
+            *("--cache", cache, "--runs", runs, "--seed", seed, "--steps", given.steps),
+            *("--no-tensorboard", "--device", "cpu"),
+        )
+    made = sorted(list_runs(runs))
+    table, code = "", 3
+    if given.clips:
+        words = [str(given.clips), *(word for run in made for word in ("--run", str(run)))]
+        call.commands.append("python -m benchmarks.openclips " + " ".join(words))
+        told = io.StringIO()
+        with contextlib.redirect_stdout(told):
+            code = openclips.main(words)
+        table = told.getvalue()
+    path = out / "card.md"
+    path.write_text(card(call, faces, made, table, code == 0), encoding="utf-8")
+    settings = {"seeds": given.seeds, "steps": given.steps, "commands": call.commands}
+    (out / "card.json").write_text(json.dumps(settings, indent=1) + "\n", encoding="utf-8")
+    return path
+
+
+def main(words: Sequence[str] | None = None) -> int:
+    """0 when the card was written, whatever it says."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.open_detector")
+    parser.add_argument("faces", type=Path, help="pictures of faces, and perhaps faces.csv")
+    parser.add_argument("--clips", type=Path, help="folder of open clips to measure on")
+    parser.add_argument("--out", type=Path, default=Path("open-detector"))
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--steps", type=int, default=0, help="of each seed; 0: the recipe's epochs")
+    parser.add_argument("--limit", type=int, default=0, help="about so many pictures; 0: all")
+    given = parser.parse_args(words)
+    try:
+        path = make(given)
+    except PipelineError as error:
+        sys.stderr.write(f"open_detector: {error}\n")
+        return error.exit_code
+    sys.stdout.write(f"card: {path}\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

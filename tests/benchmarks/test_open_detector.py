@@ -1,0 +1,91 @@
+"""The open detector: who is where, what its card says, and the road itself on drawn faces."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import pytest
+
+from benchmarks import open_detector
+from benchmarks.open_detector import faces_in, main, plant, split_of
+from unmask.pipeline.demo.drawing import draw_frames, draw_identity
+
+
+def drawn_faces(folder: Path, people: int = 16) -> Path:
+    folder.mkdir()
+    lines = ["file,identity,source,licence"]
+    for number in range(people):
+        for turn in range(2):
+            ((picture, _), *_) = draw_frames(
+                draw_identity(number), 1, (240, 240), seed=turn, face=0.6
+            )
+            name = f"p{number}_{turn}.jpg"
+            cv2.imwrite(str(folder / name), picture[:, :, ::-1])
+            lines.append(f"{name},person{number},drawn,none needed")
+    (folder / "faces.csv").write_text("\n".join(lines) + "\n")
+    return folder
+
+
+def test_a_persons_pictures_stay_in_one_split_whoever_else_is_there(tmp_path) -> None:
+    faces = faces_in(drawn_faces(tmp_path / "faces"))
+    plant(faces, tmp_path / "faces", tmp_path / "tree")
+    found = {
+        split: {path.name.split("_")[0] for path in (tmp_path / "tree" / split).rglob("*.jpg")}
+        for split in ("train", "val")
+    }
+    assert found["train"] and found["val"] and not found["train"] & found["val"]
+    assert len(found["train"] | found["val"]) == 16
+    shares = [split_of(f"somebody {n}") == "val" for n in range(2000)]
+    assert 0.11 < sum(shares) / 2000 < 0.18
+
+
+def test_pictures_without_a_list_are_persons_of_their_own(tmp_path) -> None:
+    (tmp_path / "b.PNG").touch()
+    (tmp_path / "a.jpg").touch()
+    (tmp_path / "notes.txt").touch()
+    assert [(f["file"], f["identity"], f["licence"]) for f in faces_in(tmp_path)] == [
+        ("a.jpg", "a", "not stated"),
+        ("b.PNG", "b", "not stated"),
+    ]
+
+
+def test_mistakes_are_one_line(tmp_path, capsys) -> None:
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "x").touch()
+    faces = drawn_faces(tmp_path / "faces", 1)
+    assert main([str(faces), "--out", str(tmp_path / "full")]) == 2
+    assert "not empty; name another folder" in capsys.readouterr().err
+    (tmp_path / "none").mkdir()
+    assert main([str(tmp_path / "none"), "--out", str(tmp_path / "out")]) == 2
+    assert "no pictures" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_the_road_ends_in_a_card_that_names_what_it_was_made_of(tmp_path, monkeypatch) -> None:
+    faces = drawn_faces(tmp_path / "faces")
+    monkeypatch.chdir(tmp_path)
+    cards = []
+    for name in ("one", "other"):
+        out = tmp_path / name
+        words = [str(faces), "--out", str(out), "--seeds", "0", "1", "--steps", "2"]
+        assert main(words) == 0
+        cards.append((out / "card.md").read_text())
+        weights = sorted((out / "runs").glob("*/checkpoints/best-*/model.safetensors"))
+        cards.append([path.read_bytes() for path in weights])
+    text = cards[0]
+    assert "| drawn | 32 | none needed |" in text and "16 persons" in text
+    for word in ("unmask extract --dataset folder", "--recipe real_only", "AUC over seeds"):
+        assert word in text
+    assert "Gate: not passed" in text
+    assert len(cards[1]) == 2 and cards[1] == cards[3]
+
+
+def test_the_card_counts_pictures_by_source_and_licence() -> None:
+    faces = [
+        {"file": f"{n}.jpg", "identity": f"p{n % 3}", "source": "s", "licence": "CC0"}
+        for n in range(5)
+    ]
+    text = open_detector.card(open_detector.Call(Path("out")), faces, [], "", False)
+    assert "| s | 5 | CC0 |" in text and "3 persons" in text
+    assert "Not measured: no --clips." in text and "Gate: not passed" in text
