@@ -16,6 +16,7 @@ from torch import Tensor
 from unmask.pipeline.config import CropConfig
 from unmask.pipeline.zoo.mesonet import meso4_tensors, mesoinception4_tensors
 from unmask.pipeline.zoo.names import effort_tensors, gend_tensors, sbi_tensors
+from unmask.pipeline.zoo.stil_names import stil_tensors
 
 # The bytes of a release's file, and its name for errors -> tensors by the names of our network.
 Convert = Callable[[bytes, str], dict[str, Tensor]]
@@ -139,5 +140,18 @@ RELEASES: dict[str, Release] = {
         profile=CropConfig(size=224, margin=1.3, bands=False),
         convert=effort_tensors,
         paper="Yan et al., ICML 2025, arXiv 2411.15633",
+    ),
+    # No weights were released: this is what the released training leaves behind.
+    "stil": Release(
+        model="stil",
+        file="stil.pth",
+        sha256="",
+        where="github.com/Tencent/TFace, Face-Forgery-Detection/STIL, trained by you",
+        licence="Apache-2.0",
+        terms="any use of the code, keep its notices",
+        trained="what you trained it on",
+        profile=CropConfig(size=224, margin=1.3, bands=False),
+        convert=stil_tensors,
+        paper="Gu et al., ACM MM 2021, arXiv 2109.01860",
     ),
 }
