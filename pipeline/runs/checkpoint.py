@@ -291,7 +291,7 @@ def _unpickled(source: Path | io.BytesIO, path: Path) -> object:
 
 
 def _tensors_of(content: object, path: Path) -> Tensors:
-    for wrapper in ("state_dict", "model", "net"):
+    for wrapper in ("state_dict", "model_state", "model", "net"):
         if isinstance(content, dict) and isinstance(content.get(wrapper), dict):
             content = content[wrapper]
     if not isinstance(content, dict) or not all(isinstance(v, Tensor) for v in content.values()):

@@ -14,6 +14,7 @@ from typing import Any
 from torch import Tensor
 
 from unmask.pipeline.config import CropConfig
+from unmask.pipeline.zoo.m2tr_names import m2tr_tensors
 from unmask.pipeline.zoo.mesonet import meso4_tensors, mesoinception4_tensors
 from unmask.pipeline.zoo.names import effort_tensors, gend_tensors, sbi_tensors
 from unmask.pipeline.zoo.stil_names import stil_tensors
@@ -153,5 +154,18 @@ RELEASES: dict[str, Release] = {
         profile=CropConfig(size=224, margin=1.3, bands=False),
         convert=stil_tensors,
         paper="Gu et al., ACM MM 2021, arXiv 2109.01860",
+    ),
+    "m2tr": Release(
+        model="m2tr",
+        options={"variant": "fft", "side": 320, "fit": "resize"},
+        file="m2tr.pyth",
+        sha256="",
+        where="github.com/wdrink/PyDeepFakeDet, weights named in its README, or trained by you",
+        licence="MIT",
+        terms="any use of the code, keep its notice; of the weights its page says nothing",
+        trained="FaceForensics++, four methods",
+        profile=CropConfig(size=320, margin=1.3, bands=False),
+        convert=m2tr_tensors,
+        paper="Wang et al., ICMR 2022, arXiv 2104.09770",
     ),
 }
