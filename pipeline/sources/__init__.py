@@ -8,5 +8,5 @@ Interface, by file:
     listing: list_media, natural
     metadata: read_json, read_lines
     registry: SOURCES, broken_sources, default_root, discover, list_sources, origin_of, resolve
-    splits: read_ratio
+    splits: joined_groups, read_ratio
 """

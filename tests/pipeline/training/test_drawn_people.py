@@ -87,4 +87,6 @@ def test_a_small_network_that_saw_no_fake_tells_the_swaps_of_unseen_people(tmp_p
     settings = {"batch": 16, "per_video": 0, "threads": 1, "stopped": lambda: False}
     scores = sample_scores(model, source, process, **settings)
     auc, _ = video_metrics(source, scores, 0)
+    # Measured 0.90; with blend.kinds of the oval alone 0.97, for the drawn swaps are ovals too: on
+    # 24 videos that is no difference, and says nothing about real forgeries.
     assert auc > 0.8
