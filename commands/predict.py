@@ -125,7 +125,7 @@ P = PredictConfig()
     type=click.IntRange(0),
     default=P.limits.memory_mib,
     show_default=True,
-    help="MiB per CPU worker; 0 is none.",
+    help="MiB per CPU worker, its models on top; 0 is none.",
 )
 @click.option(
     "--anyway",

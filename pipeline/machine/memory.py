@@ -73,11 +73,22 @@ def near_limit() -> bool:
     limit, _ = resource.getrlimit(resource.RLIMIT_AS)
     if limit == resource.RLIM_INFINITY:
         return False
+    peak = _told("VmPeak")
+    return peak is not None and limit - peak * 1024 < max(_ROOM, limit // 16)
+
+
+def address_space() -> int:
+    """MiB of address space this process has now; 0 where the system does not say."""
+    return (_told("VmSize") or 0) // 1024
+
+
+def _told(name: str) -> int | None:
+    """A size in kB that Linux tells of this process."""
     try:
-        told = re.search(r"VmPeak:\s*(\d+) kB", Path("/proc/self/status").read_text())
+        found = re.search(rf"{name}:\s*(\d+) kB", Path("/proc/self/status").read_text())
     except OSError:
-        return False
-    return told is not None and limit - int(told[1]) * 1024 < max(_ROOM, limit // 16)
+        return None
+    return None if found is None else int(found[1])
 
 
 def _mallopt(*settings: tuple[int, int]) -> None:

@@ -14,10 +14,10 @@ from unmask.pipeline.config import PredictConfig
 from unmask.pipeline.errors import PipelineError
 from unmask.pipeline.machine.devices import choose_device
 from unmask.pipeline.machine.memory import (
+    address_space,
     is_memory_error,
     keep_some_freed_memory,
     limit_memory,
-    near_limit,
 )
 from unmask.pipeline.machine.watched import Say
 from unmask.pipeline.machine.worker_pool import too_tight
@@ -33,7 +33,9 @@ log = logging.getLogger(__name__)
 def open_models(config: PredictConfig, threads: int) -> tuple[About, ...]:
     """Settle the process, open its models, and say what is to be known of each.
 
-    Raises UsageError when they do not fit into the memory limit, and as open_scorers.
+    The memory limit is what extract's is, of libraries and one video; the models, which may be
+    larger than both, come on top.
+    Raises UsageError when the libraries do not fit into it, and as open_scorers.
     """
     torch.set_num_threads(threads)
     cv2.setNumThreads(threads)
@@ -41,15 +43,12 @@ def open_models(config: PredictConfig, threads: int) -> tuple[About, ...]:
     memory_mib = config.limits.memory_mib
     if choose_device(config.device) == "cuda":
         memory_mib = 0  # CUDA reserves address space by the terabyte
-    try:
-        limit_memory(memory_mib)
-        scorers = _opened(config)
-    except Exception as error:
-        if is_memory_error(error) or (isinstance(error, PipelineError) and near_limit()):
-            raise too_tight(memory_mib, "the libraries and the model need") from error
-        raise
-    if near_limit():
-        raise too_tight(memory_mib, "the libraries and the model need")
+    libraries = address_space()
+    if memory_mib and memory_mib < libraries:
+        raise too_tight(memory_mib, "the libraries alone need")
+    scorers = _opened(config)
+    if memory_mib:
+        limit_memory(memory_mib + address_space() - libraries)
     return tuple(About(s.name, tuple(s.doubts), s.cautions) for s in scorers)
 
 

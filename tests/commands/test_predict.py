@@ -155,7 +155,7 @@ def test_too_little_memory_is_bad_usage_or_an_answer_of_that_video(
     words = ["predict", str(large), str(small), "--run", str(world / "run"), "--device", "cpu"]
     assert cli.main([*words, "--memory-limit", "200"]) == 2
     out, err = capsys.readouterr()
-    assert "--memory-limit 200: the libraries and the model need more" in err and not out
+    assert "--memory-limit 200: the libraries alone need more" in err and not out
     cli.main([*words, "--memory-limit", "4300", "--jsonl"])
     answered = {Path(v["path"]): v for v in map(json.loads, capsys.readouterr().out.splitlines())}
     assert answered[large]["code"] == "out_of_memory" and answered[small]["code"] == ""
