@@ -126,7 +126,8 @@ def crop_config(
     crop = record_of(CropConfig, known, f"{where}: settings", CacheError)
     if differing := CropConfig.differing(settings, crop.settings(reference_of(crop))):
         what = ", ".join(
-            f"{name} {there} there, {here} here" for name, (there, here) in differing.items()
+            f"{name:.60} {there!s:.80} there, {here!s:.80} here"
+            for name, (there, here) in differing.items()
         )
         raise CacheError(
             f"{where}: was made with other software ({what}); extract into a new cache folder "

@@ -214,7 +214,7 @@ def _one_key(entries: list[Entry], folders: list[Path], cached: list[bool], path
         for key in keys[:2]
     ]
     differing = ", ".join(
-        f"{name} {one!r} and {other!r}"
+        f"{name:.60} {one!r:.80} and {other!r:.80}"
         for name, (one, other) in CropConfig.differing(*settings).items()
     )
     raise ManifestError(

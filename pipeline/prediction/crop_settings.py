@@ -9,6 +9,7 @@ import torch
 
 from unmask.pipeline.cache.index import settings_in_cache
 from unmask.pipeline.config import CropConfig, PredictConfig, pixel_libraries
+from unmask.pipeline.disk.json_records import record_of
 from unmask.pipeline.errors import CheckpointError
 from unmask.pipeline.extraction.reference import reference_of
 from unmask.pipeline.manifests.checked import PICTURES_KEY
@@ -67,7 +68,7 @@ def crop_from(settings: dict[str, object], where: str) -> tuple[CropConfig, list
             raise CheckpointError(
                 f"{where}: crop setting {name} is {value!r:.40}, expected {type(default).__name__}"
             )
-    crop = CropConfig(**values)
+    crop = record_of(CropConfig, values, where, CheckpointError, "crop setting ")
     if not (
         1 <= crop.clips <= 4096
         and 1 <= crop.frames <= 256

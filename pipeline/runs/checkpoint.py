@@ -163,7 +163,7 @@ def belongs(saved_identity: Mapping, wanted: Mapping, where: Path) -> None:
     differing field.
     """
     differing = [
-        f"{name} is {saved_identity.get(name)!r} there and {value!r} here"
+        f"{name} is {saved_identity.get(name)!r:.300} there and {value!r:.300} here"
         for name, value in wanted.items()
         if saved_identity.get(name) != value
     ]

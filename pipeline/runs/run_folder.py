@@ -181,8 +181,11 @@ def config_at(document: dict[str, Any], path: Path) -> TrainConfig:
         if not isinstance(place, str) or not getattr(config, name):
             continue
         seen_from_run = Path(os.path.normpath(path.parent.resolve() / place))
-        if seen_from_run.exists() and not (given.exists() and given.samefile(seen_from_run)):
-            found[name] = str(seen_from_run)
+        try:
+            if seen_from_run.exists() and not (given.exists() and given.samefile(seen_from_run)):
+                found[name] = str(seen_from_run)
+        except (OSError, ValueError):  # a forged name, too long for a file system
+            continue
     return dataclasses.replace(config, **found)
 
 

@@ -121,7 +121,7 @@ class _Rows:
         if "score" not in self.columns and "logit" not in self.columns:
             missing.append("score (or logit)")
         if missing:
-            shown = ", ".join(map(repr, self.columns[:12]))
+            shown = ", ".join(f"{column!r:.60}" for column in self.columns[:12])
             raise ScoresError(
                 f"{self.path}:1: no column {', '.join(missing)}; the first line names {shown}"
             )

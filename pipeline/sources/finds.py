@@ -17,7 +17,7 @@ from unmask.pipeline.errors import UsageError
 from unmask.pipeline.records import FAKE, REAL, SPLITS, Video
 from unmask.pipeline.sources.dataset import Dataset, Expected, LabelMode, SourceOptions
 from unmask.pipeline.sources.listing import natural
-from unmask.pipeline.sources.names import impossible_name, video_ids
+from unmask.pipeline.sources.names import impossible_name, impossible_text, video_ids
 from unmask.pipeline.sources.splits import DEFAULT_RATIO, check_ratio, split_groups
 
 
@@ -38,9 +38,17 @@ class Finds:
         self.expected: list[Expected] = []
 
     def add(self, video: Video, *, present: bool = True) -> None:
-        """Take a video in; one whose name no file can have becomes a problem instead."""
+        """Take a video in; one whose name, or whose original's, no file can have becomes a problem
+        instead.
+        """
         if why := impossible_name(video.key) or impossible_name(os.fspath(video.path)):
             self.problems.append(f"{reprlib.repr(video.key)} is passed over: its name {why}")
+            return
+        others = (video.pair, video.group, video.target, video.source)
+        if why := next(filter(None, (impossible_text(other or "") for other in others)), ""):
+            self.problems.append(
+                f"{reprlib.repr(video.key)} is passed over: its original's or group's name {why}"
+            )
             return
         (self.videos if present else self.missing).append(video)
 

@@ -27,15 +27,23 @@ RESERVED = frozenset(
 
 def impossible_name(name: str) -> str:
     """Why no file can have this name or path, or ""."""
-    if "\0" in name:
-        return "holds a zero byte"
-    try:
-        data = os.fsencode(name)
-    except UnicodeEncodeError:
-        return "holds half a character (a lone surrogate)"
+    if why := impossible_text(name):
+        return why
+    data = os.fsencode(name)
     # The longest path and the longest part of one that Linux and its file systems take.
     if len(data) >= 4096 or any(len(part) > 255 for part in data.split(b"/")):
         return "is too long for a file system"
+    return ""
+
+
+def impossible_text(text: str) -> str:
+    """Why no list can mean this text, or ""."""
+    if "\0" in text:
+        return "holds a zero byte"
+    try:
+        os.fsencode(text)
+    except UnicodeEncodeError:
+        return "holds half a character (a lone surrogate)"
     return ""
 
 

@@ -5,6 +5,7 @@ mutated, its sums renewed, and read as the commands read it.
 from __future__ import annotations
 
 import contextlib
+import copy
 import hashlib
 import json
 import random
@@ -310,7 +311,7 @@ def _other_values(data: bytes, rng: random.Random) -> bytes:
             other, from_ = rng.choice(found)
             holder[key] = json.loads(json.dumps(other[from_])) if from_ in _keys(other) else None
         else:
-            holder[key] = rng.choice(ODD)
+            holder[key] = copy.deepcopy(rng.choice(ODD))  # or the next change would be to ODD
     text = json.dumps(rng.choice(ODD) if rng.random() < 0.02 else whole).encode()
     return text if number is None else b"\n".join([*lines[:number], text, *lines[number + 1 :]])
 

@@ -62,7 +62,7 @@ def discover(root: Path, options: SourceOptions) -> Dataset:
         try:
             video = _record(finds, row)
         except ValueError as error:
-            bad.append(f"{path.name}:{number}: {error}")
+            bad.append(f"{path.name}:{number}: {str(error)[:300]}")
             continue
         if lines.setdefault(video.key, number) != number:
             bad.append(

@@ -98,6 +98,17 @@ def test_a_dfdc_original_that_is_no_name_costs_its_row_and_is_told(tmp_path, ori
     assert any("'aa.mp4' is left out: its original is" in line for line in dataset.problems)
 
 
+def test_half_a_character_in_an_originals_name_costs_its_row_and_is_told(tmp_path):
+    """No file can have it, and no group be made of it: found by the fuzz of records."""
+    rows = {
+        "aa.mp4": {"label": "FAKE", "original": "\ud800.mp4"},
+        "bb.mp4": {"label": "REAL"},
+    }
+    dataset = find("dfdc", dfdc(tmp_path, rows))
+    assert len(dataset.videos) == 1 and dataset.videos[0].label == 0
+    assert any("half a character" in line for line in dataset.problems)
+
+
 def test_dfdc_labels_may_be_words(tmp_path):
     plant(tmp_path, "test/a.mp4", "test/b.mp4")
     (tmp_path / "test/labels.csv").write_text("filename,label\na.mp4,FAKE\nb.mp4,real\n")
