@@ -225,8 +225,9 @@ def _predict(
     report: Path | None,
     spelling: type[Spelling],
 ) -> int:
-    from unmask.pipeline.prediction.answers import Job, Note, answers
+    from unmask.pipeline.prediction.answers import answers
     from unmask.pipeline.prediction.inputs import expand
+    from unmask.pipeline.prediction.jobs import Job, Note
     from unmask.pipeline.prediction.verdicts import Prediction, exit_code
 
     paths = expand(videos)

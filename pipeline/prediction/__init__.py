@@ -3,10 +3,11 @@
 The same decoding, crops and scoring as training and evaluation used.
 
 Interface, by file:
-    answers: Job, Note, answers
+    answers: answers
     export: export_model
     exported: TOLERANCE
     inputs: expand
+    jobs: Job, Note
     live: follow_recording
     predict: open_scorers, predict
     shipped: NONE_SHIPS, shipped_run

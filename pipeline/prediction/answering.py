@@ -22,7 +22,7 @@ from unmask.pipeline.machine.memory import (
 from unmask.pipeline.machine.watched import Say
 from unmask.pipeline.machine.worker_pool import too_tight
 from unmask.pipeline.prediction.annotated_video import annotate
-from unmask.pipeline.prediction.answers import About, Job, Note
+from unmask.pipeline.prediction.jobs import About, Job, Note
 from unmask.pipeline.prediction.predict import Looked, open_scorers, predict
 from unmask.pipeline.prediction.scorer import Scorer
 from unmask.pipeline.prediction.verdicts import Prediction

@@ -9,40 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from unmask.pipeline.config import PredictConfig
 from unmask.pipeline.machine.devices import choose_device, may_have_gpu
 from unmask.pipeline.machine.isolation import Crash
 from unmask.pipeline.machine.watched import Say, listen
 from unmask.pipeline.machine.worker_pool import worker_count
+from unmask.pipeline.prediction.jobs import About, Job, Note
 from unmask.pipeline.prediction.verdicts import Prediction, refused_prediction
-
-
-@dataclass(frozen=True)
-class Job:
-    """One video, and where its page and film go, if it shall have them."""
-
-    path: Path
-    page: Path | None = None
-    film: Path | None = None
-
-
-@dataclass(frozen=True)
-class About:
-    """What is said of one model before its first answer."""
-
-    name: str
-    doubts: tuple[str, ...]
-    cautions: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class Note:
-    """A line about a video's page or film. failed: it was asked for, and it is not there."""
-
-    text: str
-    failed: bool = False
 
 
 @dataclass(frozen=True)
