@@ -63,7 +63,7 @@ class CachedVideo(Described, ClipReader):
     def attributes(self) -> dict[str, Any]:
         """What write_video was given, read again from the checked zarr.json."""
         found = read_checked(self.folder, GROUP, self._group)["attributes"]
-        return checked_attributes(found, self.folder, CacheError, self.shape[:2])
+        return checked_attributes(found, self.folder, CacheError, (self.shape[0], self.shape[1]))
 
     def check_indices(self) -> None:
         """Read the index of every shard now. Raises CacheError."""

@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -146,7 +147,7 @@ def judge(
     members = []
     for number, scorer in enumerate(scorers):
         raw = max(track.score[number] for track in tracks)
-        warm = float(scorer.calibration.of(np.float64(raw)))
+        warm = float(scorer.calibration.of(np.array(raw)))
         members.append(
             Member(
                 scorer.name, raw, warm, decide(warm, scorer.calibration.unsure), scorer.calibration
@@ -271,7 +272,7 @@ class _Counted:
         return clip
 
 
-def _media_facts(info: VideoInfo) -> dict[str, object]:
+def _media_facts(info: VideoInfo) -> dict[str, Any]:
     flags = [*info.flags, *(["sequential"] if info.guard else [])]
     return {
         "start": float(info.pts[0]),
