@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from unmask.models.options import ModelError
-from unmask.models.recipes.recipes import Recipe
+from unmask.models.recipes.recipe import Recipe
 
 
 def freeze(model: nn.Module, recipe: Recipe) -> list[nn.Module]:

@@ -3,7 +3,7 @@ its frames.
 
 Every number comes from the sample's own generator, so that a sample looks the same whichever
 process, thread or resumed run makes it. Evaluation never comes here. The released code that each
-follows is named at the top of models/recipes/recipes.py; what albumentations does there by itself
+follows is named at the top of models/recipes/published.py; what albumentations does there by itself
 is its version 1.x.
 """
 

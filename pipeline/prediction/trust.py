@@ -88,8 +88,8 @@ def doubts_about_model(
 def _doubts_about_training(knowledge: Knowledge) -> list[str]:
     if not knowledge.known:
         return [
-            "nobody knows what the model was trained on (an older run: `train --run DIR --resume` "
-            "writes it down)"
+            "nobody knows what the model was trained on (of an older run of unmask, `train --run "
+            "DIR --resume` writes it down; of a release by others nothing does)"
         ]
     if knowledge.drawn:
         return ["trained on drawn faces, which say nothing about real ones"]

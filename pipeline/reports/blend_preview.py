@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from unmask.models.recipes.recipes import Recipe
+from unmask.models.recipes.recipe import Recipe
 from unmask.pipeline.clips.augment import build_augment
 from unmask.pipeline.clips.batches import batches
 from unmask.pipeline.clips.plans import training_plan

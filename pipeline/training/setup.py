@@ -17,7 +17,8 @@ from unmask.models.options import option_types
 from unmask.models.recipes.blends import BLEND_VERSION
 from unmask.models.recipes.losses import balanced_weights
 from unmask.models.recipes.optimizers import build_optimizer, freeze
-from unmask.models.recipes.recipes import Recipe, as_values, get_recipe
+from unmask.models.recipes.recipe import Recipe
+from unmask.models.recipes.recipes import as_values, get_recipe
 from unmask.models.spec import ClipSpec
 from unmask.pipeline.clips.augment import build_augment, only_moves
 from unmask.pipeline.clips.hdf5 import Export

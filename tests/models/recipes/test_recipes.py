@@ -19,8 +19,8 @@ from unmask.models.recipes.optimizers import (
     lr_factor,
     parameter_groups,
 )
+from unmask.models.recipes.published import RECIPES
 from unmask.models.recipes.recipes import (
-    RECIPES,
     as_values,
     get_recipe,
     list_recipes,

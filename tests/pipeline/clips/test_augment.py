@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from unmask.models.recipes.recipes import RECIPES
+from unmask.models.recipes.published import RECIPES
 from unmask.pipeline.clips.augment import (
     AUGMENTS,
     brightness,

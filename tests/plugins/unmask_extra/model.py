@@ -4,7 +4,7 @@ from typing import ClassVar
 
 from torch import Tensor, nn
 
-from unmask.models.recipes.recipes import Recipe
+from unmask.models.recipes.recipe import Recipe
 from unmask.models.spec import ClipSpec
 
 
