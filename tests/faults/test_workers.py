@@ -4,11 +4,7 @@ names it.
 
 from __future__ import annotations
 
-import os
-import signal
-import subprocess
 import sys
-import time
 from collections import deque
 from collections.abc import Iterator
 from pathlib import Path
@@ -60,9 +56,9 @@ def dispatch(
     [
         ("segfault", "decoder_crash"),
         ("kill", "out_of_memory"),
-        ("exit", "decoder_crash"),
+        pytest.param("exit", "decoder_crash", marks=pytest.mark.slow),
         ("hang", "timeout"),
-        ("memory", "out_of_memory"),
+        pytest.param("memory", "out_of_memory", marks=pytest.mark.slow),
         ("bug", "internal_error"),
     ],
 )
@@ -75,11 +71,11 @@ def test_one_bad_video_of_eight(
 @pytest.mark.parametrize(
     ("how", "reason"),
     [
-        ("segfault", "decoder_crash"),
+        pytest.param("segfault", "decoder_crash", marks=pytest.mark.slow),
         ("kill", "out_of_memory"),
         ("hang", "timeout"),
-        ("memory", "out_of_memory"),
-        ("bug", "internal_error"),
+        pytest.param("memory", "out_of_memory", marks=pytest.mark.slow),
+        pytest.param("bug", "internal_error", marks=pytest.mark.slow),
     ],
 )
 def test_one_bad_video_of_eight_that_share_processes_as_on_a_gpu(
@@ -187,118 +183,3 @@ def test_a_fault_of_ours_in_one_video_ends_the_command_with_exit_1_after_the_oth
     assert (
         "3 ok, 1 failed (internal_error 1)" in said and "ZeroDivisionError: a fault of ours" in said
     )
-
-
-def running(drawn: Path, tmp_path: Path) -> tuple[subprocess.Popen[str], list[psutil.Process]]:
-    """The real command, some moments after its workers have started."""
-    command = [
-        sys.executable,
-        "cli.py",
-        "extract",
-        "--dataset",
-        "ffpp",
-        "--root",
-        str(drawn),
-        "--jobs",
-        "2",
-    ]
-    command += [
-        "--methods",
-        "Deepfakes,NeuralTextures",
-        "--cache",
-        str(tmp_path),
-        "--manifests",
-        str(tmp_path / "m"),
-    ]
-    run = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
-    deadline = time.monotonic() + 120
-    while (
-        not (children := psutil.Process(run.pid).children(recursive=True))
-        and time.monotonic() < deadline
-    ):
-        time.sleep(0.1)
-    time.sleep(1.0)
-    return run, psutil.Process(run.pid).children(recursive=True) or children
-
-
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_a_signal_ends_the_run_within_seconds_and_leaves_no_orphan(
-    number: int, code: int, drawn: Path, tmp_path: Path
-) -> None:
-    run, children = running(drawn, tmp_path)
-    os.kill(run.pid, number)
-    assert run.wait(timeout=10) == code
-    _, alive = psutil.wait_procs(children, timeout=5)
-    assert not alive
-    assert "Traceback" not in run.stderr.read()
-
-
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGHUP])
-def test_when_the_command_dies_or_its_terminal_goes_the_workers_go_too(
-    number: int, drawn: Path, tmp_path: Path
-) -> None:
-    run, children = running(drawn, tmp_path)
-    os.kill(run.pid, number)
-    assert run.wait(timeout=5) == -number
-    _, alive = psutil.wait_procs(children, timeout=5)
-    assert not alive
-
-
-def test_a_reader_that_goes_away_costs_nothing(drawn: Path, tmp_path: Path) -> None:
-    """`unmask extract ... | head -0`: the work is done, and nobody is told of a broken pipe."""
-    command = [
-        sys.executable,
-        "cli.py",
-        "extract",
-        "--dataset",
-        "ffpp",
-        "--root",
-        str(drawn),
-        "--jobs",
-        "1",
-    ]
-    command += ["--clips", "2", "--frames", "2", "--size", "48", "--limit", "2"]
-    reader, writer = os.pipe()
-    os.close(reader)
-    command += ["--cache", str(tmp_path / "cache"), "--manifests", str(tmp_path / "m")]
-    run = subprocess.run(command, stdout=writer, stderr=subprocess.PIPE, text=True, check=False)
-    os.close(writer)
-    assert run.returncode == 0 and "Traceback" not in run.stderr and "Broken" not in run.stderr
-    assert (
-        len(list((tmp_path / "m").rglob("*.txt"))) >= 1
-        and len(list((tmp_path / "cache").rglob("digest.json"))) == 2
-    )
-
-
-@pytest.mark.parametrize("closed", [(1,), (2,), (0, 1, 2)])
-def test_streams_that_were_closed_from_the_start_cost_nothing(
-    closed: tuple[int, ...], drawn: Path, tmp_path: Path
-) -> None:
-    """`unmask extract ... >&-`, as some job schedulers start their jobs."""
-    command = [
-        sys.executable,
-        "cli.py",
-        "extract",
-        "--dataset",
-        "ffpp",
-        "--root",
-        str(drawn),
-        "--jobs",
-        "1",
-    ]
-    command += [
-        "--clips",
-        "2",
-        "--frames",
-        "2",
-        "--size",
-        "48",
-        "--limit",
-        "2",
-        "--methods",
-        "Deepfakes",
-    ]
-    command += ["--cache", str(tmp_path / "cache"), "--manifests", str(tmp_path / "m")]
-    run = subprocess.Popen(command, preexec_fn=lambda: [os.close(number) for number in closed])
-    assert run.wait(timeout=120) == 0
-    assert len(list((tmp_path / "cache").rglob("digest.json"))) == 2
