@@ -244,7 +244,9 @@ def test_a_disk_that_fills_up_is_one_line_and_leaves_no_file(
         check=False,
     )
     assert (done.returncode, done.stderr) == (0, "")  # no traceback, no crash at exit
-    assert "x.h5: not written" in done.stdout and "File too large" in done.stdout
+    assert "x.h5: not written" in done.stdout
+    # Without room for a single byte HDF5 may name its allocation instead.
+    assert "File too large" in done.stdout or (share == 0 and "allocation" in done.stdout)
     assert "MiB are needed" in done.stdout and "are free" in done.stdout
     assert list((tmp_path / "out").iterdir()) == []
 
