@@ -101,7 +101,7 @@ def test_json_and_csv_agree(world: Path, capsys: pytest.CaptureFixture) -> None:
     values = sorted(json.loads(capsys.readouterr().out)["videos"], key=lambda v: v["path"])
     cli.main([*words, "--csv"])
     rows = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
-    rows.sort(key=lambda row: row["path"])
+    rows.sort(key=lambda row: row["video"])
     assert [row["verdict"] for row in rows] == [v["verdict"] for v in values] == ["unsure"] * 2
     assert [float(row["score"]) for row in rows] == [v["score"] for v in values]
     assert [row["sha256"] for row in rows] == [v["sha256"] for v in values]
@@ -158,9 +158,14 @@ def test_too_little_memory_is_bad_usage_or_an_answer_of_that_video(
     assert cli.main([*words, "--memory-limit", "200"]) == 2
     out, err = capsys.readouterr()
     assert "--memory-limit 200: the libraries alone need more" in err and not out
-    cli.main([*words, "--memory-limit", "4300", "--jsonl"])
-    answered = {Path(v["path"]): v for v in map(json.loads, capsys.readouterr().out.splitlines())}
-    assert answered[large]["code"] == "out_of_memory" and answered[small]["code"] == ""
+    # How much the libraries take differs from build to build of torch.
+    for limit in ("4300", "4000", "3700", "3400", "3100"):
+        cli.main([*words, "--memory-limit", limit, "--jsonl"])
+        lines = capsys.readouterr().out.splitlines()
+        answered = {Path(v["path"]): v["code"] for v in map(json.loads, lines)}
+        if answered[large]:
+            break
+    assert answered == {large: "out_of_memory", small: ""}
 
 
 def test_the_verdict_comes_first_when_no_page_and_no_film_can_be_written(
