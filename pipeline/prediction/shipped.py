@@ -22,8 +22,8 @@ MOST_BYTES = 10_000_000
 NONE_SHIPS = (
     f"no run lies under runs/ and unmask ships none: {STUDY}, and the released MesoNet gets "
     "0.75 [0.50, 0.95] on hand-made swaps where face blur gets 0.80; make one of real faces: "
-    "`unmask extract --dataset folder --root FACES`, `unmask train --model lite --recipe real_only "
-    "--manifest manifests/FACES/none/train.txt`"
+    "`unmask extract --dataset folder --root FACES --clips 1 --frames 1`, `unmask train "
+    "--model lite --recipe real_only --manifest manifests/folder/none/train.txt`"
 )
 
 
