@@ -29,16 +29,16 @@ from unmask.pipeline.sources.registry import discover
 LEFT = (0, 4096, 20_000, 100_000)
 
 # What needs no worker process and no training; the others take their time.
-QUICK = ("evaluate", "export", "export-model", "manifest")
+QUICK = ("evaluate", "export", "manifest")
 
 
 @pytest.fixture(scope="module")
 def disk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A tmpfs of 24 MiB; skipped where none may be mounted."""
+    """A tmpfs of 64 MiB; skipped where none may be mounted."""
     place = tmp_path_factory.mktemp("small_disk")
     if shutil.which("mount") is None or os.geteuid() != 0:
         pytest.skip("mounting a small file system needs root")
-    words = ["mount", "-t", "tmpfs", "-o", "size=24m,mode=700", "tmpfs", str(place)]
+    words = ["mount", "-t", "tmpfs", "-o", "size=64m,mode=700", "tmpfs", str(place)]
     mounted = subprocess.run(words, capture_output=True, text=True, check=False)
     if mounted.returncode:
         pytest.skip(f"no tmpfs can be mounted here: {mounted.stderr.strip()}")
@@ -189,7 +189,9 @@ def test_a_full_disk_is_one_line_and_nothing_is_lost(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("command", [*QUICK, "verify", "extract", "train", "predict"])
+@pytest.mark.parametrize(
+    "command", [*QUICK, "export-model", "verify", "extract", "train", "predict"]
+)
 def test_a_disk_that_fills_while_a_command_writes(
     command: str, planted: Path, drawn: Path, tmp_path: Path, figure: Callable[[str, str], None]
 ) -> None:
