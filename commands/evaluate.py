@@ -10,6 +10,7 @@ import click
 from tqdm import tqdm
 
 from unmask.commands.numbers import SEED, Number
+from unmask.commands.released import PREFIX, release_options, released_run
 from unmask.pipeline.config import PERSON_RULES, VIDEO_RULES, EvaluateConfig
 from unmask.pipeline.errors import EXIT_OK, UsageError
 from unmask.pipeline.runs.run_folder import newest_answering_run, open_run
@@ -40,16 +41,7 @@ E = EvaluateConfig()
     metavar="zoo:NAME",
     help="A released detector in place of a run; `models --zoo` lists them.",
 )
-@click.option(
-    "--zoo",
-    type=click.Path(path_type=Path),
-    default="zoo",
-    show_default=True,
-    help="Where the files of releases lie.",
-)
-@click.option(
-    "--accept-licence", "accepted", multiple=True, metavar="NAME", help="Of a release; repeatable."
-)
+@release_options
 @click.option(
     "--runs",
     type=click.Path(path_type=Path),
@@ -218,7 +210,6 @@ def command(
     unmask evaluate --threshold-from manifests/ffpp/c23/val.txt
     unmask evaluate --model zoo:meso4 --manifest manifests/celebdf2/none/test.txt
     """
-    from unmask.commands.evaluate import defaults
     from unmask.pipeline.evaluation import protocols
     from unmask.pipeline.evaluation.evaluate import across, evaluate
     from unmask.pipeline.scores.metrics import brief_keys
@@ -243,13 +234,11 @@ def command(
 
 def _released(model: str, run: str, zoo: Path, accepted: tuple[str, ...]) -> str:
     """The run folder of `--model zoo:NAME`. Raises UsageError, CheckpointError."""
-    from unmask.pipeline.zoo.install import PREFIX, open_release
-
     if run:
         raise UsageError("--run and --model exclude each other; leave one out")
     if not model.startswith(PREFIX):
         raise UsageError(f"--model {model}: expected zoo:NAME; `models --zoo` lists them")
-    return str(open_release(model, zoo, accepted))
+    return released_run(model, zoo, accepted)
 
 
 class Bar:

@@ -11,6 +11,7 @@ import click
 from tqdm import tqdm
 
 from unmask.commands.numbers import JOBS, Number
+from unmask.commands.released import PREFIX, release_options, released_run
 from unmask.commands.verdict_output import COLOURS, Csv, Json, JsonLines, Rows, Spelling
 from unmask.pipeline.config import VIDEO_RULES, PredictConfig
 from unmask.pipeline.errors import EXIT_REFUSED, UsageError
@@ -35,16 +36,7 @@ P = PredictConfig()
     metavar="FILE|zoo:NAME",
     help="An exported .onnx or .pt2, or a released detector (`models --zoo`); repeatable.",
 )
-@click.option(
-    "--zoo",
-    type=click.Path(path_type=Path),
-    default="zoo",
-    show_default=True,
-    help="Where the files of releases lie.",
-)
-@click.option(
-    "--accept-licence", "accepted", multiple=True, metavar="NAME", help="Of a release; repeatable."
-)
+@release_options
 @click.option(
     "--which",
     type=click.Choice(["best", "last"]),
@@ -182,24 +174,15 @@ def command(
         )
     if follow is None and not videos:
         raise UsageError("which videos? predict VIDEO... --run DIR")
-    files = tuple(_member(name, zoo, accepted) for name in files)
+    files = tuple(
+        released_run(name, zoo, accepted) if name.startswith(PREFIX) else name for name in files
+    )
     limits = replace(P.limits, seconds=timeout, memory_mib=memory_limit)
     config = PredictConfig(models=_models(runs, files), limits=limits, **options)
     if follow is not None:
         return _follow(follow, config, patience, as_json or as_jsonl)
     spelling = Json if as_json else JsonLines if as_jsonl else Csv if as_csv else Rows
     return _predict(videos, config, annotate, report, spelling)
-
-
-def _member(name: str, zoo: Path, accepted: tuple[str, ...]) -> str:
-    """An exported file as it is; the run folder of `zoo:NAME`. Raises UsageError,
-    CheckpointError.
-    """
-    if not name.startswith("zoo:"):
-        return name
-    from unmask.pipeline.zoo.install import open_release
-
-    return str(open_release(name, zoo, accepted))
 
 
 def _models(runs: tuple[str, ...], files: tuple[str, ...]) -> tuple[str, ...]:

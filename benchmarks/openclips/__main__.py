@@ -71,8 +71,8 @@ def row_of(name: str, clips: Sequence[Clip], scores: Scores | list[Scores]) -> t
         joined = []
         for column in zip(*cells, strict=True):
             values = [share.value for share in column if share is not None]
-            text = f"{np.median(values):.2f} ({min(values):.2f} to {max(values):.2f})"
-            joined.append(text if values else "-")
+            spread = f" ({min(values):.2f} to {max(values):.2f})" if values else ""
+            joined.append(f"{np.median(values):.2f}{spread}" if values else "-")
         return (name, *joined, str(len(clips)))
     known = np.isfinite(scores)
     kept = [clip for clip, good in zip(clips, known, strict=True) if good]

@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.openclips.clips import Clip
-from unmask.pipeline.scores.gate import LEVEL, RESAMPLES, Share
+from unmask.pipeline.scores.bootstrap import LEVEL
+from unmask.pipeline.scores.gate import RESAMPLES, Share
 
 
 def area(fake: NDArray, score: NDArray, group: Sequence[str], seed: int = 0) -> Share | None:

@@ -14,12 +14,14 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from unmask.pipeline.scores.bootstrap import LEVEL
+
 # What the blur of a face alone reached on such pairs, in a study on openly licensed faces.
 FACE_BLUR = 0.64
 MOST_ALARMS, FEWEST_CAUGHT = 0.10, 0.40
 # With fewer persons an interval over persons says nothing (ours).
 FEWEST_PEOPLE = 10
-RESAMPLES, LEVEL = 2000, 0.95
+RESAMPLES = 2000
 
 # The study: 682 stills, seven CPU minutes, self-blended training.
 STUDY = (
@@ -105,8 +107,9 @@ def at_others_threshold(
     """(share of real clips, share of fakes) above the threshold that the other persons' real clips
     set.
 
-    Of m such clips it is the score number ceil(0.9 (m + 1)) from below, at most the highest: a new
-    real clip lies above it one time in ten at most (Vovk et al. 2005, split conformal prediction).
+    Of m such clips it is the score number ceil(0.9 (m + 1)) from below: a new real clip lies above
+    it one time in ten at most (Vovk et al. 2005, split conformal prediction). Of fewer than nine it
+    is the highest, which promises less; the gate asks for more.
     None with fewer than two persons that have real clips, or without fakes.
     """
     groups = np.asarray(group)

@@ -14,28 +14,21 @@ from pathlib import Path
 import psutil
 import pytest
 
+# Two videos at their smallest, one after the other.
+SMALL = ["--jobs", "1", "--clips", "2", "--frames", "2", "--size", "48", "--limit", "2"]
+
+
+def extract_command(drawn: Path, tmp_path: Path, *words: str) -> list[str]:
+    """The command as a user types it, into a cache and manifests of the test's own."""
+    command = [sys.executable, "cli.py", "extract", "--dataset", "ffpp", "--root", str(drawn)]
+    places = ["--cache", str(tmp_path / "cache"), "--manifests", str(tmp_path / "m")]
+    return [*command, *places, *words]
+
 
 def running(drawn: Path, tmp_path: Path) -> tuple[subprocess.Popen[str], list[psutil.Process]]:
     """The real command, some moments after its workers have started."""
-    command = [
-        sys.executable,
-        "cli.py",
-        "extract",
-        "--dataset",
-        "ffpp",
-        "--root",
-        str(drawn),
-        "--jobs",
-        "2",
-    ]
-    command += [
-        "--methods",
-        "Deepfakes,NeuralTextures",
-        "--cache",
-        str(tmp_path),
-        "--manifests",
-        str(tmp_path / "m"),
-    ]
+    command = extract_command(drawn, tmp_path, "--jobs", "2")
+    command += ["--methods", "Deepfakes,NeuralTextures"]
     run = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
     deadline = time.monotonic() + 120
     while (
@@ -72,21 +65,9 @@ def test_when_the_command_dies_or_its_terminal_goes_the_workers_go_too(
 
 def test_a_reader_that_goes_away_costs_nothing(drawn: Path, tmp_path: Path) -> None:
     """`unmask extract ... | head -0`: the work is done, and nobody is told of a broken pipe."""
-    command = [
-        sys.executable,
-        "cli.py",
-        "extract",
-        "--dataset",
-        "ffpp",
-        "--root",
-        str(drawn),
-        "--jobs",
-        "1",
-    ]
-    command += ["--clips", "2", "--frames", "2", "--size", "48", "--limit", "2"]
+    command = extract_command(drawn, tmp_path, *SMALL)
     reader, writer = os.pipe()
     os.close(reader)
-    command += ["--cache", str(tmp_path / "cache"), "--manifests", str(tmp_path / "m")]
     run = subprocess.run(command, stdout=writer, stderr=subprocess.PIPE, text=True, check=False)
     os.close(writer)
     assert run.returncode == 0 and "Traceback" not in run.stderr and "Broken" not in run.stderr
@@ -101,30 +82,7 @@ def test_streams_that_were_closed_from_the_start_cost_nothing(
     closed: tuple[int, ...], drawn: Path, tmp_path: Path
 ) -> None:
     """`unmask extract ... >&-`, as some job schedulers start their jobs."""
-    command = [
-        sys.executable,
-        "cli.py",
-        "extract",
-        "--dataset",
-        "ffpp",
-        "--root",
-        str(drawn),
-        "--jobs",
-        "1",
-    ]
-    command += [
-        "--clips",
-        "2",
-        "--frames",
-        "2",
-        "--size",
-        "48",
-        "--limit",
-        "2",
-        "--methods",
-        "Deepfakes",
-    ]
-    command += ["--cache", str(tmp_path / "cache"), "--manifests", str(tmp_path / "m")]
+    command = extract_command(drawn, tmp_path, *SMALL, "--methods", "Deepfakes")
     run = subprocess.Popen(command, preexec_fn=lambda: [os.close(number) for number in closed])
     assert run.wait(timeout=120) == 0
     assert len(list((tmp_path / "cache").rglob("digest.json"))) == 2
