@@ -8,30 +8,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.openclips.clips import Clip
-from unmask.pipeline.scores.bootstrap import LEVEL
+from unmask.pipeline.scores.bootstrap import bootstrap
 from unmask.pipeline.scores.gate import RESAMPLES, Share
+from unmask.pipeline.scores.metrics import METRICS
 
 
 def area(fake: NDArray, score: NDArray, group: Sequence[str], seed: int = 0) -> Share | None:
-    """(R,) AUC and its interval by resampling persons; None without both classes.
-
-    Resamples that draw one class only are left out.
+    """(R,) AUC and its interval by resampling persons, those of one class and of both apart; None
+    without both classes.
     """
     if fake.all() or not fake.any():
         return None
-    margin = score[fake][:, None] - score[~fake][None, :]
-    won = (margin > 0) + 0.5 * (margin == 0)  # (F, R)
-    names, whose = np.unique(np.asarray(group), return_inverse=True)
-    drawn = np.random.default_rng(seed).multinomial(
-        len(names), np.full(len(names), 1 / len(names)), RESAMPLES
-    )
-    weight = drawn[:, whose].astype(float)  # (B, R)
-    of_fake, of_real = weight[:, fake], weight[:, ~fake]
-    total = of_fake.sum(1) * of_real.sum(1)
-    kept = total > 0
-    values = np.einsum("bf,fr,br->b", of_fake, won, of_real)[kept] / total[kept]
-    low, high = np.quantile(values, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
-    return Share(float(won.mean()), float(low), float(high))
+    auc, label = METRICS["auc"], fake.astype(np.int64)
+    statistics = {"auc": auc.resampled}
+    drawn = bootstrap(label, score, np.asarray(group), 0.5, statistics, RESAMPLES, seed)
+    return Share(float(auc.value(label, score, 0.5)), *drawn["auc"])
 
 
 def by_kind(clips: Sequence[Clip], score: NDArray, seed: int = 0) -> dict[str, Share | None]:

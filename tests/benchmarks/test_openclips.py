@@ -141,3 +141,10 @@ def test_it_runs_on_clips_and_a_release(media, tmp_path, capsys) -> None:
         assert f"| {name} |" in out
     assert "no swap lies beside its original in the same file" in out
     assert len((tmp_path / "scores.csv").read_text().splitlines()) == 5
+
+
+def test_what_no_clip_can_measure_is_a_dash_for_one_score_and_for_several_seeds() -> None:
+    clips = [clip("a", False, "p"), clip("b", False, "q"), clip("c", True, "r")]
+    score = np.array([0.0, 1.0, 2.0])
+    assert row_of("one", clips, score)[1:] == ("1.00 [1.00, 1.00]", "-", "3")
+    assert row_of("seeds", clips, [score, -score])[1:] == ("0.50 (0.00 to 1.00)", "-", "3")
