@@ -16,7 +16,8 @@ from benchmarks import media
 from benchmarks.rows import Row, Seconds, alternate
 from unmask.pipeline.cache.video import CachedVideo, open_video
 from unmask.pipeline.cache.writing import write_video
-from unmask.pipeline.clips.hdf5 import open_export, write_export
+from unmask.pipeline.clips.hdf5 import open_export
+from unmask.pipeline.clips.hdf5_writer import write_export
 from unmask.pipeline.config import ExtractConfig
 from unmask.pipeline.errors import VideoError
 from unmask.pipeline.extraction.crops import read_crops

@@ -44,7 +44,8 @@ def command(manifest: Path, cache: Path, to: Path, bands: bool, compression: str
     For sharing, and for file systems that dislike many files. train and evaluate read it in place
     of the manifest.
     """
-    from unmask.pipeline.clips.hdf5 import is_export, write_export
+    from unmask.pipeline.clips.hdf5 import is_export
+    from unmask.pipeline.clips.hdf5_writer import write_export
     from unmask.pipeline.manifests.checked import read_manifest
 
     if is_export(manifest):

@@ -51,7 +51,11 @@ HOMES = {
     },
     "facenet_pytorch": {"pipeline/faces/detector.py"},
     "zarr": {"pipeline/cache"},
-    "h5py": {"pipeline/clips/hdf5.py", "pipeline/zoo/keras_file.py"},
+    "h5py": {
+        "pipeline/clips/hdf5.py",
+        "pipeline/clips/hdf5_writer.py",
+        "pipeline/zoo/keras_file.py",
+    },
     "joblib": {"pipeline/machine", "pipeline/extraction"},
     "lightning": {"pipeline/training/fabric.py"},
     "timm": {"models"},

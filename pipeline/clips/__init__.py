@@ -6,7 +6,8 @@ Interface, by file:
     augment: build_augment, only_moves
     batches: RawBatch, batch_of, batches
     h264: h264
-    hdf5: Export, is_export, write_export
+    hdf5: Export, is_export
+    hdf5_writer: write_export
     looks: NOTICED, looks_of_clips, looks_of_videos
     plans: share, training_plan
     prepare: Augment, Batch, prepare, random_of

@@ -1,33 +1,31 @@
-"""One manifest with its crops as one HDF5 file, and that file read in place of manifest and cache.
+"""One manifest with its crops as one HDF5 file, read in place of manifest and cache.
 
-    /crops (M,T,S,S,3) uint8, /bands (M,T,3,K) float16, /masks (M,T,S,S) uint8: one chunk a clip,
-    video by video /index (M,T) int64 frame numbers, /pts (M,T) float64 seconds, of every clip of
-    /crops /crc32c/<array> (M,) uint32, of each clip's plain bytes
-    /video/{folder,label,clips,attributes} and /video/first_<array>: one row a video, in the
-    manifest's order; the first row of its clips in that array, -1 where it has none; attributes as
-    JSON text
+    /crops   (M,T,S,S,3) uint8      one chunk a clip, video by video
+    /bands   (M,T,3,K)   float16    likewise, where there are some
+    /masks   (M,T,S,S)   uint8      likewise
+    /index   (M,T)       int64      frame numbers of every clip of /crops
+    /pts     (M,T)       float64    its seconds
+    /crc32c/<array>      (M,) uint32, of each clip's plain bytes
+    /video/{folder,label,clips,attributes}, /video/first_<array>
+             one row a video, in the manifest's order; the first row of its clips in that array, -1
+             where it has none; attributes as JSON text
     file attributes: format, key, manifest_sha256, and digest, the sha256 of everything but the
-    clips
+             clips
 
 Any HDF5 reader opens it: only HDF5's own filters are used. Reading here asks h5py once where the
 chunks lie and then reads them with pread in threads, because h5py lets only one thread at a time
-into the library. Measured on real
-faces, 1 thread, clips of 864 kB: gzip 1 is 0.58 of raw and 220 clips/s (as PNG folders); none is
-1.00 and several thousand. lzf (0.69, 380 clips/s) opens in h5py only and was left out.
+into the library. hdf5_writer.py beside this file makes it.
 """
 
 from __future__ import annotations
 
 import hashlib
-import io
 import math
 import os
-import shutil
 import zlib
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import google_crc32c
 import h5py
@@ -37,120 +35,13 @@ from numpy.typing import NDArray
 from unmask.pipeline.cache.attributes import checked_attributes
 from unmask.pipeline.cache.clip_reader import ClipReader
 from unmask.pipeline.cache.digest import canonical
-from unmask.pipeline.cache.video import CachedVideo, open_video
 from unmask.pipeline.cache.zarr_layout import ARRAYS, MAX_CLIP_BYTES
-from unmask.pipeline.disk.files import parse_json, replacing
-from unmask.pipeline.errors import CacheError, UsageError
-from unmask.pipeline.manifests.checked import Manifest
+from unmask.pipeline.disk.files import parse_json
+from unmask.pipeline.errors import CacheError
 from unmask.pipeline.records import FAKE, REAL, Entry
 
 FORMAT = 1
 MAGIC = b"\x89HDF\r\n\x1a\n"
-Compression = Literal["gzip", "none"]
-
-
-@dataclass(frozen=True)
-class ExportSummary:
-    """What an export holds. size: bytes of the file."""
-
-    path: Path
-    videos: int
-    clips: int
-    arrays: tuple[str, ...]
-    size: int
-
-
-def write_export(
-    path: Path,
-    manifest: Manifest,
-    *,
-    bands: bool = True,
-    compression: Compression = "gzip",
-    progress: Callable[[Entry], None] = lambda entry: None,
-) -> ExportSummary:
-    """Write all videos of a manifest, in its order, as one file that appears whole or not at all.
-
-    bands: take the DCT coefficients along where the cache has them.
-    progress: called after each video.
-    Raises CacheError (a damaged video, unequal clips, no space), UsageError (another kind of file
-    is in the way).
-    """
-    if path.exists() and not is_export(path):
-        raise UsageError(f"{path}: exists and is no HDF5 file; choose another name for --to")
-    videos = [open_video(folder) for folder in manifest.folders]
-    wanted = [name for name in ARRAYS if name != "bands" or bands]
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with replacing(path) as temporary, open(temporary, "rb+", buffering=0) as raw:
-            sink = _Sink(raw)
-            with h5py.File(sink, "w", libver="latest") as file:
-                _fill(file, manifest, videos, wanted, compression, progress, sink)
-            sink.check()
-    except (OSError, RuntimeError) as error:
-        needed = sum(int(np.prod(video.shape)) for video in videos)
-        raise CacheError(
-            f"{path}: not written ({error}); up to {needed / 2**20:,.0f} MiB are needed, "
-            f"{_free(path)} are free"
-        ) from error
-    held = tuple(name for name in wanted if any(name in video.arrays for video in videos))
-    return ExportSummary(path, len(videos), sum(v.clips for v in videos), held, path.stat().st_size)
-
-
-class _Sink:
-    """The file that HDF5 writes into, where a write never fails as far as HDF5 can tell.
-
-    HDF5 cannot close a file of which a write failed (no space, a quota): it raises again from every
-    destructor, or the process dies. Here the first failure is kept, the rest is thrown away, and
-    `check` raises it between two videos and after the close.
-    """
-
-    def __init__(self, file: io.FileIO) -> None:
-        self._file = file
-        self._failure: OSError | None = None
-
-    def check(self) -> None:
-        """Raises OSError, the first that a write ran into."""
-        if self._failure is not None:
-            raise self._failure
-
-    def write(self, data: memoryview) -> int:
-        left = memoryview(data).cast("B")
-        size = len(left)
-        try:
-            while self._failure is None and len(left):
-                left = left[self._file.write(left) :]
-        except OSError as error:
-            self._failure = error
-        return size
-
-    def truncate(self, size: int | None = None) -> int:
-        try:
-            return self._file.truncate(size)
-        except OSError as error:
-            self._failure = self._failure or error
-            return size or 0
-
-    def readinto(self, room: memoryview) -> int:
-        return self._file.readinto(room)
-
-    def read(self, size: int = -1) -> bytes:
-        return self._file.read(size)
-
-    def seek(self, offset: int, whence: int = 0) -> int:
-        return self._file.seek(offset, whence)
-
-    def tell(self) -> int:
-        return self._file.tell()
-
-    def flush(self) -> None:
-        """Nothing is held back."""
-
-
-def _free(path: Path) -> str:
-    try:
-        return f"{shutil.disk_usage(path.parent).free / 2**20:,.0f} MiB"
-    except OSError:
-        return "unknown MiB"
 
 
 def is_export(path: Path) -> bool:
@@ -316,50 +207,6 @@ class _Rows:
         self.places[chunk.chunk_offset[0]] = chunk.byte_offset, chunk.size
 
 
-def _fill(
-    file: h5py.File,
-    manifest: Manifest,
-    videos: list[CachedVideo],
-    wanted: list[str],
-    compression: Compression,
-    progress: Callable[[Entry], None],
-    sink: _Sink,
-) -> None:
-    """Write every dataset of the file. Raises OSError soon after a write has failed."""
-    first = {name: _first_rows(videos, name) for name in wanted}
-    stored = {name: _dataset(file, name, videos, compression) for name in wanted}
-    stored = {name: dataset for name, dataset in stored.items() if dataset is not None}
-    crc = {name: np.zeros(len(dataset), np.uint32) for name, dataset in stored.items()}
-    texts, index, pts = [], [], []
-    for number, (entry, video) in enumerate(zip(manifest.entries, videos, strict=True)):
-        for name in stored:
-            if name in video.arrays:
-                _copy_clips(video, name, stored[name], int(first[name][number]), crc[name])
-        attributes = video.attributes
-        texts.append(canonical(attributes))
-        index.append(video.frame_numbers)
-        pts.append(video.times)
-        sink.check()
-        progress(entry)
-    document = {
-        "video/folder": [entry.folder for entry in manifest.entries],
-        "video/label": [entry.label for entry in manifest.entries],
-        "video/clips": [video.clips for video in videos],
-        "video/attributes": texts,
-        **{f"video/first_{name}": first[name].tolist() for name in stored},
-        **{f"crc32c/{name}": crc[name].tolist() for name in stored},
-        "index": np.concatenate(index).tolist(),
-        "pts": np.concatenate(pts).tolist(),
-    }
-    for name, value in document.items():
-        kind = h5py.string_dtype() if isinstance(value[0], str) else None
-        file.create_dataset(
-            name, data=np.asarray(value, dtype=kind or _kind(name)), dtype=kind or _kind(name)
-        )
-    file.attrs.update({"format": FORMAT, "key": manifest.key, "manifest_sha256": manifest.sha256})
-    file.attrs["digest"] = _digest(document, manifest.key, manifest.sha256)
-
-
 def _open(path: Path, file: h5py.File) -> Export:
     if file.attrs["format"] != FORMAT:
         raise CacheError(
@@ -378,7 +225,7 @@ def _open(path: Path, file: h5py.File) -> Export:
         _refuse_foreign(path, file, place)
     document = {place: _column(path, file[place], size) for place in places}
     key, sha256 = str(file.attrs["key"]), str(file.attrs["manifest_sha256"])
-    if _digest(document, key, sha256) != file.attrs["digest"]:
+    if document_digest(document, key, sha256) != file.attrs["digest"]:
         raise CacheError(f"{path}: damaged: its digest does not match; export it again")
     stored = {}
     for name in names:
@@ -427,51 +274,6 @@ def _check_row(
         raise CacheError(f"{path}: the row of {entry.folder!r} is not whole; export it again")
 
 
-def _first_rows(videos: list[CachedVideo], name: str) -> NDArray[np.int64]:
-    """Row of each video's first clip in an array that holds only the videos that have it; -1 for
-    the others.
-    """
-    has = np.array([name in video.arrays for video in videos])
-    counts = np.array([video.clips for video in videos], np.int64) * has
-    return np.where(has, np.cumsum(counts) - counts, -1)
-
-
-def _dataset(
-    file: h5py.File, name: str, videos: list[CachedVideo], compression: Compression
-) -> h5py.Dataset | None:
-    """An empty dataset with room for the clips of all videos that have this array, or None when
-    none has.
-    """
-    holders = [video for video in videos if name in video.arrays]
-    shapes = {video.array_shape(name)[1:]: video for video in holders}
-    if len(shapes) > 1:
-        named = ", ".join(f"{video.folder.name} {shape}" for shape, video in shapes.items())
-        raise CacheError(
-            f"{name} differ in shape ({named}); a manifest must come from one cache key"
-        )
-    if not holders:
-        return None
-    shape = next(iter(shapes))
-    options = {"compression": "gzip", "compression_opts": 1} if compression == "gzip" else {}
-    rows = sum(video.clips for video in holders)
-    return file.create_dataset(name, (rows, *shape), ARRAYS[name][0], chunks=(1, *shape), **options)
-
-
-def _copy_clips(
-    video: CachedVideo, name: str, dataset: h5py.Dataset, first: int, crc: NDArray[np.uint32]
-) -> None:
-    for clip in range(video.clips):
-        pixels = np.ascontiguousarray(video.read_clips(name, [clip])[0])
-        dataset[first + clip] = pixels
-        crc[first + clip] = google_crc32c.value(pixels.tobytes())
-
-
-def _kind(name: str) -> str:
-    if name == "pts":
-        return "<f8"
-    return "<u4" if name.startswith("crc32c/") else "<i8"
-
-
 def _column(path: Path, dataset: h5py.Dataset, size: int) -> list[Any]:
     """A small dataset as a list; one that cannot lie in a file of `size` bytes is not read."""
     if dataset.size * dataset.dtype.itemsize > size:
@@ -479,5 +281,6 @@ def _column(path: Path, dataset: h5py.Dataset, size: int) -> list[Any]:
     return (dataset.asstr() if h5py.check_string_dtype(dataset.dtype) else dataset)[...].tolist()
 
 
-def _digest(document: dict[str, list[Any]], key: str, manifest: str) -> str:
+def document_digest(document: dict[str, list[Any]], key: str, manifest: str) -> str:
+    """sha256 of everything in a file but its clips; manifest: sha256 of the manifest."""
     return hashlib.sha256(canonical([FORMAT, key, manifest, document]).encode()).hexdigest()

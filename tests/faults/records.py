@@ -28,7 +28,7 @@ from unmask.pipeline.cache.described import Described
 from unmask.pipeline.cache.digest import DIGEST, write_digest
 from unmask.pipeline.cache.index import crop_config, read_index, settings_of_key, write_index
 from unmask.pipeline.cache.video import open_video, verify_video
-from unmask.pipeline.clips import hdf5
+from unmask.pipeline.clips import hdf5, hdf5_writer
 from unmask.pipeline.clips.source import ClipSource
 from unmask.pipeline.config import CropConfig, PredictConfig
 from unmask.pipeline.disk.json_records import record_of
@@ -99,7 +99,8 @@ class World:
         self._write_run_files()
         self.point = next((self.run / "checkpoints").iterdir())
         self.export = root / "x.h5"
-        hdf5.write_export(self.export, read_manifest(self.train, self.cache), compression="none")
+        manifest = read_manifest(self.train, self.cache)
+        hdf5_writer.write_export(self.export, manifest, compression="none")
         self.model = root / "m.onnx"
         self._write_model()
         rows = scores_table(video_id=["a", "b"], label=[0, 1], score=[0.1, 0.9], clip=[0, 0])
@@ -411,4 +412,4 @@ def forge(path: Path, texts: list[str]) -> None:
             place: hdf5._column(path, file[place], size) for place in [*every, "index", "pts"]
         }
         key, sha256 = str(file.attrs["key"]), str(file.attrs["manifest_sha256"])
-        file.attrs["digest"] = hdf5._digest(document, key, sha256)
+        file.attrs["digest"] = hdf5.document_digest(document, key, sha256)

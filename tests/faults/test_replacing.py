@@ -18,7 +18,8 @@ import pytest
 
 from tests.faults.forks import EVENTS, ended, leftovers, start
 from tests.support.tiny_cache import make_cache
-from unmask.pipeline.clips.hdf5 import open_export, write_export
+from unmask.pipeline.clips.hdf5 import open_export
+from unmask.pipeline.clips.hdf5_writer import write_export
 from unmask.pipeline.disk.files import write_whole
 from unmask.pipeline.manifests.checked import read_manifest
 from unmask.pipeline.prediction.export import write_pair

@@ -11,7 +11,7 @@ from unmask.pipeline.errors import UsageError
 from unmask.pipeline.records import FAKE, REAL, SPLITS, Video
 from unmask.pipeline.sources.dataset import Dataset, Expected, Source, SourceOptions, data_root
 from unmask.pipeline.sources.finds import Finds, nearest
-from unmask.pipeline.sources.layouts import ffpp
+from unmask.pipeline.sources.layouts import ffpp, ffpp_tree
 from unmask.pipeline.sources.listing import (
     list_media,
     nested_root,
@@ -147,7 +147,7 @@ def _reals(finds: Finds) -> Path | None:
     )
     for folder in candidates:
         if folder and folder.is_dir():
-            nested = nested_root(folder.absolute(), ffpp.MARKERS)
+            nested = nested_root(folder.absolute(), ffpp_tree.MARKERS)
             if (nested / "original_sequences").is_dir():
                 return nested
     return None
@@ -158,7 +158,7 @@ def _add_reals(finds: Finds, split_of: dict[str, str]) -> None:
     if root is None:
         finds.notes.append("no reals: they are FF++ youtube c23; name its root with --reals")
         return
-    listing = ffpp.list_method(root, "real", "c23")
+    listing = ffpp_tree.list_method(root, "real", "c23")
     found = {stem_of(relative): root / relative for relative in listing.media}
     for target, split in sorted(split_of.items()):
         path = found.get(target, root / f"original_sequences/youtube/c23/videos/{target}.mp4")

@@ -10,7 +10,12 @@ from pathlib import Path
 from unmask.pipeline.records import FAKE, REAL, Video
 from unmask.pipeline.sources.dataset import Dataset, Expected, Source, SourceOptions
 from unmask.pipeline.sources.finds import Finds
-from unmask.pipeline.sources.layouts.ffpp import MARKERS, compression_of, list_leaf, masks_of
+from unmask.pipeline.sources.layouts.ffpp_tree import (
+    MARKERS,
+    compression_of,
+    list_leaf,
+    masks_of,
+)
 from unmask.pipeline.sources.listing import child, nested_root, stem_of
 
 METHOD = "DeepFakeDetection"

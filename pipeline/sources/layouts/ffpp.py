@@ -1,5 +1,5 @@
-"""FaceForensics++ with FaceShifter, in the tree of the official download script (raw, c23, c40;
-older `c0`).
+"""FaceForensics++ with FaceShifter: which video is whose, and in which split (ffpp_tree.py beside
+this file finds them).
 
 Source: ondyari/FaceForensics; splits are lists of PAIRS [a, b]: reals a and b, and fakes a_b and
 b_a per method.
@@ -15,37 +15,30 @@ from pathlib import Path
 from unmask.pipeline.errors import UsageError
 from unmask.pipeline.records import FAKE, REAL, SPLITS, Video
 from unmask.pipeline.sources.dataset import Dataset, Expected, Source, SourceOptions
-from unmask.pipeline.sources.finds import Finds, nearest
+from unmask.pipeline.sources.finds import Finds
+from unmask.pipeline.sources.layouts.ffpp_tree import (
+    COMPRESSIONS,
+    MARKERS,
+    METHODS,
+    check_flat,
+    compression_of,
+    is_flat,
+    is_official_tree,
+    list_method,
+    masks_of,
+    methods_of,
+)
 from unmask.pipeline.sources.listing import (
     Listing,
-    child,
-    list_media,
     nested_root,
     stem_of,
-    subfolders,
 )
 from unmask.pipeline.sources.metadata import find_file, read_json
 from unmask.pipeline.sources.splits import joined_groups
 
-METHODS = ("Deepfakes", "Face2Face", "FaceSwap", "NeuralTextures")
-EXTRA_METHODS = ("FaceShifter",)
-SHORT_METHODS = {
-    "df": "Deepfakes",
-    "f2f": "Face2Face",
-    "fs": "FaceSwap",
-    "nt": "NeuralTextures",
-    "fsh": "FaceShifter",
-}
-COMPRESSIONS = {"raw": ("raw", "c0"), "c23": ("c23",), "c40": ("c40",)}
 COUNTS = {"train": 720, "val": 140, "test": 140}
 # The owners' lists, under their licence; the download script does not bring them.
 SHIPPED_LISTS = Path(__file__).parent.parent / "lists" / "ffpp"
-MARKERS = ("original_sequences", "manipulated_sequences")
-# Public copies put the methods side by side, the reals beside them, and no level says which
-# compression they have; often the folder around does.
-FLAT_REALS = ("original", "originals", "real", "youtube")
-NAMED_COMPRESSION = re.compile(r"(?<![a-z0-9])(raw|c0|c23|c40)(?![a-z0-9])")
-
 # YouTube videos that supply sequences of two official splits (from conversion_dict.json, 7 of 22
 # shared ones).
 STRADDLING = (
@@ -68,12 +61,12 @@ def discover(root: Path, options: SourceOptions) -> Dataset:
     method or compression.
     """
     root = nested_root(root, MARKERS)
-    if not _is_official_tree(root):
+    if not is_official_tree(root):
         root = nested_root(root, METHODS)
     finds = Finds("ffpp", root, options)
     compression = compression_of(options.compression)
     if is_flat(root):
-        _check_flat(root, compression, finds.notes)
+        check_flat(root, compression, finds.notes)
     methods = methods_of(root, options.methods, finds.notes)
     listings = {method: list_method(root, method, compression) for method in ("real", *methods)}
     for listing in listings.values():
@@ -96,92 +89,6 @@ def discover(root: Path, options: SourceOptions) -> Dataset:
     return finds.dataset()
 
 
-def compression_of(name: str) -> str:
-    """raw, c23 or c40; the old name c0 means raw."""
-    for compression, names in COMPRESSIONS.items():
-        if name.lower() in names:
-            return compression
-    return nearest(name, COMPRESSIONS, "compression")
-
-
-def methods_of(root: Path, asked: Sequence[str], notes: list[str]) -> tuple[str, ...]:
-    """The methods asked for; by default the four of the paper, with a note when FaceShifter is
-    there too.
-    """
-    if asked:
-        known = (*METHODS, *EXTRA_METHODS)
-        if any(name.lower() == "all" for name in asked):
-            return known
-        return tuple(
-            dict.fromkeys(nearest(SHORT_METHODS.get(n.lower(), n), known, "method") for n in asked)
-        )
-    present = list(subfolders(child(root, "manipulated_sequences")))
-    if "FaceShifter" in present:
-        notes.append(
-            "FaceShifter is on the disk and not used; add `--methods all` for five methods"
-        )
-    return METHODS
-
-
-def list_method(root: Path, method: str, compression: str) -> Listing:
-    """Media of one method ("real" for the originals, in `youtube/` or, in old trees, without that
-    level).
-    """
-    if is_flat(root):
-        base = child(root, *FLAT_REALS) if method == "real" else child(root, method)
-        listing = list_leaf(root, (base,), compression)
-        return listing if listing.media or not base.is_dir() else _list_first(root, base)
-    if method == "real":
-        base = child(root, "original_sequences")
-        return list_leaf(root, (child(base, "youtube"), base), compression)
-    return list_leaf(root, (child(child(root, "manipulated_sequences"), method),), compression)
-
-
-def is_flat(root: Path) -> bool:
-    """Whether the methods' folders lie in the root itself, as in public copies."""
-    methods = (child(root, method).is_dir() for method in (*METHODS, *EXTRA_METHODS))
-    return not _is_official_tree(root) and any(methods)
-
-
-def _is_official_tree(root: Path) -> bool:
-    return any(child(root, marker).is_dir() for marker in MARKERS)
-
-
-def _check_flat(root: Path, compression: str, notes: list[str]) -> None:
-    """Raises UsageError where the copy's own name tells another compression than asked for."""
-    named = NAMED_COMPRESSION.search(root.name.casefold())
-    if named and compression_of(named[1]) != compression:
-        raise UsageError(
-            f"ffpp: {str(root)!r} is called {named[1]}, {compression} was asked for: "
-            f"--compression {compression_of(named[1])}"
-        )
-    if not named:
-        notes.append(
-            f"a copy without a level for the compression: taken for {compression}, say another "
-            "with --compression"
-        )
-
-
-def list_leaf(root: Path, levels: Sequence[Path], compression: str) -> Listing:
-    """Media below the first of `levels` with this compression: `videos/`, else frames in `images/`
-    or `frames/`.
-    """
-    for level in levels:
-        for name in COMPRESSIONS[compression]:
-            if child(level, name).is_dir():
-                return _list_first(root, child(level, name))
-    return Listing()
-
-
-def _list_first(root: Path, folder: Path) -> Listing:
-    for name in ("videos", "images", "frames"):
-        if child(folder, name).is_dir():
-            listing = list_media(root, child(folder, name).relative_to(root).as_posix())
-            if listing.media:
-                return listing
-    return list_media(root, folder.relative_to(root).as_posix())
-
-
 def _refuse_empty(root: Path, compression: str, methods: Sequence[str]) -> None:
     """Raises: UsageError that names the compressions that are there, where some other one is."""
     others = [
@@ -196,21 +103,6 @@ def _refuse_empty(root: Path, compression: str, methods: Sequence[str]) -> None:
         else "`datasets ffpp` prints the expected tree"
     )
     raise UsageError(f"ffpp: no videos of {compression} under {str(root)!r}; {cause}")
-
-
-def masks_of(root: Path, method: str, compression: str) -> dict[str, Path]:
-    """stem -> mask of one method: `<method>/masks/videos`, or `<method>/<compression>/masks` as
-    others move them.
-    """
-    base = child(child(root, "manipulated_sequences"), method)
-    for folder in (
-        child(base, "masks"),
-        *(child(child(base, c), "masks") for c in COMPRESSIONS[compression]),
-    ):
-        if folder.is_dir():
-            listing = list_media(root, folder.relative_to(root).as_posix())
-            return {stem_of(relative): root / relative for relative in listing.media}
-    return {}
 
 
 def read_pairs(root: Path, splits: Path | None, notes: list[str]) -> dict[str, list[Pair]]:

@@ -20,7 +20,8 @@ from unmask.pipeline.cache.bands import coefficients
 from unmask.pipeline.cache.digest import canonical
 from unmask.pipeline.cache.video import open_video
 from unmask.pipeline.cache.zarr_layout import ARRAYS
-from unmask.pipeline.clips.hdf5 import is_export, open_export, write_export
+from unmask.pipeline.clips.hdf5 import is_export, open_export
+from unmask.pipeline.clips.hdf5_writer import write_export
 from unmask.pipeline.errors import CacheError, UsageError
 from unmask.pipeline.manifests.checked import Manifest, read_manifest
 from unmask.pipeline.manifests.text import write_manifest
@@ -218,7 +219,7 @@ def test_videos_of_unequal_crops_are_refused(tmp_path: Path, manifest) -> None:
 SMALL_DISK = """
 import resource, sys
 from pathlib import Path
-from unmask.pipeline.clips.hdf5 import write_export
+from unmask.pipeline.clips.hdf5_writer import write_export
 from unmask.pipeline.errors import CacheError
 from unmask.pipeline.manifests.checked import read_manifest
 

@@ -15,7 +15,8 @@ from unmask.models.spec import ClipSpec
 from unmask.pipeline.cache.clip_reader import ClipReader
 from unmask.pipeline.cache.video import open_video
 from unmask.pipeline.clips.batches import batches
-from unmask.pipeline.clips.hdf5 import open_export, write_export
+from unmask.pipeline.clips.hdf5 import open_export
+from unmask.pipeline.clips.hdf5_writer import write_export
 from unmask.pipeline.clips.picture_folder import PictureClips
 from unmask.pipeline.clips.plans import training_plan
 from unmask.pipeline.clips.source import ClipSource

@@ -17,7 +17,7 @@ from unmask.models.recipes.recipes import get_recipe, list_recipes
 from unmask.models.spec import ClipSpec
 from unmask.pipeline.clips import augment, real_only
 from unmask.pipeline.clips.batches import batches
-from unmask.pipeline.clips.hdf5 import write_export
+from unmask.pipeline.clips.hdf5_writer import write_export
 from unmask.pipeline.clips.plans import share, training_plan
 from unmask.pipeline.clips.prepare import prepare, random_of
 from unmask.pipeline.clips.real_only import RealOnly, places_of

@@ -14,7 +14,7 @@ from tests.support.tiny_cache import KEY, make_cache, write_one
 from unmask.models.spec import NORMS, ClipSpec
 from unmask.pipeline.cache import bands as stored_bands
 from unmask.pipeline.clips.batches import RawBatch, batches
-from unmask.pipeline.clips.hdf5 import write_export
+from unmask.pipeline.clips.hdf5_writer import write_export
 from unmask.pipeline.clips.plans import training_plan
 from unmask.pipeline.clips.prepare import prepare
 from unmask.pipeline.clips.samples import Sample

@@ -17,7 +17,7 @@ from unmask.models.spec import ClipSpec
 from unmask.pipeline.cache.bands import coefficients
 from unmask.pipeline.clips.augment import AUGMENTS, build_augment, only_moves
 from unmask.pipeline.clips.batches import RawBatch, batches
-from unmask.pipeline.clips.hdf5 import write_export
+from unmask.pipeline.clips.hdf5_writer import write_export
 from unmask.pipeline.clips.prepare import prepare
 from unmask.pipeline.clips.samples import Sample
 from unmask.pipeline.clips.source import ClipSource
