@@ -29,6 +29,7 @@ from unmask.pipeline.manifests.checked import Manifest
 from unmask.pipeline.records import Entry
 
 Compression = Literal["gzip", "none"]
+FIRST_PAGE = 4096
 
 
 @dataclass(frozen=True)
@@ -64,6 +65,10 @@ def write_export(
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with replacing(path) as temporary, open(temporary, "rb+", buffering=0) as raw:
+            # Without room for its first page HDF5 cannot read back what it began with, and dies.
+            raw.write(bytes(FIRST_PAGE))
+            raw.truncate(0)
+            raw.seek(0)
             sink = _Sink(raw)
             with h5py.File(sink, "w", libver="latest") as file:
                 _fill(file, manifest, videos, wanted, compression, progress, sink)

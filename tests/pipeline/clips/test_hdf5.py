@@ -233,7 +233,7 @@ except CacheError as error:
 """
 
 
-@pytest.mark.parametrize("share", [0.02, 0.3, 0.7, 0.95, 0.999])
+@pytest.mark.parametrize("share", [0.0, 0.02, 0.3, 0.7, 0.95, 0.999])
 def test_a_disk_that_fills_up_is_one_line_and_leaves_no_file(
     tmp_path: Path, manifest, share: float
 ) -> None:
