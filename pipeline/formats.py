@@ -47,6 +47,12 @@ _SIGNATURES = (
 )
 
 
+# Bytes that guess() asks for; brands of mp4 that are pictures or sound; what Ogg calls its videos.
+HEAD = 1024
+_NO_VIDEO_BRANDS = (b"heic", b"heix", b"mif1", b"msf1", b"avif", b"avis", b"M4A ", b"M4B ")
+_OGG_VIDEO = re.compile(rb"theora|BBCD|OVP80")
+
+
 def guess(head: bytes) -> tuple[str, str]:
     """Say what a file looks like by its first bytes: words for a person, and `other`, `still` or
     `video`.
@@ -65,12 +71,6 @@ def guess(head: bytes) -> tuple[str, str]:
     if all(letter.isprintable() or letter.isspace() for letter in text):
         return "plain text", "other"
     return "unknown binary data", "other"
-
-
-# Bytes that guess() asks for; brands of mp4 that are pictures or sound; what Ogg calls its videos.
-HEAD = 1024
-_NO_VIDEO_BRANDS = (b"heic", b"heix", b"mif1", b"msf1", b"avif", b"avis", b"M4A ", b"M4B ")
-_OGG_VIDEO = re.compile(rb"theora|BBCD|OVP80")
 
 
 def begins_like_video(head: bytes) -> bool:
