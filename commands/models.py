@@ -144,6 +144,8 @@ def show_model(name: str, texts: tuple[str, ...], depth: int) -> None:
     rows = [("option", "default", "values")]
     rows += [(option, str(defaults[option]), type_text(kind)) for option, kind in types.items()]
     click.echo("\n" + table(rows))
+    if parts := getattr(cls, "backbones", None):
+        click.echo("\n" + table([("backbone", "timm", "licence of its weights"), *parts()]))
     rows = [("recipe", "lr", "batch", "epochs", "source")]
     for recipe, values in recipes_of(name).items():
         rows.append(

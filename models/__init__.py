@@ -109,7 +109,7 @@ MODELS: dict[str, ModelRow] = {
     "encoder": ModelRow(
         "unmask.models.encoder",
         "Encoder",
-        "a large pretrained Vision Transformer on one frame",
+        "a large pretrained encoder on one frame, of which little is trained",
         "Yermakov et al., WACV 2026, arXiv 2508.06248",
         parameters=303_181_826,
         macs=81_011_984_384,

@@ -1,9 +1,9 @@
 """Weights that somebody else trained, put into a model, with a report of what was loaded, missing
 and unexpected.
 
-Two roads: ImageNet backbones, out of an installed package that carries them or through timm (a
-download on first use, timm keeps it), and tensors by name from a local safetensors file. Resuming
-and evaluating our own runs is stricter and lives with the checkpoints.
+Two roads: pretrained backbones, out of the folder `weights`, an installed package that carries them
+or through timm (a download on first use, timm keeps it), and tensors by name from a local
+safetensors file. Resuming and evaluating our own runs is stricter and lives with the checkpoints.
 """
 
 from __future__ import annotations
@@ -11,9 +11,10 @@ from __future__ import annotations
 import hashlib
 import io
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -33,11 +34,13 @@ class Backbone:
     prefix: where the part is in the model, "" for the model itself.
     rename: timm's tensor name -> ours below the prefix, None to leave it out; without it the names
         are the same.
+    made: how timm makes it where that is not its own way, such as for pictures of another side.
     """
 
     source: str
     prefix: str
     rename: Callable[[str], str | None] | None = None
+    made: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -150,7 +153,7 @@ def load_backbone(model: nn.Module, part: Backbone) -> WeightReport:
     """One part of load_pretrained. Raises WeightsError."""
     start = f"{part.prefix}." if part.prefix else ""
     tensors = {}
-    for name, value in fetch(part.source).items():
+    for name, value in fetch(part.source, **part.made).items():
         ours = name if part.rename is None else part.rename(name)
         if ours is not None:
             tensors[start + ours] = value
@@ -213,27 +216,50 @@ def packaged_tensors(packaged: Packaged) -> dict[str, Tensor] | None:
     return torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
 
 
-def fetch(source: str) -> dict[str, Tensor]:
-    """ImageNet weights of timm's network `source` by timm's names, without its classifier: from the
-    package that carries them where it is installed, else from timm's store or the network.
+# Where a user puts weights by hand: PLACED/<timm's name with its tag>.safetensors
+PLACED = Path("weights")
 
+
+def fetch(source: str, **made: Any) -> dict[str, Tensor]:
+    """ImageNet weights of timm's network `source` by timm's names, without its classifier: from the
+    folder `weights`, from the package that carries them where it is installed, else from timm's
+    store or the network.
+
+    made: how timm makes the network; its positions are then resampled for the side.
     Raises WeightsError with one clear sentence when they cannot be had.
     """
-    packaged = PACKAGED.get(source)
-    tensors = packaged_tensors(packaged) if packaged else None
-    if packaged and tensors is not None:
-        named = {packaged.rename(name): value for name, value in tensors.items()}
-        return {name: value for name, value in named.items() if name is not None}
     import timm
 
+    how = {"num_classes": 0, **made}
+    placed = PLACED / f"{source}.safetensors"
+    if placed.is_file():
+        how["pretrained_cfg_overlay"] = {"file": str(placed)}
+    elif (packaged := PACKAGED.get(source)) and (tensors := packaged_tensors(packaged)):
+        named = {packaged.rename(name): value for name, value in tensors.items()}
+        return {name: value for name, value in named.items() if name is not None}
     try:
-        return timm.create_model(source, pretrained=True, num_classes=0).state_dict()
+        return timm.create_model(source, pretrained=True, **how).state_dict()
     # what a failed download raises depends on the library below timm (urllib, requests, httpx) and
-    # its version
+    # its version, and so does what a file of other weights raises
     except Exception as error:
-        install = f"pip install 'unmask[{packaged.extra}]', " if packaged else ""
+        if placed.is_file():
+            raise WeightsError(
+                f"{placed}: not the weights of timm's {source} ({type(error).__name__})"
+            ) from error
+        extra = PACKAGED[source].extra if source in PACKAGED else ""
+        install = f"pip install 'unmask[{extra}]', " if extra else ""
         raise WeightsError(
-            f"the training starts from the ImageNet weights '{source}', which are not on this "
-            f"machine and could not be downloaded ({type(error).__name__}); connect once, "
-            f"{install}name a file with --init, or start from random weights with --from-scratch"
+            f"the pretrained weights '{source}' are not on this machine and could not be "
+            f"downloaded ({type(error).__name__}); connect once, {install}name a file with --init, "
+            f"put the .safetensors of {_home(source)} at {placed}, or start from random weights "
+            "with --from-scratch"
         ) from error
+
+
+def _home(source: str) -> str:
+    """Where the makers of timm keep a network's weights."""
+    import timm
+
+    cfg = timm.get_pretrained_cfg(source)
+    hub = str(getattr(cfg, "hf_hub_id", None) or "timm/")
+    return f"huggingface.co/{hub if not hub.endswith('/') else hub + source}"

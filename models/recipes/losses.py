@@ -1,5 +1,5 @@
-"""The papers' losses on a model's `outputs` dict: classification, segmentation and contrastive
-terms, weighted.
+"""The papers' losses on a model's `outputs` dict: classification, segmentation, contrastive,
+uniformity and alignment terms, weighted.
 
 Logits are (B, 2), labels (B,) int64 with 1 fake, masks (B, T, 1, H, W) with 1 manipulated, features
 (B, D).
@@ -85,20 +85,61 @@ def contrastive(feature: Tensor, label: Tensor) -> Tensor:
     return (near - far) * (real.sum() > 0)
 
 
+def _squared_distances(feature: Tensor) -> Tensor:
+    """(n, D) -> (n, n) squared distances between the features at unit length, 2 - 2 z_i.z_j: no
+    square root, so that equal features have a finite gradient.
+    """
+    unit = F.normalize(feature.to(torch.promote_types(feature.dtype, torch.float32)), dim=1)
+    return 2 - 2 * unit @ unit.T
+
+
+def uniformity(feature: Tensor) -> Tensor:
+    """How evenly unit features fill the sphere: the log of the mean over all pairs i < j of
+    exp(-2 |z_i - z_j|^2), not below log 1e-6; 0 for fewer than two.
+
+    Wang and Isola, ICML 2020, arXiv 2005.10242, with t = 2, as GenD has it (arXiv 2508.06248).
+    """
+    n = len(feature)
+    if n < 2:
+        return feature.sum() * 0
+    above = torch.ones(n, n, dtype=torch.bool, device=feature.device).triu(1)
+    near = torch.exp(-2 * _squared_distances(feature)) * above
+    return torch.log((near.sum() / (n * (n - 1) / 2)).clamp_min(1e-6))
+
+
+def alignment(feature: Tensor, label: Tensor) -> Tensor:
+    """How far unit features of one label lie apart: the mean over pairs i < j of the same label of
+    |z_i - z_j|^2; 0 where there is no such pair.
+
+    Wang and Isola, ICML 2020, arXiv 2005.10242, with alpha = 2, as GenD has it (arXiv 2508.06248).
+    """
+    distance = _squared_distances(feature)
+    same = (label[:, None] == label[None, :]).triu(1)
+    return (distance * same).sum() / same.sum().clamp_min(1)
+
+
 @dataclass(frozen=True)
 class LossSpec:
     """A recipe's loss: weights of its terms and the numbers of the classification term.
 
     cls: cross_entropy or focal.
     seg, con: weights of segmentation and contrastive term, 0 for without.
+    uni, ali: weights of uniformity and alignment of the feature, over each part that a batch is
+        computed in, 0 for without.
     """
 
     cls: Literal["cross_entropy", "focal"] = "cross_entropy"
     seg: float = 0.0
     con: float = 0.0
+    uni: float = 0.0
+    ali: float = 0.0
     alpha: float = 1.0
     gamma: float = 2.0
     smoothing: float = 0.0
+
+
+# Terms of feature and label.
+OF_LABELS = {"con": contrastive, "ali": alignment}
 
 
 def total_loss(
@@ -108,8 +149,8 @@ def total_loss(
     masks: Tensor | None = None,
     class_weight: Tensor | None = None,
 ) -> dict[str, Tensor]:
-    """{"loss": the sum to minimise, "cls", and where weighted "seg", "con": the terms before
-    weighting}.
+    """{"loss": the sum to minimise, "cls", and where weighted "seg", "con", "uni", "ali": the
+    terms before weighting}.
 
     Raises ModelError when a term needs a mask or a feature that the model or the batch does not
     have.
@@ -131,11 +172,15 @@ def total_loss(
             )
         terms["seg"] = segmentation(outputs["mask"], masks)
         total = total + spec.seg * terms["seg"]
-    if spec.con:
+    for name in ("con", "uni", "ali"):
+        weight = getattr(spec, name)
+        if not weight:
+            continue
         if "feature" not in outputs:
-            raise ModelError(f"loss con={spec.con}: the model gives no feature; set con=0")
-        terms["con"] = contrastive(outputs["feature"], label)
-        total = total + spec.con * terms["con"]
+            raise ModelError(f"loss {name}={weight}: the model gives no feature; set {name}=0")
+        feature = outputs["feature"]
+        terms[name] = uniformity(feature) if name == "uni" else OF_LABELS[name](feature, label)
+        total = total + weight * terms[name]
     return {"loss": total, **terms}
 
 

@@ -130,6 +130,15 @@ def lr_factor(recipe: Recipe, epoch: float) -> float:
             (factor for start, factor in sorted(recipe.steps, reverse=True) if epoch >= start), 1.0
         )
     if recipe.schedule == "cosine":
-        share = min(epoch / recipe.epochs, 1.0)
+        share = _share_of_cycle(recipe, min(epoch / recipe.epochs, 1.0))
         return recipe.floor + (1 - recipe.floor) * (1 + math.cos(math.pi * share)) / 2
     return 1.0
+
+
+def _share_of_cycle(recipe: Recipe, share: float) -> float:
+    """How far into its cycle of cosine a run is that has walked this share of its epochs; the end
+    of a cycle belongs to it where the rate is asked at the end of a step.
+    """
+    place = share * max(recipe.cycles, 1)
+    turn = math.floor(place) if recipe.anneal == "epoch" else math.ceil(place) - 1
+    return place - min(max(turn, 0), max(recipe.cycles, 1) - 1)

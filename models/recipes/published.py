@@ -8,10 +8,13 @@ Released code, repository, file and commit:
     STIL, ported  github.com/SCLBD/DeepfakeBench, training/config/detector/stil.yaml (64366cf)
     M2TR          github.com/wdrink/PyDeepFakeDet, configs/m2tr.yaml, and in PyDeepFakeDet/
                   datasets/utils.py and utils/loss.py (f78ab76)
+    GenD          github.com/yermandy/GenD, its training configuration (b26c2b2)
     Xception-LSTM the Keras code that its authors released in June 2022 (one commit)
 """
 
 from __future__ import annotations
+
+from dataclasses import replace
 
 from unmask.models.recipes.losses import LossSpec
 from unmask.models.recipes.recipe import Recipe
@@ -19,6 +22,24 @@ from unmask.models.recipes.recipe import Recipe
 # The last 120 of CLRNet's 207 Keras layers: head 4, stage 3 with 38, stage 2 with 74, and the last
 # four of stage 1 (BatchNorm, ReLU, ConvLSTM, sum).
 CLRNET_LAST_120 = ("stage1.3.norm3.*", "stage1.3.conv3.*", "stage2.*", "stage3.*", "head.*")
+
+GEND = Recipe(
+    source="Yermakov et al. 2026 and its released training code: cross-entropy, uniformity 0.5, "
+    "alignment 0.1; warm-up, then cosine of 10 epochs three times",
+    optimizer="adamw",
+    lr=3e-4,
+    schedule="cosine",
+    floor=1e-5 / 3e-4,
+    cycles=3,
+    warmup=1.0,
+    epochs=30,
+    batch=128,
+    all_clips=True,
+    loss=LossSpec(uni=0.5, ali=0.1),
+    balance="paired",
+    augment=("gend",),
+    pretrained=True,
+)
 
 # model -> recipe name -> recipe; the first one of a model is its default.
 RECIPES: dict[str, dict[str, Recipe]] = {
@@ -234,25 +255,29 @@ RECIPES: dict[str, dict[str, Recipe]] = {
         ),
     },
     "encoder": {
-        "norms": Recipe(
-            source="Yermakov et al. 2026, the form without its two losses on the feature (of its "
-            "PE-Core encoder): LayerNorms and head learn, one epoch of warm-up, cosine; its flip "
-            "and JPEG of the augmentation",
+        "gend": GEND,
+        "pe": replace(
+            GEND,
+            source="Yermakov et al. 2026, released training code for its PE-Core encoder: as for "
+            "CLIP, without the two losses on the feature; with --option backbone=pe-core-l",
+            loss=LossSpec(),
+        ),
+        "probe": Recipe(
+            source="ours: a head on a frozen encoder, with --option tune=none; seconds with "
+            "--features",
             optimizer="adamw",
-            lr=3e-4,
+            lr=1e-3,
+            weight_decay=1e-2,
             schedule="cosine",
-            floor=1e-5 / 3e-4,
-            warmup=1.0,
-            epochs=30,
+            epochs=10,
             batch=128,
             all_clips=True,
             balance="paired",
-            augment=("flip", "jpeg"),
             pretrained=True,
-            trained=("*norm*", "head.*"),
         ),
         "small": Recipe(
-            source="ours: few videos on a small machine, everything learns",
+            source="ours: few videos on a small machine; from random weights with --option "
+            "tune=full",
             lr=3e-4,
             schedule="cosine",
             warmup=0.5,

@@ -24,6 +24,8 @@ class Recipe:
         parameters only, beside weight_decay.
     schedule: constant, cosine (to `floor` * lr over `epochs`) or steps.
     anneal: cosine moves at every step, or once an epoch.
+    cycles: cosine falls so many times, starting again at lr (Loshchilov and Hutter, ICLR 2017,
+        arXiv 1608.03983, equation 5, of equal length).
     steps: (epoch from which on, factor of lr) of the schedule steps.
     warmup: epochs of linear rise.
     batch: samples in a step over all processes.
@@ -53,6 +55,7 @@ class Recipe:
     anneal: Literal["step", "epoch"] = "step"
     steps: tuple[tuple[float, float], ...] = ()
     floor: float = 0.0
+    cycles: int = 1
     warmup: float = 0.0
     epochs: int = 30
     batch: int = 16

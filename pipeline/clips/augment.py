@@ -32,16 +32,21 @@ def _bytes(values: Tensor) -> Tensor:
 
 
 def warp(
-    images: Tensor, degrees: float, zoom: tuple[float, float], mode: str = "bilinear"
+    images: Tensor,
+    degrees: float,
+    zoom: tuple[float, float],
+    mode: str = "bilinear",
+    shift: tuple[float, float] = (0.0, 0.0),
 ) -> Tensor:
-    """(T,C,S,S) rotated about the centre and zoomed in x and y; beyond the border the border pixel
+    """(T,C,S,S) rotated about the centre, zoomed in x and y, and moved by shares of the side in x
+    and y; beyond the border the border pixel
     goes on (Keras `fill_mode="nearest"`). Zoom > 1 shows more of the picture, as in Keras.
     torchvision's affine can only fill black.
     """
     angle = math.radians(degrees)
     matrix = [
-        [math.cos(angle) * zoom[0], -math.sin(angle) * zoom[1], 0.0],
-        [math.sin(angle) * zoom[0], math.cos(angle) * zoom[1], 0.0],
+        [math.cos(angle) * zoom[0], -math.sin(angle) * zoom[1], -2 * shift[0]],
+        [math.sin(angle) * zoom[0], math.cos(angle) * zoom[1], -2 * shift[1]],
     ]
     theta = torch.tensor(matrix, device=images.device).expand(len(images), 2, 3)
     grid = affine_grid(theta, list(images.shape), align_corners=False)  # (T,S,S,2) x,y in -1..1
@@ -294,6 +299,26 @@ def deepfakebench(
     return _jpeg(40, 100, 0.5)(clip, masks, rng, size)
 
 
+def gend(
+    clip: Tensor, masks: Tensor | None, rng: np.random.Generator, size: int
+) -> tuple[Tensor, Tensor | None]:
+    """Flip, rotation +-10 degrees with a shift of +-0.1 and a scale of 0.9..1.1, a Gaussian blur of
+    7 px in one clip of ten, light and contrast +-0.1, JPEG 40..100 always (GenD's training code).
+
+    Ours: beyond the border the border pixel goes on (theirs is black there).
+    """
+    clip, masks = flip(clip, masks, rng, size)
+    degrees, scale = rng.uniform(-10, 10), rng.uniform(0.9, 1.1)
+    shift = (rng.uniform(-0.1, 0.1), rng.uniform(-0.1, 0.1))
+    clip = warp(clip, degrees, (1 / scale, 1 / scale), shift=shift)
+    if masks is not None:
+        masks = warp(masks, degrees, (1 / scale, 1 / scale), mode="nearest", shift=shift)
+    if rng.random() < 0.1:
+        clip = tv.gaussian_blur(clip, [7, 7], [rng.uniform(0.1, 2.0)] * 2)
+    clip = light_and_contrast(clip, rng, 0.1)
+    return _jpeg(40, 100, 1.0)(clip, masks, rng, size)
+
+
 def noise(
     clip: Tensor, masks: Tensor | None, rng: np.random.Generator, size: int
 ) -> tuple[Tensor, Tensor | None]:
@@ -370,6 +395,7 @@ AUGMENTS: dict[str, tuple[Change, ...]] = {
     "xception_lstm": (_keras(45, (0.5, 1.5)),),
     "stil": (square, flip, reverse_time),
     "deepfakebench": (deepfakebench,),
+    "gend": (gend,),
     "m2tr": (colour, noise, flip, _jpeg(65, 80, 0.5), resized_crop),
     # The seam must survive compression, or 8-bit rounding is what is learnt.
     "self_blend": (flip, shades, margin, video_codec, _jpeg(40, 100, 0.5)),

@@ -4,6 +4,7 @@ original.
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import io
 import json
@@ -60,7 +61,7 @@ def export_model(folder: Path, target: Path, config: PredictConfig) -> Exported:
     network = scorer.network
     assert network is not None, "a run has its network"
     network = network.cpu().eval()
-    data = encode(network, scorer.spec, target.suffix)
+    data = encode(_plain(network), scorer.spec, target.suffix)
     run = decoded_program(data, target)
     difference = _difference(network, run, scorer.spec)
     if not difference <= TOLERANCE:
@@ -70,6 +71,15 @@ def export_model(folder: Path, target: Path, config: PredictConfig) -> Exported:
         )
     sidecar = write_pair(target, data, _sidecar(scorer, data))
     return Exported(target, sidecar, difference, len(data))
+
+
+def _plain(network: nn.Module) -> nn.Module:
+    """The network without the layers that only training needs; the same answers."""
+    if not hasattr(network, "merge"):
+        return network
+    copied = copy.deepcopy(network)
+    copied.merge()
+    return copied
 
 
 def write_pair(target: Path, data: bytes, made: dict[str, object]) -> Path:

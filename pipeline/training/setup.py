@@ -189,10 +189,14 @@ def identity(setup: Setup) -> dict[str, Any]:
     idle = {"epochs", "source"}
     idle |= set() if setup.recipe.balance == "self" else {"blend", "val_fakes"}
     idle |= set() if setup.recipe.optimizer == "sam" else {"rho"}
+    # Values that came later say nothing while they change nothing, so that older runs go on.
+    idle |= set() if setup.recipe.cycles != 1 else {"cycles"}
+    values_of_recipe = as_values(setup.recipe)
+    for name in ("uni", "ali"):
+        if not values_of_recipe["loss"][name]:
+            del values_of_recipe["loss"][name]
     recipe = {
-        f"recipe.{name}": value
-        for name, value in as_values(setup.recipe).items()
-        if name not in idle
+        f"recipe.{name}": value for name, value in values_of_recipe.items() if name not in idle
     }
     made = {"blend_version": BLEND_VERSION} if setup.recipe.balance == "self" else {}
     pixels = {"key": setup.source.key, "manifest": setup.source.sha256}

@@ -13,12 +13,14 @@ import torch
 from unmask.models.options import ModelError
 from unmask.models.recipes.losses import (
     LossSpec,
+    alignment,
     balanced_weights,
     contrastive,
     cross_entropy,
     focal,
     segmentation,
     total_loss,
+    uniformity,
 )
 
 LOGITS = torch.tensor([[1.0, -0.5], [0.2, 0.3], [-2.0, 1.5]], dtype=torch.float64)
@@ -104,6 +106,55 @@ def test_contrastive_of_one_class_only():
     )
 
 
+def pairwise(feature, label):
+    """Uniformity and alignment as the paper writes them, pair by pair."""
+    unit = [row / math.sqrt(sum(x * x for x in row)) for row in np.asarray(feature)]
+    distances = [
+        (i, j, float(((unit[i] - unit[j]) ** 2).sum()))
+        for i in range(len(unit))
+        for j in range(i + 1, len(unit))
+    ]
+    near = [math.exp(-2 * d) for _, _, d in distances]
+    alike = [d for i, j, d in distances if label[i] == label[j]]
+    u = math.log(max(1e-6, sum(near) / len(near))) if near else 0.0
+    return u, sum(alike) / len(alike) if alike else 0.0
+
+
+@pytest.mark.parametrize("n", [1, 2, 3, 9])
+def test_uniformity_and_alignment_are_their_sums_over_pairs(n):
+    rng = np.random.default_rng(n)
+    feature, label = torch.tensor(rng.normal(size=(n, 5))), torch.tensor(rng.integers(2, size=n))
+    u, a = pairwise(feature.numpy(), label.tolist())
+    assert uniformity(feature).item() == pytest.approx(u, abs=1e-12)
+    assert alignment(feature, label).item() == pytest.approx(a, abs=1e-12)
+    order = torch.tensor(rng.permutation(n))
+    assert uniformity(feature[order]).item() == pytest.approx(u, abs=1e-12)
+    assert alignment(feature[order], label[order]).item() == pytest.approx(a, abs=1e-12)
+
+
+def test_uniformity_and_alignment_have_the_values_that_one_can_work_out():
+    same, across = torch.eye(4)[:1].repeat(3, 1), torch.eye(4)[:2]
+    opposite = torch.stack([torch.eye(4)[0], -torch.eye(4)[0]])
+    one = torch.zeros(2, dtype=torch.int64)
+    assert uniformity(same).item() == pytest.approx(0, abs=1e-6)
+    assert alignment(same, torch.tensor([0, 0, 1])).item() == pytest.approx(0, abs=1e-6)
+    assert uniformity(across).item() == pytest.approx(-4, abs=1e-5)
+    assert uniformity(opposite).item() == pytest.approx(-8, abs=1e-5)
+    assert alignment(opposite, one).item() == pytest.approx(4, abs=1e-5)
+    assert alignment(opposite, torch.tensor([0, 1])).item() == 0
+
+
+def test_gradients_of_uniformity_and_alignment_are_finite_differences():
+    torch.manual_seed(3)
+    feature = torch.randn(6, 4, dtype=torch.float64, requires_grad=True)
+    label = torch.tensor([0, 1, 1, 0, 0, 1])
+    assert torch.autograd.gradcheck(uniformity, (feature,))
+    assert torch.autograd.gradcheck(lambda f: alignment(f, label), (feature,))
+    twins = torch.ones(3, 4, requires_grad=True)
+    (uniformity(twins) + alignment(twins, label[:3])).backward()
+    assert twins.grad.isfinite().all()
+
+
 def test_total_is_the_weighted_sum_of_its_terms():
     outputs = {"logits": LOGITS, "feature": torch.randn(3, 4), "mask": torch.randn(3, 1, 1, 4, 4)}
     masks = torch.randint(0, 2, (3, 1, 1, 4, 4)).float()
@@ -111,6 +162,8 @@ def test_total_is_the_weighted_sum_of_its_terms():
     torch.testing.assert_close(found["loss"], found["cls"] + 2 * found["seg"] + 0.5 * found["con"])
     torch.testing.assert_close(found["cls"], focal(LOGITS, LABEL))
     assert set(total_loss(LossSpec(), {"logits": LOGITS}, LABEL)) == {"loss", "cls"}
+    gend = total_loss(LossSpec(uni=0.5, ali=0.1), outputs, LABEL)
+    torch.testing.assert_close(gend["loss"], gend["cls"] + 0.5 * gend["uni"] + 0.1 * gend["ali"])
 
 
 def test_terms_without_their_input_are_refused_in_words():
@@ -120,6 +173,8 @@ def test_terms_without_their_input_are_refused_in_words():
         total_loss(LossSpec(seg=1.0), {"logits": LOGITS}, LABEL, torch.zeros(3, 1, 1, 2, 2))
     with pytest.raises(ModelError, match="gives no feature"):
         total_loss(LossSpec(con=1.0), {"logits": LOGITS}, LABEL)
+    with pytest.raises(ModelError, match=r"loss uni=0\.5: the model gives no feature"):
+        total_loss(LossSpec(uni=0.5), {"logits": LOGITS}, LABEL)
 
 
 def test_balanced_weights_are_scikit_learns():

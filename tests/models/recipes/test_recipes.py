@@ -5,6 +5,7 @@ time.
 from __future__ import annotations
 
 import json
+import math
 
 import pytest
 import torch
@@ -33,8 +34,8 @@ EVERY = [(model, name) for model in RECIPES for name in RECIPES[model]]
 def test_every_model_has_its_papers_recipes_first():
     assert set(RECIPES) == set(list_models())
     first = {model: list_recipes(model)[0] for model in RECIPES}
-    # No paper trains EfficientNet-Lite0 to detect fakes; GenD's losses on the feature are not here.
-    assert first.pop("lite") == "finetune" and first.pop("encoder") == "norms"
+    # No paper trains EfficientNet-Lite0 to detect fakes; GenD's is called by its name.
+    assert first.pop("lite") == "finetune" and first.pop("encoder") == "gend"
     assert set(first.values()) == {"paper"}
     assert list_recipes("stil")[:3] == ["paper", "code", "bench"]
     assert list_recipes("m2tr")[:2] == ["paper", "code"]
@@ -191,7 +192,9 @@ def test_an_epoch_of_a_papers_recipe_shows_what_its_release_shows():
         ("m2tr", "paper"),
         ("m2tr", "code"),
         ("lite", "finetune"),
-        ("encoder", "norms"),
+        ("encoder", "gend"),
+        ("encoder", "pe"),
+        ("encoder", "probe"),
         ("meso4", "paper"),
         ("mesoinception4", "paper"),
     }
@@ -213,8 +216,25 @@ def test_recipes_begin_with_imagenet_weights_where_the_release_does():
         ("m2tr", "code"),
         ("m2tr", "short"),
         ("lite", "finetune"),
-        ("encoder", "norms"),
+        ("encoder", "gend"),
+        ("encoder", "pe"),
+        ("encoder", "probe"),
     }
+
+
+def test_gends_rate_starts_again_twice():
+    recipe = get_recipe("encoder", "gend")
+    rates = [learning_rate(recipe, step, 10) for step in range(300)]
+    assert rates[9] == pytest.approx(3e-4, rel=0.03) and rates[0] == pytest.approx(3e-5)
+    for end in (99, 199, 299):
+        assert rates[end] == pytest.approx(1e-5)
+    for start in (100, 200):
+        assert rates[start] == pytest.approx(3e-4, rel=1e-2)
+    middle = 1e-5 + (3e-4 - 1e-5) * (1 + math.cos(math.pi * 0.5)) / 2
+    assert rates[149] == pytest.approx(middle) and rates[249] == pytest.approx(middle)
+    once = get_recipe("encoder", "gend", {"cycles": 1})
+    assert learning_rate(once, 299, 10) == pytest.approx(1e-5)
+    assert learning_rate(once, 149, 10) == pytest.approx(middle)
 
 
 def test_no_source_names_a_sheet_that_readers_do_not_have():
