@@ -104,12 +104,20 @@ E = EvaluateConfig()
     show_default=True,
 )
 @click.option(
+    "--error",
     "--unsure-error",
     "error",
     type=Number(0, 0.5),
     default=E.error,
     show_default=True,
-    help="Wrong verdicts per class outside the unsure zone.",
+    help="Share of each class that may get the wrong verdict; the zone of no verdict keeps it.",
+)
+@click.option(
+    "--zone",
+    type=click.Choice(["conformal", "counted"]),
+    default=E.zone,
+    show_default=True,
+    help="Whether that holds for new videos like those of validation, or for these themselves.",
 )
 @click.option(
     "--resamples",

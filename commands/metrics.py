@@ -39,6 +39,13 @@ if TYPE_CHECKING:
     help="Validation scores that choose the threshold.",
 )
 @click.option(
+    "--error",
+    type=Number(0, 0.5),
+    default=0.05,
+    show_default=True,
+    help="Share of each class that may get the wrong verdict, with --threshold-from.",
+)
+@click.option(
     "--resamples",
     type=click.IntRange(0, 100_000),
     default=1000,
@@ -74,7 +81,11 @@ def command(scores: Path | None, **options: Any) -> int:
         validation, digest = read_scores(options["threshold_from"])
         joined = video_scores(validation, rule)
         fitted = calibration.fit_calibration(
-            joined.label, joined.score, source=str(options["threshold_from"]), sha256=digest
+            joined.label,
+            joined.score,
+            error=options["error"],
+            source=str(options["threshold_from"]),
+            sha256=digest,
         )
     settings = Options(rule, "max", options["threshold"], options["resamples"], options["seed"])
     result = evaluate_scores(rows, settings, calibration=fitted)
@@ -101,6 +112,7 @@ def list_metrics() -> None:
 
 def show(result: Result, video_only: bool = False) -> None:
     """The tables of one evaluation on the terminal."""
+    from unmask.pipeline.reports.honesty import honesty_lines, zone_lines
     from unmask.pipeline.reports.tables import levels_table, metrics_table, number, terminal
     from unmask.pipeline.scores.metrics import brief_keys
 
@@ -110,6 +122,8 @@ def show(result: Result, video_only: bool = False) -> None:
         click.echo(f"{level}: n {sizes.n} ({sizes.real} real, {sizes.fake} fake)")
     click.echo()
     click.echo(terminal(levels_table(levels)))
+    for line in honesty_lines(result.honesty):
+        click.echo(line)
     notes = {m.note for block in levels.values() for m in block.metrics.values() if m.note}
     for note in sorted(notes):
         click.echo(f"note: {note}")
@@ -127,6 +141,8 @@ def show(result: Result, video_only: bool = False) -> None:
             f"{found.threshold:.3f}, balanced ACC {number(block.measure('balanced_acc').value)}, "
             f"ECE {number(block.measure('ece').value)}{'; ' + found.note if found.note else ''}"
         )
+        for line in zone_lines(found.unsure):
+            click.echo(line)
 
 
 def _report(path: Path, scores: Path, sha256: str, result: Result, joined: Scores) -> None:

@@ -216,7 +216,8 @@ class EvaluateConfig:
     threshold: of decisions.
     threshold_from: validation scores, evaluation folder or manifest that chooses the threshold, and
         the temperature, by threshold_rule.
-    error: share of wrong verdicts per class that the unsure zone keeps outside.
+    error: share of each class that may get the wrong verdict; the zone of no verdict keeps it.
+    zone: how that zone is found: for new videos (conformal), or counted on those of validation.
     bands: as in training; of distorted pixels they are always computed.
     clips: samples per video, 0 for all.
     robust_videos, robust_clips: of robustness, videos per class and samples per video.
@@ -237,6 +238,7 @@ class EvaluateConfig:
     threshold_from: str = ""
     threshold_rule: Literal["balanced", "eer"] = "balanced"
     error: float = 0.05
+    zone: Literal["conformal", "counted"] = "conformal"
     resamples: int = 1000
     seed: int = 0
     batch: int = 8

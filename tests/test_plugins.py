@@ -190,7 +190,7 @@ def test_its_model_metric_and_perturbation_take_part_in_an_evaluation(site, trai
     document = json.loads((folder / "metrics.json").read_text())
     scores, _ = read_scores(folder / "scores.csv")
     joined = video_scores(scores)
-    measured = document["levels"]["video"]["metrics"]["brier"]
+    measured = document["levels"]["video"]["metrics"]["squared"]
     assert measured["value"] == pytest.approx(np.mean((joined.score - joined.label) ** 2))
     assert measured["low"] <= measured["value"] <= measured["high"]
     row = next(row for row in document["robustness"] if row[0] == "towards grey")
@@ -211,7 +211,7 @@ def test_its_metric_appears_in_the_list_with_its_origin(site):
     done = unmask_of(site, "metrics")
     assert done.returncode == 0, done.stderr
     lines = done.stdout.splitlines()
-    place = next(n for n, line in enumerate(lines) if line.startswith("brier"))
+    place = next(n for n, line in enumerate(lines) if line.startswith("squared"))
     assert lines[place + 1].split() == ["from", *ORIGIN.split()]
     assert lines[0].startswith("auc") and lines[1].split() == ["from", "unmask"]
 

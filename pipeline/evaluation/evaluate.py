@@ -143,6 +143,7 @@ def _calibration(
         joined.score,
         rule=config.threshold_rule,
         error=config.error,
+        zone=config.zone,
         source=str(path),
         sha256=sha256,
     )

@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from unmask.pipeline.records import FAKE, REAL
+from unmask.pipeline.reports.honesty import honesty_lines, percent
 from unmask.pipeline.reports.html import page
 from unmask.pipeline.reports.plots import Picture, image_uri
 from unmask.pipeline.reports.tables import NONE, Cell, Table, levels_table, metrics_table, number
@@ -89,7 +90,7 @@ def evaluation_page(title: str, subtitle: str, result: Result, extras: Extras) -
         resamples=f"{options.resamples:,}",
         threshold=options.threshold,
         rule=options.rule,
-        notes=_notes(result),
+        notes=[*(f"{line}." for line in honesty_lines(result.honesty)), *_notes(result)],
         meanings=[(metric.name, metric.meaning) for metric in METRICS.values()],
         pictures=extras.pictures,
         coverage=_coverage(result.coverage),
@@ -201,9 +202,12 @@ def _calibration(calibrated: Calibrated) -> dict[str, object]:
         ("temperature", calibrated.temperature),
         ("threshold", calibrated.threshold),
         ("unsure zone", f"{number(unsure.low)} to {number(unsure.high)}"),
-        ("videos in the zone", _percent(unsure.share)),
-        ("wrong outside the zone", _percent(unsure.wrong_outside)),
-        ("wrong without a zone", _percent(unsure.wrong_everywhere)),
+        *([("promise", unsure.promise)] if unsure.promise else []),
+        ("videos in the zone", percent(unsure.share)),
+        ("reals called fake", percent(unsure.real_called_fake)),
+        ("fakes called real", percent(unsure.fake_called_real)),
+        ("wrong outside the zone", percent(unsure.wrong_outside)),
+        ("wrong without a zone", percent(unsure.wrong_everywhere)),
         *([("note", calibrated.note)] if calibrated.note else []),
     ]
     return {
@@ -219,10 +223,6 @@ def _calibration(calibrated: Calibrated) -> dict[str, object]:
         ),
         "facts": facts,
     }
-
-
-def _percent(value: float | None) -> str:
-    return NONE if value is None else f"{100 * value:.1f} %"
 
 
 def _wrong(entry: Wrong) -> dict[str, str]:

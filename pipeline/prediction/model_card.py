@@ -22,6 +22,7 @@ def model_rows(scorer: Scorer) -> dict[str, object]:
         ("unsure zone", f"{number(c.unsure[0])} to {number(c.unsure[1])}"),
         ("temperature", c.temperature),
         ("fitted on", c.basis),
+        *([("promise", c.promise)] if c.promise else []),
     ]
     found = _evaluations(scorer.evaluations)
     return {"name": scorer.name, "facts": facts, "evaluations": found}

@@ -127,10 +127,23 @@ def sentence(
         "real": f"below {low:.3f}, where a video counts as real",
         "unsure": f"between {low:.3f} and {high:.3f}, the zone in which no verdict is given",
     }
-    text = f"score {score:.3f} is {limits[verdict]}"
+    text = f"score {score:.3f} is {limits[verdict]}{_promised(verdict, members)}"
     if {"real", "fake"} <= {member.verdict for member in members}:
         text += "; the members contradict each other"
     return text
+
+
+def _promised(verdict: Verdict, members: Sequence[Member]) -> str:
+    """How often such a verdict is wrong where one calibration promises it; means of several
+    promise nothing.
+    """
+    if len(members) != 1 or members[0].calibration.zone != "conformal":
+        return ""
+    error = members[0].calibration.error
+    if verdict == "unsure":
+        return f"; it keeps wrong verdicts to {error:.1%} of each class"
+    other = "real" if verdict == "fake" else "fake"
+    return f"; of {other} videos like those of its calibration at most {error:.1%} score so"
 
 
 def doubtful(said: str, doubts: Sequence[str], withheld: bool) -> str:

@@ -13,7 +13,7 @@ Interface, by file:
     gate: STUDY, answer
     metrics: METRICS, Measure, Metric, OURS, add_metric, brief_keys, calibration_keys,
         known_metrics, measure, measure_difference, roc
-    results: Block, Calibrated, Coverage, Options, Result, Sizes
+    results: Block, Calibrated, Coverage, Honesty, Options, Result, Sizes, UnsureZone
     table: ABSENT, Scores, scores_table
     video_scores: RULES, video_scores
 """

@@ -21,10 +21,13 @@ from unmask.pipeline.disk.files import read_json
 from unmask.pipeline.disk.json_records import record_of
 from unmask.pipeline.errors import PipelineError, UsageError
 from unmask.pipeline.scores.bootstrap import bin_of
+from unmask.pipeline.scores.conformal import NEVER, conformal_zone, fewest
 from unmask.pipeline.scores.delong import auc_interval
 
 Floats = NDArray[np.float64]
 Rule = Literal["balanced", "eer", "half"]
+# How the zone of no verdict is found; "counted" is that of calibrations made before there were two.
+Zone = Literal["conformal", "counted"]
 
 FILE = "calibration.json"
 MAX_FILE = 2**20
@@ -44,11 +47,13 @@ class Calibration:
 
     threshold, unsure: on the calibrated score; inside unsure (low, high) there is no verdict.
     rule: how the threshold was chosen.
-    error: share of wrong verdicts per class outside the zone, on `videos`.
+    error: share of a class that may get the wrong verdict: of new videos like these where zone is
+        "conformal", of `videos` themselves where it is "counted".
     real, fake: how many of each class `videos` holds.
     auc, auc_low: AUC of those videos and the lower end of its 95 % interval; None when unknown.
     source: what it was fitted on, with the sha256 of the scores.
     note: what was not possible.
+    decided: share of its own (reals, fakes) that get a verdict; None when unknown.
     """
 
     temperature: float = 1.0
@@ -64,6 +69,8 @@ class Calibration:
     fake: int = 0
     auc: float | None = None
     auc_low: float | None = None
+    zone: Zone = "counted"
+    decided: tuple[float, float] | None = None
 
     def of(self, score: Floats) -> Floats:
         """The calibrated score of a raw one, of any shape."""
@@ -80,6 +87,34 @@ class Calibration:
         if not self.source and not self.videos:
             return "nothing: defaults"
         return f"{self.real} real and {self.fake} fake videos of {self.source or 'no known file'}"
+
+    @property
+    def among_verdicts(self) -> float | None:
+        """What share of the verdicts may be wrong, whatever the mix of reals and fakes: `error`
+        over the share decided of the class that is decided less. None where nothing is promised.
+        """
+        if self.zone != "conformal" or self.decided is None:
+            return None
+        return min(1.0, self.error / min(self.decided)) if min(self.decided) > 0 else 1.0
+
+    @property
+    def promise(self) -> str:
+        """What the zone promises, in words, or "" for a zone that was counted."""
+        if self.zone != "conformal":
+            return ""
+        text = (
+            f"of new real videos like the {self.real} of its calibration at most {self.error:.1%} "
+            f"are called fake, and of new fakes like its {self.fake} at most {self.error:.1%} real"
+        )
+        if self.decided is None or self.among_verdicts is None:
+            return text
+        real, fake = self.decided
+        if not min(self.decided):
+            return f"{text}; {real:.0%} of its reals and {fake:.0%} of its fakes get a verdict"
+        return (
+            f"{text}; {real:.0%} of its reals and {fake:.0%} of its fakes get a verdict, so that "
+            f"of the verdicts about {self.among_verdicts:.1%} may be wrong"
+        )
 
 
 def default_zone(threshold: float) -> tuple[float, float]:
@@ -206,10 +241,14 @@ def fit_calibration(
     *,
     rule: Rule = "balanced",
     error: float = 0.05,
+    zone: Zone = "conformal",
     source: str = "",
     sha256: str = "",
 ) -> Calibration:
     """Temperature, threshold and unsure zone of validation videos (R,).
+
+    zone: "conformal" keeps `error` for new videos of each class (conformal.py), "counted" for these
+        very ones.
 
     Where the videos are too few for the error rate, or separate perfectly, a fitted zone would
     claim knowledge of scores that no video had: then the default zone is kept inside it. Too few
@@ -235,10 +274,17 @@ def fit_calibration(
         ]
     warm = calibrate(score, temperature)
     threshold = choose_threshold(label, warm, rule)
-    low, high = unsure_zone(label, warm, threshold, error)
+    if zone == "conformal":
+        # A threshold outside widens the zone, which never adds a wrong verdict.
+        low, high = conformal_zone(label, warm, error)
+        low, high = min(low, threshold), max(high, threshold)
+        notes += _never(real, fake, error)
+    else:
+        low, high = unsure_zone(label, warm, threshold, error)
     if few or separates(label, score):
         least, most = default_zone(threshold)
         low, high = min(low, least), max(high, most)
+    decided = (warm < low) | (warm >= high)
     auc, auc_low, _ = auc_interval(label, score)
     return Calibration(
         temperature=temperature,
@@ -254,7 +300,24 @@ def fit_calibration(
         source=source,
         sha256=sha256,
         note="; ".join(notes),
+        zone=zone,
+        decided=(float(decided[label == 0].mean()), float(decided[label == 1].mean())),
     )
+
+
+def _never(real: int, fake: int, error: float) -> list[str]:
+    """What no number of wrong verdicts can be promised for, in words."""
+    least = fewest(error)
+    if least is None:
+        return ["no zone can promise that there is never a wrong verdict: none is given"]
+    lines = []
+    for count, kind, verdict in ((real, "real", "fake"), (fake, "fake", "real")):
+        if count < least:
+            lines.append(
+                f'no verdict "{verdict}": {count} {kind} videos, {least} are needed to promise '
+                f"{error:.1%}"
+            )
+    return lines
 
 
 @dataclass(frozen=True)
@@ -299,11 +362,15 @@ def calibration_from(
     made = record_of(Calibration, values, where, error)
     low, high = made.unsure
     if not (
-        0 <= low <= made.threshold <= high <= 1
+        0 <= low <= made.threshold <= high <= NEVER
         and 1 / HOTTEST <= made.temperature <= HOTTEST
         and 0 <= made.error <= 1
         and min(made.videos, made.real, made.fake) >= 0
-        and all(0 <= value <= 1 for value in (made.auc, made.auc_low) if value is not None)
+        and all(
+            0 <= value <= 1
+            for value in (made.auc, made.auc_low, *(made.decided or ()))
+            if value is not None
+        )
     ):
         raise error(f"{where}: threshold, zone or temperature out of range")
     return made

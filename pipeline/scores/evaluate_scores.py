@@ -13,17 +13,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unmask.pipeline.records import FAKE, REAL
+from unmask.pipeline.scores.brier import BINS, brier
 from unmask.pipeline.scores.calibration import Calibration, calibrate
 from unmask.pipeline.scores.metrics import confusion, measure
 from unmask.pipeline.scores.results import (
     Block,
     Calibrated,
     Coverage,
+    Honesty,
     Options,
     Result,
     Sizes,
     UnsureZone,
 )
+from unmask.pipeline.scores.risk_coverage import risk_coverage
 from unmask.pipeline.scores.table import Scores, concatenate, groups, scores_table
 from unmask.pipeline.scores.video_scores import video_scores
 
@@ -60,6 +63,19 @@ def evaluate_scores(
         coverage=replace(coverage, scored=(sizes.real, sizes.fake)),
         failed_as_half=half,
         calibrated=None if calibration is None else calibrated(joined, options, calibration),
+        honesty=honesty(joined, options.threshold),
+    )
+
+
+def honesty(joined: Scores, threshold: float) -> Honesty | None:
+    """Brier's parts over equal bins of the score, and risk over coverage at the threshold."""
+    if not len(joined):
+        return None
+    label, score = joined.label, joined.score
+    return Honesty(
+        brier=brier(label, score, BINS),
+        even=brier(label, score, BINS, even=True),
+        risk=risk_coverage(label, score, threshold),
     )
 
 
@@ -125,11 +141,21 @@ def calibrated(joined: Scores, options: Options, calibration: Calibration) -> Ca
     low, high = calibration.unsure
     decided = (scores.score < low) | (scores.score >= high)
     wrong = (scores.score >= calibration.threshold) != (scores.label == FAKE)
+    called_wrong = decided & wrong
     return Calibrated(
         block=block(scores, replace(options, threshold=calibration.threshold)),
         threshold=calibration.threshold,
         temperature=calibration.temperature,
-        unsure=UnsureZone(low, high, _share(~decided), _share(wrong[decided]), _share(wrong)),
+        unsure=UnsureZone(
+            low,
+            high,
+            _share(~decided),
+            _share(wrong[decided]),
+            _share(wrong),
+            _share(called_wrong[scores.label == REAL]),
+            _share(called_wrong[scores.label == FAKE]),
+            calibration.promise,
+        ),
         confusion=confusion(scores.label, scores.score, calibration.threshold),
         source=calibration.source,
         note=calibration.note,

@@ -24,6 +24,7 @@ from unmask.pipeline.errors import UsageError
 from unmask.pipeline.records import FAKE, REAL
 from unmask.pipeline.scores import bootstrap
 from unmask.pipeline.scores.bootstrap import Resamples, Statistic, divide
+from unmask.pipeline.scores.risk_coverage import aurc, aurc_resampled
 from unmask.plugins import take
 
 Floats = NDArray[np.float64]
@@ -191,6 +192,11 @@ def _calibration_error(drawn: Resamples) -> Floats:
     return np.abs(drawn.weight @ member).sum(axis=1) / (drawn.fakes + drawn.reals)
 
 
+def _brier(drawn: Resamples) -> Floats:
+    squared = (drawn.rows.fake - drawn.rows.score) ** 2
+    return drawn.weight @ squared / (drawn.fakes + drawn.reals)
+
+
 def one_by_one(value: Value) -> Statistic:
     """The resampled twin of any point value: every row repeated as often as it is drawn, one
     resample after the other.
@@ -313,6 +319,25 @@ METRICS: dict[str, Metric] = {
             needs="any",
             value=lambda label, score, threshold: calibration_error(label, score),
             resampled=_calibration_error,
+            lower_is_better=True,
+        ),
+        Metric(
+            key="brier",
+            name="Brier",
+            meaning="mean squared distance of the score from the label",
+            needs="any",
+            value=lambda label, score, threshold: float(np.mean((score - label) ** 2)),
+            resampled=_brier,
+            lower_is_better=True,
+        ),
+        Metric(
+            key="aurc",
+            name="AURC",
+            meaning="mean share of wrong decisions as the least confident videos are left out, one "
+            "after the other",
+            needs="any",
+            value=aurc,
+            resampled=aurc_resampled,
             lower_is_better=True,
         ),
     )

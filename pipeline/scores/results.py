@@ -8,10 +8,15 @@ from dataclasses import asdict, dataclass, field
 import numpy as np
 
 from unmask.pipeline.config import PersonRule, VideoRule
+from unmask.pipeline.disk.json_records import record_of
+from unmask.pipeline.errors import ScoresError
 from unmask.pipeline.records import FAKE, REAL
 from unmask.pipeline.scores.bootstrap import LEVEL
+from unmask.pipeline.scores.brier import Brier
+from unmask.pipeline.scores.conformal import NEVER
 from unmask.pipeline.scores.json_fields import Fields
 from unmask.pipeline.scores.metrics import METRICS, Measure
+from unmask.pipeline.scores.risk_coverage import RiskCoverage
 
 FORMAT = 1
 OUTCOMES = ("real_as_real", "real_as_fake", "fake_as_real", "fake_as_fake")
@@ -162,6 +167,8 @@ class UnsureZone:
     share: videos inside, None without videos.
     wrong_outside: share of wrong verdicts outside of it, None where nothing is outside.
     wrong_everywhere: share of wrong verdicts without a zone.
+    real_called_fake, fake_called_real: share of all videos of the class; None without any.
+    promise: what the calibration promises of them, "" where it promises nothing.
     """
 
     low: float
@@ -169,6 +176,9 @@ class UnsureZone:
     share: float | None
     wrong_outside: float | None
     wrong_everywhere: float | None
+    real_called_fake: float | None = None
+    fake_called_real: float | None = None
+    promise: str = ""
 
 
 @dataclass(frozen=True)
@@ -202,18 +212,46 @@ class Calibrated:
     def from_json(cls, raw: Fields) -> Calibrated:
         zone = raw.object("unsure")
         shares = ("share", "wrong_outside", "wrong_everywhere")
+        by_class = ("real_called_fake", "fake_called_real")
         return cls(
             block=Block.from_json(raw),
             threshold=raw.number("threshold", 0, 1),
             temperature=raw.number("temperature", 0),
             unsure=UnsureZone(
                 zone.number("low", 0, 1),
-                zone.number("high", 0, 1),
+                zone.number("high", 0, NEVER),
                 *(zone.number_or_none(name, 0, 1) for name in shares),
+                # Evaluations made before these were counted have none.
+                *(zone.number(name, 0, 1) if zone.has(name) else None for name in by_class),
+                zone.text("promise") if zone.has("promise") else "",
             ),
             confusion=_confusion_from(raw),
             source=raw.text("source"),
             note=raw.text("note"),
+        )
+
+
+@dataclass(frozen=True)
+class Honesty:
+    """What the videos' scores are worth as probabilities, and what refusing to answer is worth.
+
+    brier: at the set's own class ratio. even: the same with both classes weighing alike.
+    risk: of decisions at the threshold.
+    """
+
+    brier: Brier
+    even: Brier
+    risk: RiskCoverage
+
+    @classmethod
+    def from_json(cls, raw: Fields) -> Honesty:
+        """Raises ScoresError naming what is not as it was written."""
+        parts = {"brier": Brier, "even": Brier, "risk": RiskCoverage}
+        return cls(
+            **{
+                name: record_of(kind, raw.object(name).raw, f"{raw.where}: {name}", ScoresError)
+                for name, kind in parts.items()
+            }
         )
 
 
@@ -234,6 +272,7 @@ class Result:
     confusion: videos by truth and decision.
     failed_as_half: the videos with every unscored one at 0.5, None where all were scored.
     calibrated: the videos after a calibration, None without one.
+    honesty: of the videos' scores as they are, None where nothing was scored.
     """
 
     options: Options
@@ -246,6 +285,7 @@ class Result:
     coverage: Coverage
     failed_as_half: Block | None = None
     calibrated: Calibrated | None = None
+    honesty: Honesty | None = None
 
     @property
     def calibration_warning(self) -> str:
@@ -281,6 +321,8 @@ class Result:
         }
         if self.calibrated is not None:
             raw["calibrated"] = self.calibrated.as_json()
+        if self.honesty is not None:
+            raw["honesty"] = asdict(self.honesty)
         return raw
 
     @classmethod
@@ -306,6 +348,7 @@ class Result:
             calibrated=Calibrated.from_json(raw.object("calibrated"))
             if raw.has("calibrated")
             else None,
+            honesty=Honesty.from_json(raw.object("honesty")) if raw.has("honesty") else None,
         )
 
 

@@ -73,18 +73,18 @@ def test_two_labels_for_one_video_are_refused() -> None:
 def test_every_metric_is_compared_also_one_that_somebody_else_added(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    def brier(label: np.ndarray, score: np.ndarray, threshold: float) -> float:
+    def squared(label: np.ndarray, score: np.ndarray, threshold: float) -> float:
         return float(np.mean((score - label) ** 2))
 
     monkeypatch.setitem(
         METRICS,
-        "brier",
-        Metric("brier", "Brier", "squared distance", "any", brier, one_by_one(brier), True),
+        "squared",
+        Metric("squared", "Squared", "squared distance", "any", squared, one_by_one(squared), True),
     )
     weak, strong = detector(1, 0.3), detector(2, 2.5)
     rows = {name: cells for name, *cells in compare(weak, strong, resamples=50).table.rows}
     assert len(rows) == len(METRICS)
-    first, _, gap = rows["Brier (less is better)"]
+    first, _, gap = rows["Squared (less is better)"]
     a, b = video_scores(weak), video_scores(strong)
     assert first.value == pytest.approx(np.mean((a.score - a.label) ** 2))
     assert gap.value == pytest.approx(np.mean((b.score - b.label) ** 2) - first.value)

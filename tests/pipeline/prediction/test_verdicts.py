@@ -51,6 +51,18 @@ def test_without_a_zone_the_threshold_itself_is_fake() -> None:
     assert (decide(0.5, (0.5, 0.5)), decide(0.4999, (0.5, 0.5))) == ("fake", "real")
 
 
+def test_the_sentence_says_what_the_calibration_promises() -> None:
+    promised = Member("v", 0.9, 0.9, "fake", Calibration(zone="conformal", error=0.05))
+    of = (0.9, (0.4, 0.6))
+    assert "of real videos like those of its calibration at most 5.0%" in sentence(
+        "fake", *of, [promised]
+    )
+    assert "wrong verdicts to 5.0% of each class" in sentence("unsure", *of, [promised])
+    counted = Member("v", 0.9, 0.9, "fake", Calibration())
+    for members in ([counted], [promised, promised]):
+        assert "at most" not in sentence("fake", *of, members), "means of zones promise nothing"
+
+
 def test_an_ensemble_has_the_mean_zone() -> None:
     assert zone([Calibration(1, 0.5, (0.4, 0.6)), Calibration(1, 0.7, (0.6, 1.0))]) == (
         0.6,

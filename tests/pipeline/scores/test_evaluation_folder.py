@@ -61,7 +61,15 @@ def test_metrics_json_has_the_fields_that_it_always_had(written: Evaluation) -> 
     raw = json.loads((written.folder / "metrics.json").read_text())
     assert list(raw) == [
         *("name", "cautions", "format", "options", "levels", "sets", "by", "rows_by"),
-        *("confusion", "coverage", "failed_as_half", "calibrated", "provenance", "robustness"),
+        *(
+            "confusion",
+            "coverage",
+            "failed_as_half",
+            "calibrated",
+            "honesty",
+            "provenance",
+            "robustness",
+        ),
     ]
     assert raw["options"] == {
         **{"rule": "mean", "tracks": "max", "threshold": 0.5, "resamples": 20, "seed": 0},
@@ -166,3 +174,15 @@ def test_a_field_that_is_gone_or_of_another_kind_is_never_a_crash(written: Evalu
             assert str(path) in str(error)
             refused += 1
     assert refused > 900
+
+
+def test_an_evaluation_from_before_promises_and_honesty_is_read(written: Evaluation) -> None:
+    path = written.folder / "metrics.json"
+    raw = json.loads(path.read_text())
+    del raw["honesty"]
+    for name in ("real_called_fake", "fake_called_real", "promise"):
+        del raw["calibrated"]["unsure"][name]
+    path.write_text(json.dumps(raw))
+    result = read_evaluation(written.folder).result
+    assert result.honesty is None and result.calibrated.unsure.real_called_fake is None
+    assert result.calibrated.unsure.promise == "" and result.video == written.result.video

@@ -133,8 +133,12 @@ def test_calibration_error_is_the_weighted_gap_of_the_calibration_curve() -> Non
 @pytest.mark.parametrize(
     ("label", "defined", "reason"),
     [
-        ([0, 0, 0], {"acc", "log_loss", "ece"}, "no fake among the scored videos"),
-        ([1, 1, 1], {"acc", "log_loss", "ece", "f1"}, "no real among the scored videos"),
+        ([0, 0, 0], {"acc", "log_loss", "ece", "brier", "aurc"}, "no fake among the scored videos"),
+        (
+            [1, 1, 1],
+            {"acc", "log_loss", "ece", "f1", "brier", "aurc"},
+            "no real among the scored videos",
+        ),
         ([], set(), "nothing was scored"),
     ],
 )
@@ -164,17 +168,17 @@ def test_confusion_counts() -> None:
     assert counts == {"real_as_real": 2, "real_as_fake": 1, "fake_as_real": 1, "fake_as_fake": 1}
 
 
-def brier(label: np.ndarray, score: np.ndarray, threshold: float) -> float:
+def squared(label: np.ndarray, score: np.ndarray, threshold: float) -> float:
     return float(np.mean((score - label) ** 2))
 
 
-BRIER = Metric(
-    key="brier",
-    name="Brier",
+SQUARED = Metric(
+    key="squared",
+    name="Squared",
     meaning="mean squared distance of score and label",
     needs="any",
-    value=brier,
-    resampled=one_by_one(brier),
+    value=squared,
+    resampled=one_by_one(squared),
     lower_is_better=True,
     origin="somebody",
 )
@@ -183,7 +187,7 @@ BRIER = Metric(
 @pytest.fixture
 def added(request: pytest.FixtureRequest) -> Iterator[Metric]:
     """A metric of another distribution, gone again after the test."""
-    metric = replace(BRIER, **getattr(request, "param", {}))
+    metric = replace(SQUARED, **getattr(request, "param", {}))
     add_metric(metric)
     yield metric
     METRICS.pop(metric.key)
@@ -196,7 +200,7 @@ def test_an_added_metric_is_measured_with_its_interval_and_its_difference(added:
     assert found.value == pytest.approx(np.mean((score - label) ** 2))
     assert found.low < found.value < found.high
     gap = measure_difference(label, score, other, resamples=200, seed=1)[added.key]
-    assert gap.value == pytest.approx(brier(label, other, 0.5) - found.value)
+    assert gap.value == pytest.approx(squared(label, other, 0.5) - found.value)
     assert gap.low < gap.value < gap.high
     assert added.key in calibration_keys() and added.key not in brief_keys()
 
@@ -208,9 +212,9 @@ def fails(*_: object) -> float:
 @pytest.mark.parametrize(
     ("added", "note"),
     [
-        ({"value": fails}, "brier of somebody failed: KeyError: 'lost'"),
-        ({"value": lambda *_: float("nan")}, "brier of somebody gives nan"),
-        ({"resampled": fails}, "brier of somebody failed: KeyError: 'lost'"),
+        ({"value": fails}, "squared of somebody failed: KeyError: 'lost'"),
+        ({"value": lambda *_: float("nan")}, "squared of somebody gives nan"),
+        ({"resampled": fails}, "squared of somebody failed: KeyError: 'lost'"),
         ({"resampled": lambda drawn: drawn.weight}, "gives \\(200, 100\\) values for 200"),
         ({"resampled": lambda drawn: np.full(len(drawn), np.nan)}, "no finite value"),
     ],
@@ -231,9 +235,9 @@ def test_a_failing_metric_of_somebody_else_is_null_with_the_reason_and_costs_nob
     assert gap.low is None and re.search(note, gap.note)
 
 
-@pytest.mark.parametrize("key", ["auc", "Brier score", "", "__class__"])
+@pytest.mark.parametrize("key", ["auc", "Squared error", "", "__class__"])
 def test_a_key_that_is_taken_or_none_is_refused(key: str) -> None:
     before = dict(METRICS)
     with pytest.raises(UsageError, match="somebody"):
-        add_metric(replace(BRIER, key=key))
+        add_metric(replace(SQUARED, key=key))
     assert before == METRICS
