@@ -29,7 +29,7 @@ import numpy as np
 from benchmarks.openclips import __main__ as openclips
 from unmask.commands import main as cli
 from unmask.pipeline.errors import PipelineError, UsageError
-from unmask.pipeline.runs.run_folder import list_runs
+from unmask.pipeline.runs.newest import list_runs
 from unmask.pipeline.runs.summary import summary
 
 SUFFIXES = (".jpg", ".jpeg", ".png")

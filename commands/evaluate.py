@@ -13,7 +13,8 @@ from unmask.commands.numbers import SEED, Number
 from unmask.commands.released import PREFIX, release_options, released_run
 from unmask.pipeline.config import PERSON_RULES, VIDEO_RULES, EvaluateConfig
 from unmask.pipeline.errors import EXIT_OK, UsageError
-from unmask.pipeline.runs.run_folder import newest_answering_run, open_run
+from unmask.pipeline.runs.newest import newest_answering_run
+from unmask.pipeline.runs.run_folder import open_run
 
 if TYPE_CHECKING:
     from unmask.pipeline.scores.evaluation_folder import Evaluation

@@ -189,7 +189,7 @@ def _models(runs: tuple[str, ...], files: tuple[str, ...]) -> tuple[str, ...]:
     if runs or files:
         return (*runs, *files)
     from unmask.pipeline.prediction.shipped import NONE_SHIPS, shipped_run
-    from unmask.pipeline.runs.run_folder import list_runs, newest_answering_run
+    from unmask.pipeline.runs.newest import list_runs, newest_answering_run
 
     if not list_runs(Path("runs")):
         if (shipped := shipped_run()) is None:

@@ -40,7 +40,7 @@ def command(runs: Path, as_json: bool) -> None:
     """A table of all training runs, newest first; AUC is of the videos of the validation
     manifest.
     """
-    from unmask.pipeline.runs.run_folder import list_runs
+    from unmask.pipeline.runs.newest import list_runs
     from unmask.pipeline.runs.summary import summary
 
     folders = list_runs(runs)

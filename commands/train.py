@@ -184,8 +184,8 @@ def _plan(
     """The configuration, the run folder if named, and the manifests' hashes if they must be known
     ones.
     """
+    from unmask.pipeline.runs.newest import newest_run
     from unmask.pipeline.runs.repeat import go_on, repeat
-    from unmask.pipeline.runs.run_folder import newest_run
 
     run, changes = values["run"], {name: values[name] for name in given - {"run", "runs"}}
     if values["resume"]:

@@ -14,7 +14,7 @@ from unmask.pipeline.config import ExtractConfig
 from unmask.pipeline.errors import EXIT_OK, EXIT_REFUSED, EXIT_SOME_FAILED, CacheError
 from unmask.pipeline.reports.printable import printable
 
-SHOWN = 20  # missing videos that are named
+SHOWN = 20  # missing videos, and damaged rows, that are named
 
 
 @click.command(name="verify")
@@ -62,22 +62,32 @@ def command(cache: Path, dataset: str | None, repair: bool, jobs: int) -> int:
     if not repair:
         click.echo("run the same command with --repair to make exactly these again")
         return EXIT_REFUSED
-    return _repair(bad, jobs, cache)
+    code = _repair(bad, jobs, cache)
+    return EXIT_REFUSED if without_index else code
 
 
 def _missing(parents: list[Path]) -> tuple[list[Path], bool]:
-    """Groups that the indexes name and that are not there, and whether an index cannot be read."""
+    """Groups that must be there and are not, and whether an index, or a row of one, cannot be
+    read.
+    """
     from unmask.pipeline.cache import check
 
     missing, without_index = [], False
     for parent in parents:
         try:
             missing += check.missing_videos(parent)
+            rows = check.damaged_rows(parent)
         except CacheError as error:
             without_index = True
             click.echo(printable(f"{error}; what must be there is not known", 1000))
+            continue
+        without_index |= bool(rows)
+        for line in rows[:SHOWN]:
+            click.echo(printable(line, 1000))
+        if rows:
+            click.echo(f"{len(rows):,} damaged rows of this index; extract writes them again")
     for folder in missing[:SHOWN]:
-        click.echo(printable(f"{folder}: missing, its index names it", 1000))
+        click.echo(printable(f"{folder}: missing, though its index or outcome names it", 1000))
     if len(missing) > SHOWN:
         click.echo(f"... and {len(missing) - SHOWN:,} more are missing")
     return missing, without_index

@@ -6,7 +6,7 @@ Interface, by file:
     attributes: checked_attributes
     bands: coefficients
     clip_reader: ClipReader
-    check: cache_folders, check, missing_videos, video_folders
+    check: cache_folders, check, damaged_rows, missing_videos, video_folders
     digest: canonical
     index: crop_config, read_index, settings_in_cache, settings_of_key, write_index
     refused: Fingerprint, RECORDS, noted, plain_outcome, recall, remember

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from unmask.pipeline.cache.index import INDEX, read_index
-from unmask.pipeline.cache.refused import recall
+from unmask.pipeline.cache.refused import noted, recall, recorded
 from unmask.pipeline.cache.video import open_video, verify_video
 from unmask.pipeline.errors import CacheError
 
@@ -50,15 +50,18 @@ def video_folders(parent: Path) -> list[Path]:
 
 def missing_videos(parent: Path) -> list[Path]:
     """Groups that must be under <dataset>/<key> and are not: of every video that its index names
-    and that was not refused, and of each further person that a main person's group counts.
+    and that was not refused, of every other that was made, as its outcome says (its row may be
+    damaged), and of each further person that a main person's group counts.
 
     Raises: CacheError where the index cannot be read.
     """
+    named = [video.video_id for video in read_index(parent).videos]
+    made = [name for name in sorted({*recorded(parent)} - {*named}) if noted(parent, name)]
     missing = []
-    for video in read_index(parent)[0]:
-        folder = parent / video.video_id
+    for name in (*named, *made):
+        folder = parent / name
         if not os.path.lexists(folder):
-            if recall(parent, video.video_id) is None:
+            if recall(parent, name) is None:
                 missing.append(folder)
             continue
         try:
@@ -66,9 +69,14 @@ def missing_videos(parent: Path) -> list[Path]:
         except CacheError:  # damaged: check says so
             continue
         groups = groups if type(groups) is int and groups < MAX_GROUPS else 1
-        others = [parent / f"{video.video_id}--{track}" for track in range(1, groups)]
+        others = [parent / f"{name}--{track}" for track in range(1, groups)]
         missing += [other for other in others if not os.path.lexists(other)]
     return missing
+
+
+def damaged_rows(parent: Path) -> tuple[str, ...]:
+    """One line for every row of the index that cannot be read. Raises: CacheError for all of it."""
+    return read_index(parent).damaged
 
 
 def check(folders: Sequence[Path], threads: int = 2) -> Iterator[Checked]:

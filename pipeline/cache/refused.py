@@ -63,6 +63,11 @@ def noted(parent: Path, video_id: str) -> Fingerprint | None:
     return record.get("fingerprint") if outcome.status == "ok" else None
 
 
+def recorded(parent: Path) -> list[str]:
+    """Ids of the videos whose end is on record, in no order."""
+    return [path.stem for path in (parent / RECORDS).glob("[!.]*.json")]
+
+
 def _record(parent: Path, video_id: str) -> Path:
     return parent / RECORDS / f"{video_id}.json"
 

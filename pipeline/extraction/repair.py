@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from unmask.pipeline.cache.index import crop_config, read_index
+from unmask.pipeline.cache.index import crop_config, read_index, settings_of_key
 from unmask.pipeline.config import ExtractConfig
 from unmask.pipeline.errors import CacheError
 from unmask.pipeline.extraction import run
@@ -26,33 +26,35 @@ def repair(
     damaged: groups under <cache>/<dataset>/<key>, there or missing.
 
     Raises: CacheError where a folder is in no index, or where the software of today gives other
-    pixels.
+    pixels. Where rows of an index are damaged, the videos of the others are made first.
     """
     by_parent: dict[Path, list[Path]] = defaultdict(list)
     for folder in damaged:
         by_parent[folder.parent].append(folder)
-    plans = []
+    plans, without_row = [], []
     for parent, folders in by_parent.items():
-        videos, settings = read_index(parent)
-        known = {video.video_id: video for video in videos}
+        index = read_index(parent)
+        known = {video.video_id: video for video in index.videos}
         owners = {
             folder: folder.name if folder.name in known else folder.name.rsplit("--", 1)[0]
             for folder in folders
         }
         strangers = [folder.name for folder, owner in owners.items() if owner not in known]
         if strangers:
-            raise CacheError(
+            refusal = CacheError(
                 f"{parent}: {', '.join(strangers[:5])} is in no index; not ours, or run extract "
                 "again"
             )
-        plans.append(
-            (
-                [known[name] for name in sorted(set(owners.values()))],
-                crop_config(settings, reference_of, parent),
-            )
-        )
+            if not index.damaged:
+                raise refusal
+            without_row.append(refusal)
+        if found := sorted({*owners.values()} & known.keys()):
+            crop = crop_config(settings_of_key(parent), reference_of, parent)
+            plans.append(([known[name] for name in found], crop))
     ended = []
     for videos, crop in plans:
         again = frozenset(video.video_id for video in videos)
         ended += run.extract(videos, replace(config, crop=crop), cache, progress, again=again)
+    if without_row:
+        raise without_row[0]
     return ended

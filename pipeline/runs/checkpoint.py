@@ -35,11 +35,12 @@ from unmask.pipeline.disk.folders import commit_folder, remove_folder
 from unmask.pipeline.disk.permissions import like_parent
 from unmask.pipeline.disk.temporaries import remove_stale
 from unmask.pipeline.errors import CheckpointError
+from unmask.pipeline.runs.newest import CHECKPOINTS, saved
 
 log = logging.getLogger(__name__)
 
 FORMAT = 1
-FOLDER, SUMS, STATE = "checkpoints", "SHA256SUMS", "state.json"
+SUMS, STATE = "SHA256SUMS", "state.json"
 PARTS = ("model", "ema", "optimizer")
 MAX_STATE = 16 * 1024 * 1024
 MAX_SUMS = 2**16
@@ -72,7 +73,7 @@ def save(
     Raises: DiskError when the file system refuses (no space, quota, read-only); the older
     checkpoints are then untouched.
     """
-    target = run / FOLDER / name
+    target = run / CHECKPOINTS / name
     tensors = {part: _plain(values) for part, values in parts.items() if values}
     needed = sum(
         t.numel() * t.element_size() for values in tensors.values() for t in values.values()
@@ -90,7 +91,7 @@ def save(
 
     remove_folder(target)  # a step that is walked again after falling back to an older checkpoint
     with refusals(target, needed):
-        like_parent(run / FOLDER)
+        like_parent(run / CHECKPOINTS)
     commit_folder(target, fill, needed)
     if keep:
         for old in saved(run, name.split("-")[0])[keep:]:
@@ -106,12 +107,6 @@ def _save_tensors(values: Tensors, path: Path) -> None:
         code = re.search(r"\bcode: (\d+)", str(error))
         number = int(code[1]) if code else errno.EIO
         raise OSError(number, os.strerror(number), str(path)) from error
-
-
-def saved(run: Path, kind: str = "step") -> list[Path]:
-    """The run's checkpoints of one kind (step or best), newest first."""
-    found = (run / FOLDER).glob(f"{kind}-*")
-    return sorted((path for path in found if path.name.split("-")[1].isdigit()), reverse=True)
 
 
 def read(folder: Path) -> Checkpoint:
@@ -155,7 +150,7 @@ def newest(run: Path, kind: str = "step") -> Checkpoint:
         raise CheckpointError(
             f"{run}: none of {len(folders)} checkpoints can be read; {problems[0]}"
         )
-    raise CheckpointError(f"{run / FOLDER}: no {kind} checkpoint; train first")
+    raise CheckpointError(f"{run / CHECKPOINTS}: no {kind} checkpoint; train first")
 
 
 def belongs(saved_identity: Mapping, wanted: Mapping, where: Path) -> None:
@@ -240,8 +235,8 @@ def forget_after(run: Path, step: int) -> None:
     """Remove the checkpoints of steps after `step` (damaged ones, or of a future that is walked
     again), and what a killed run left half-written.
     """
-    if (run / FOLDER).is_dir():
-        remove_stale(run / FOLDER)
+    if (run / CHECKPOINTS).is_dir():
+        remove_stale(run / CHECKPOINTS)
     for kind in ("step", "best"):
         for folder in saved(run, kind):
             if int(folder.name.split("-")[1]) > step:

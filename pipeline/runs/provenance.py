@@ -7,7 +7,8 @@ from collections.abc import Mapping
 
 from unmask.pipeline.runs.checkpoint import SUMS, Checkpoint
 from unmask.pipeline.runs.knowledge import Knowledge, knowledge_from
-from unmask.pipeline.runs.run_folder import RUN_FILE, Run
+from unmask.pipeline.runs.newest import RUN_FILE
+from unmask.pipeline.runs.run_folder import Run
 
 
 def known_of(run: Run) -> Knowledge:

@@ -11,7 +11,8 @@ from typing import Any
 
 from unmask.pipeline.config import TrainConfig
 from unmask.pipeline.errors import UsageError
-from unmask.pipeline.runs.run_folder import RUN_FILE, config_at, open_run, read_document
+from unmask.pipeline.runs.newest import RUN_FILE
+from unmask.pipeline.runs.run_folder import config_at, open_run, read_document
 
 # What may differ from the first part of a run without changing what it learns: the machine, how
 # often it saves, how long it goes on ...

@@ -7,7 +7,7 @@
         tensorboard/     the same curves for TensorBoard
         checkpoints/     see pipeline/runs/checkpoint.py
 
-The newest run is the one with the highest number: no decision depends on a clock.
+The newest run is the one with the highest number (newest.py): no decision depends on a clock.
 """
 
 from __future__ import annotations
@@ -29,16 +29,14 @@ from unmask.pipeline.config import TrainConfig
 from unmask.pipeline.disk.files import read_json, refusals, write_whole
 from unmask.pipeline.disk.json_records import record_of
 from unmask.pipeline.disk.permissions import inherited_mode, private_folder
-from unmask.pipeline.errors import CheckpointError, UsageError
+from unmask.pipeline.errors import CheckpointError
 from unmask.pipeline.runs import checkpoint
 from unmask.pipeline.runs.checkpoint import Checkpoint
+from unmask.pipeline.runs.newest import KINDS, RUN_FILE, numbered
 
-# What a user asks for -> the kind of checkpoint.
-KINDS = {"best": "best", "last": "step"}
-RUN_FILE, METRICS, SPEED = "run.json", "metrics.jsonl", "speed.jsonl"
+METRICS, SPEED = "metrics.jsonl", "speed.jsonl"
 FORMAT = 1
 MAX_RUN_FILE = 16 * 1024 * 1024
-NUMBERED = re.compile(r"(\d{4,})-[A-Za-z0-9._-]+")
 PATHS = ("manifest", "val", "cache", "init")
 LIBRARIES = ("unmask", "torch", "torchvision", "lightning", "numpy", "timm", "safetensors", "zarr")
 
@@ -85,7 +83,7 @@ def new_run(root: Path, model: str, manifest: Path) -> Path:
     ].strip("-")
     with refusals(root / tail):
         private_folder(root)
-        number = max((number for number, _ in _numbered(root)), default=0)
+        number = max((number for number, _ in numbered(root)), default=0)
         while True:
             number += 1
             try:
@@ -93,46 +91,6 @@ def new_run(root: Path, model: str, manifest: Path) -> Path:
                 return folder
             except FileExistsError:
                 continue
-
-
-def list_runs(root: Path) -> list[Path]:
-    """Folders with a run.json under `root`: numbered ones newest first, then the others by name."""
-    numbered = [folder for _, folder in sorted(_numbered(root), reverse=True)]
-    others = (
-        sorted(path for path in root.iterdir() if path not in numbered) if root.is_dir() else []
-    )
-    return [folder for folder in [*numbered, *others] if (folder / RUN_FILE).is_file()]
-
-
-def newest_run(root: Path) -> Path:
-    """The run made last. Raises UsageError when there is none."""
-    runs = list_runs(root)
-    if not runs:
-        raise UsageError(f"{root}: no training run here; train first, or name one with --run")
-    return runs[0]
-
-
-def newest_answering_run(root: Path, which: str = "best") -> Path:
-    """The newest run that has a checkpoint to answer with, its best or `last`.
-
-    Raises UsageError when there is no run, or none with such a checkpoint.
-    """
-    newest = newest_run(root)
-    for folder in list_runs(root):
-        if checkpoint.saved(folder, KINDS[which]):
-            return folder
-    raise UsageError(
-        f"{root}: no run here has a checkpoint ({which}) yet; {newest.name} is the newest, train "
-        "it on first"
-    )
-
-
-def _numbered(root: Path) -> list[tuple[int, Path]]:
-    if not root.is_dir():
-        return []
-    return [
-        (int(match[1]), path) for path in root.iterdir() if (match := NUMBERED.fullmatch(path.name))
-    ]
 
 
 def write_run(folder: Path, config: TrainConfig, facts: dict[str, Any]) -> None:

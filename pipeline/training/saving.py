@@ -14,6 +14,7 @@ from unmask.pipeline.disk.files import refusals
 from unmask.pipeline.disk.json_records import record_of
 from unmask.pipeline.errors import CheckpointError
 from unmask.pipeline.runs import checkpoint
+from unmask.pipeline.runs.newest import CHECKPOINTS, saved
 from unmask.pipeline.training.progress import Progress
 from unmask.pipeline.training.setup import Setup, identity
 
@@ -40,7 +41,7 @@ def refuse_full_disk(setup: Setup, run: Path) -> None:
     written = [
         path.stat().st_size
         for kind in ("step", "best")
-        for folder in checkpoint.saved(run, kind)
+        for folder in saved(run, kind)
         for path in folder.iterdir()
     ]
     place = next(place for place in (run, *run.absolute().parents) if place.exists())
@@ -76,7 +77,7 @@ def save(setup: Setup, progress: Progress, run: Path, *, best: bool = False) -> 
         }
         checkpoint.save(run, name, state, parts, keep=1 if best else KEEP)
     setup.fabric.barrier()
-    return run / checkpoint.FOLDER / name
+    return run / CHECKPOINTS / name
 
 
 def restore(setup: Setup, run: Path) -> Progress:
@@ -84,7 +85,7 @@ def restore(setup: Setup, run: Path) -> Progress:
 
     Raises: CheckpointError for other settings, other pixels, or when every checkpoint is damaged.
     """
-    if not checkpoint.saved(run):
+    if not saved(run):
         if setup.fabric.is_global_zero:
             checkpoint.forget_after(run, 0)
         log.info("%s has no checkpoint yet; it starts from the beginning", run)

@@ -12,6 +12,7 @@ from unmask.pipeline.disk.permissions import private_folder
 from unmask.pipeline.errors import UsageError
 from unmask.pipeline.machine.interrupts import Interrupts
 from unmask.pipeline.runs import checkpoint
+from unmask.pipeline.runs.newest import saved
 from unmask.pipeline.runs.run_folder import new_run, write_run
 from unmask.pipeline.training.curves import Curves
 from unmask.pipeline.training.fabric import build_fabric
@@ -45,7 +46,7 @@ def train(
     fabric = build_fabric(config)
     fabric.launch()
     try:
-        goes_on = resume and run is not None and bool(checkpoint.saved(run))
+        goes_on = resume and run is not None and bool(saved(run))
         setup = build_setup(config, fabric, restored=goes_on)
     except ModelError as error:
         raise UsageError(str(error)) from error

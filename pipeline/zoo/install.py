@@ -23,7 +23,8 @@ from unmask.pipeline.config import TrainConfig
 from unmask.pipeline.disk.files import read_bounded
 from unmask.pipeline.errors import CheckpointError, UsageError
 from unmask.pipeline.runs import checkpoint
-from unmask.pipeline.runs.run_folder import RUN_FILE, open_run, write_run
+from unmask.pipeline.runs.newest import RUN_FILE
+from unmask.pipeline.runs.run_folder import open_run, write_run
 from unmask.pipeline.zoo.releases import RELEASES, Release
 
 PREFIX = "zoo:"

@@ -9,7 +9,8 @@ import pytest
 
 from unmask.commands import main as cli
 from unmask.pipeline.config import TrainConfig
-from unmask.pipeline.runs.run_folder import METRICS, RUN_FILE, write_run
+from unmask.pipeline.runs.newest import RUN_FILE
+from unmask.pipeline.runs.run_folder import METRICS, write_run
 
 DAMAGE = {
     METRICS: '{"kind": "epoch", "auc": "high"}\n',

@@ -61,6 +61,26 @@ def test_what_is_written_in_the_sources_is_shown_without_torch(words):
     assert done.stdout.splitlines()[-1] == "0 []", done.stderr
 
 
+@pytest.mark.parametrize(
+    ("place", "said"),
+    [("none", "unmask ships none"), ("begun", "no run here has a checkpoint")],
+)
+def test_predict_looks_for_a_run_without_torch(place, said, tmp_path):
+    """Only its workers load a model; `predict` without --run looks at names."""
+    (tmp_path / "none").mkdir()
+    (tmp_path / "begun" / "runs" / "0001-x").mkdir(parents=True)
+    (tmp_path / "begun" / "runs" / "0001-x" / "run.json").write_text("{}")
+    code = (
+        "import os, sys; from unmask.commands.main import main; os.chdir(sys.argv[1]); "
+        "code = main(['predict', 'x.mp4']); import unmask.pipeline.prediction.answers; "
+        "print(code, [m for m in ('torch', 'av', 'zarr') if m in sys.modules])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, tmp_path / place], capture_output=True, text=True, cwd=ROOT
+    )
+    assert done.stdout.splitlines()[-1] == "2 []" and said in done.stderr, done.stderr
+
+
 def test_help_takes_less_than_a_fifth_of_a_second_of_processor_time():
     spent = []
     for _ in range(5):  # the least disturbed of five, on a machine that others use too

@@ -96,3 +96,13 @@ def test_an_index_that_cannot_be_read_is_told(
     (cache / "ffpp" / "key" / "index.json").write_text("{")
     assert cli.main(["verify", "--cache", str(cache)]) == 4
     assert "what must be there is not known" in capsys.readouterr().out
+
+
+def test_a_damaged_row_of_the_index_is_told_and_the_rest_is_checked(
+    cache: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (cache / "ffpp" / "key" / "index.json").write_text('{"settings": {"a": 1}, "videos": [3]}')
+    assert cli.main(["verify", "--cache", str(cache)]) == 4
+    row, count, whole = capsys.readouterr().out.splitlines()
+    assert "index.json: video 1: damaged" in row and whole == "verify: 3 whole, 0 damaged"
+    assert count == "1 damaged rows of this index; extract writes them again"

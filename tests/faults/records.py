@@ -32,7 +32,7 @@ from unmask.pipeline.clips import hdf5, hdf5_writer
 from unmask.pipeline.clips.source import ClipSource
 from unmask.pipeline.config import CropConfig, PredictConfig
 from unmask.pipeline.disk.json_records import record_of
-from unmask.pipeline.errors import CheckpointError, PipelineError
+from unmask.pipeline.errors import CacheError, CheckpointError, PipelineError
 from unmask.pipeline.evaluation.admission import find_leaks
 from unmask.pipeline.manifests.checked import read_manifest
 from unmask.pipeline.manifests.outcomes import Listed, read_outcomes, write_outcomes
@@ -199,7 +199,10 @@ class World:
     def _use_index(self) -> None:
         settings_of_key(self.parent)
         missing_videos(self.parent)
-        crop_config(read_index(self.parent)[1], lambda crop: "r1", self.parent)
+        index = read_index(self.parent)
+        if index.damaged:  # told by verify, which exits with 4
+            raise CacheError(index.damaged[0])
+        crop_config(index.settings, lambda crop: "r1", self.parent)
 
     def _use_video(self, folder: Path) -> None:
         verify_video(folder)

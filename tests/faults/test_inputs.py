@@ -263,7 +263,7 @@ def test_names_become_safe_ids_and_come_back_from_the_records(
     assert all(
         re.fullmatch(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,130}", o.video_id) for o in found.values()
     )
-    by_id = {v.video_id: v for v in read_index(parent)[0]}
+    by_id = {v.video_id: v for v in read_index(parent).videos}
     for one in dataset.videos:
         assert os.fsencode(by_id[one.video_id].path) == os.fsencode(one.path)
         if found[one.key].status == "ok":

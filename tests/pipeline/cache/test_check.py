@@ -14,6 +14,7 @@ import pytest
 from tests.faults.forks import in_this_process
 from tests.pipeline.extraction.test_run import tree_hash
 from unmask.pipeline.cache import check
+from unmask.pipeline.cache.video import verify_video
 from unmask.pipeline.config import CropConfig, ExtractConfig
 from unmask.pipeline.disk.locks import lock_cache
 from unmask.pipeline.errors import CacheError
@@ -120,6 +121,42 @@ def test_a_folder_that_no_index_names_is_refused_before_anything_is_removed(cach
     before = hashes(cache)
     with pytest.raises(CacheError, match="stranger"):
         repair.repair([folders(cache)[0], parent / "stranger"], CONFIG, cache, lambda _: None)
+    assert hashes(cache) == before
+
+
+def break_row(cache: Path, video_id: str) -> None:
+    """Make the row of one video no JSON."""
+    path = folders(cache)[0].parent / "index.json"
+    named = f'"video_id": "{video_id}"'
+    path.write_text(path.read_text().replace(named, named[:-1]))
+
+
+def test_a_damaged_row_of_the_index_costs_no_other_video_its_repair(cache: Path) -> None:
+    """What was made and is lost is missed without its row; extract writes the row again."""
+    before = hashes(cache)
+    one, other, _ = folders(cache)
+    break_row(cache, one.name)
+    shutil.rmtree(one)
+    flip(other / "crops" / "c.0.0.0.0.0")
+    (row,) = check.damaged_rows(one.parent)
+    assert "index.json: line" in row
+    assert check.missing_videos(one.parent) == [one]
+    with pytest.raises(CacheError, match=f"{one.name} is in no index"):
+        repair.repair([one, other], CONFIG, cache, lambda _: None)
+    lost = {name for name in before if one.name in name or name.endswith("index.json")}
+    assert {n: d for n, d in hashes(cache).items() if n not in lost} == {
+        n: d for n, d in before.items() if n not in lost
+    }
+    assert not verify_video(other) and check.missing_videos(one.parent) == [one]
+
+
+def test_extract_after_a_damaged_row_ends_in_the_bytes_of_a_fresh_run(
+    made: tuple[Dataset, Path], cache: Path
+) -> None:
+    before = hashes(cache)
+    break_row(cache, folders(cache)[0].name)
+    assert hashes(cache) != before
+    run.extract(made[0].videos, CONFIG, cache)
     assert hashes(cache) == before
 
 

@@ -49,9 +49,9 @@ def matches(name: str) -> Callable[[CropConfig], str]:
 
 def test_records_come_back_whole_even_with_hostile_names(tmp_path: Path) -> None:
     write_index(tmp_path, [FAKE, REAL], SETTINGS)
-    videos, settings = read_index(tmp_path)
-    assert videos == [FAKE, REAL]
-    assert crop_config(settings, matches("r1"), "cache/ffpp/key") == CropConfig()
+    index = read_index(tmp_path)
+    assert index.videos == (FAKE, REAL) and not index.damaged
+    assert crop_config(index.settings, matches("r1"), "cache/ffpp/key") == CropConfig()
 
 
 def test_runs_add_to_it_and_equal_runs_leave_equal_bytes(tmp_path: Path) -> None:
@@ -60,7 +60,7 @@ def test_runs_add_to_it_and_equal_runs_leave_equal_bytes(tmp_path: Path) -> None
     once = (tmp_path / INDEX).read_bytes()
     write_index(tmp_path, [FAKE, REAL], SETTINGS)
     assert (tmp_path / INDEX).read_bytes() == once
-    assert len(read_index(tmp_path)[0]) == 2
+    assert len(read_index(tmp_path).videos) == 2
 
 
 def test_runs_that_write_it_at_the_same_time_lose_no_row(tmp_path: Path) -> None:
@@ -69,7 +69,7 @@ def test_runs_that_write_it_at_the_same_time_lose_no_row(tmp_path: Path) -> None
     ]
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(lambda video: write_index(tmp_path, [video], SETTINGS), videos))
-    assert read_index(tmp_path)[0] == videos
+    assert read_index(tmp_path).videos == tuple(videos)
 
 
 def test_another_machine_or_other_software_is_refused_by_name() -> None:
@@ -88,6 +88,64 @@ def test_an_unreadable_index_is_one_clear_line(tmp_path: Path, text: str | None)
         (tmp_path / INDEX).write_text(text)
     with pytest.raises(CacheError, match="run extract again"):
         read_index(tmp_path)
+
+
+THIRD = replace(REAL, key="youtube/c23/001", video_id="youtube-c23-001")
+
+
+def damage(data: bytes, how: str) -> bytes:
+    """The index of FAKE, REAL and THIRD with something wrong in the row of REAL."""
+    row = next(line for line in data.split(b"\n") if b'"youtube-c23-000", "pair_id' in line)
+    changed = {
+        "type": row.replace(b'"label": 0', b'"label": "0"'),
+        "byte": row.replace(b'"label"', b'"lab\xff"'),
+        "bracket": row.replace(b"{", b"", 1),
+        "deep": row.replace(b'"label": 0', b'"label": ' + b"[" * 5000 + b"]" * 5000),
+        "path outside": row.replace(b'"youtube-c23-000"', b'"../youtube"'),
+        "another's name": row.replace(b'"youtube-c23-000"', b'"Deepfakes-c23-000_003"'),
+    }[how]
+    assert changed != row
+    return data.replace(row, changed)
+
+
+@pytest.mark.parametrize(
+    "how", ["type", "byte", "bracket", "deep", "path outside", "another's name"]
+)
+def test_a_damaged_row_costs_that_row_and_is_named(
+    tmp_path: Path, how: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    write_index(tmp_path, [FAKE, REAL, THIRD], SETTINGS)
+    whole = (tmp_path / INDEX).read_bytes()
+    (tmp_path / INDEX).write_bytes(damage(whole, how))
+    index = read_index(tmp_path)
+    assert index.videos == (FAKE, THIRD) and index.settings == SETTINGS
+    assert len(index.damaged) == 1 and str(tmp_path / INDEX) in index.damaged[0]
+    assert settings_of_key(tmp_path) == SETTINGS
+    write_index(tmp_path, [REAL], SETTINGS)
+    assert (tmp_path / INDEX).read_bytes() == whole and "left out" in caplog.text
+
+
+def test_a_cut_index_keeps_the_rows_before_the_cut(tmp_path: Path) -> None:
+    write_index(tmp_path, [FAKE, REAL, THIRD], SETTINGS)
+    whole = (tmp_path / INDEX).read_bytes()
+    (tmp_path / INDEX).write_bytes(whole[:-100])
+    index = read_index(tmp_path)
+    assert index.videos == (FAKE, REAL) and index.settings == SETTINGS
+    assert "ends early" in index.damaged[0] and len(index.damaged) == 2
+    (tmp_path / INDEX).write_bytes(whole.replace(b",\n{", b",{"))  # lines that run together
+    assert read_index(tmp_path).videos == (FAKE, REAL, THIRD)
+
+
+@pytest.mark.parametrize("cut", [0, 1], ids=["as JSON", "line by line"])
+def test_damaged_settings_cost_no_row_and_are_asked_of_the_videos(tmp_path: Path, cut: int) -> None:
+    write_index(tmp_path, [FAKE, REAL], SETTINGS)
+    data = (tmp_path / INDEX).read_bytes().replace(b'{"settings": {', b'{"settinks": {')
+    (tmp_path / INDEX).write_bytes(data[cut:])
+    plant_cached(tmp_path, "bbb", settings=SETTINGS)
+    index = read_index(tmp_path)
+    assert index.videos == (FAKE, REAL) and index.settings == {}
+    assert index.damaged == (f"{tmp_path / INDEX}: damaged: no settings",)
+    assert settings_of_key(tmp_path) == SETTINGS
 
 
 def test_the_settings_of_a_key_stand_in_its_index_whatever_lies_first_in_the_folder(

@@ -13,6 +13,7 @@ from safetensors.torch import load_file, save_file
 
 from unmask.pipeline.errors import CheckpointError
 from unmask.pipeline.runs import checkpoint
+from unmask.pipeline.runs.newest import saved
 
 
 def written(run, step=1, **options):
@@ -56,8 +57,8 @@ def test_only_the_newest_are_kept_and_best_ones_are_counted_apart(tmp_path):
     checkpoint.save(tmp_path, "best-00000001", {}, {"model": {"a": torch.ones(1)}}, keep=1)
     for step in range(1, 5):
         written(tmp_path, step, keep=2)
-    assert [p.name for p in checkpoint.saved(tmp_path)] == ["step-00000004", "step-00000003"]
-    assert len(checkpoint.saved(tmp_path, "best")) == 1
+    assert [p.name for p in saved(tmp_path)] == ["step-00000004", "step-00000003"]
+    assert len(saved(tmp_path, "best")) == 1
 
 
 def test_the_sums_are_those_that_sha256sum_checks(tmp_path):
@@ -244,7 +245,7 @@ def test_steps_after_the_one_gone_back_to_are_forgotten(tmp_path):
     for step in (1, 2, 3):
         written(tmp_path, step)
     checkpoint.forget_after(tmp_path, 2)
-    assert [p.name for p in checkpoint.saved(tmp_path)] == ["step-00000002", "step-00000001"]
+    assert [p.name for p in saved(tmp_path)] == ["step-00000002", "step-00000001"]
 
 
 def test_a_kill_while_saving_leaves_the_old_checkpoints_and_nothing_visible(tmp_path, monkeypatch):

@@ -9,16 +9,13 @@ import pytest
 
 from unmask.pipeline.config import TrainConfig
 from unmask.pipeline.errors import CheckpointError, UsageError
-from unmask.pipeline.runs.run_folder import (
-    METRICS,
+from unmask.pipeline.runs.newest import (
     RUN_FILE,
     list_runs,
-    new_run,
     newest_answering_run,
     newest_run,
-    open_run,
-    write_run,
 )
+from unmask.pipeline.runs.run_folder import METRICS, new_run, open_run, write_run
 from unmask.pipeline.runs.summary import summary
 
 CONFIG = TrainConfig(

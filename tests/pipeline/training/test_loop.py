@@ -26,6 +26,7 @@ from unmask.pipeline.errors import CacheError, CheckpointError, DiskError, Train
 from unmask.pipeline.manifests.checked import read_manifest
 from unmask.pipeline.manifests.text import write_manifest
 from unmask.pipeline.runs import checkpoint
+from unmask.pipeline.runs.newest import saved
 from unmask.pipeline.runs.run_folder import load_model, open_run
 from unmask.pipeline.training import loop, train, validation
 
@@ -117,7 +118,7 @@ def in_process(settings, run, resume=False, what="none", step=0):
 
 
 def weights(run, kind="step"):
-    return checkpoint.read(checkpoint.saved(run, kind)[0]).model
+    return checkpoint.read(saved(run, kind)[0]).model
 
 
 def assert_same(run, other):
@@ -203,7 +204,7 @@ def test_a_second_signal_ends_the_process_at_once(tiny, tmp_path):
         )
         == 143
     )
-    assert not checkpoint.saved(tmp_path / "run")
+    assert not saved(tmp_path / "run")
 
 
 def test_a_damaged_newest_checkpoint_costs_steps_but_changes_nothing(
@@ -211,7 +212,7 @@ def test_a_damaged_newest_checkpoint_costs_steps_but_changes_nothing(
 ):
     run = tmp_path / "run"
     assert in_process(config(tiny, M2TR), run, what="kill", step=5) == -signal.SIGKILL
-    path = checkpoint.saved(run)[0] / "model.safetensors"
+    path = saved(run)[0] / "model.safetensors"
     data = bytearray(path.read_bytes())
     data[-5] ^= 1
     path.write_bytes(data)
@@ -498,7 +499,7 @@ def test_frozen_parts_keep_their_weights_and_statistics(tiny, tmp_path):
 
 def test_vtf_learns_on_a_frozen_network_that_was_trained_before(tiny, tmp_path):
     train.train(config(tiny, M2TR, steps=2), run=tmp_path / "first")
-    given = checkpoint.saved(tmp_path / "first", "best")[0] / "model.safetensors"
+    given = saved(tmp_path / "first", "best")[0] / "model.safetensors"
     kind = {**M2TR, "options": {**M2TR["options"], "frames": 4, "video": "vtf"}}
     settings = config(tiny, kind, recipe="vtf", init=str(given), steps=2, overrides={"augment": []})
     train.train(settings, run=tmp_path / "vtf")
@@ -515,7 +516,7 @@ def test_a_run_without_one_finite_step_fails_and_leaves_no_best_weights(
     poison(monkeypatch, range(1, 100))
     with pytest.raises(TrainError, match=r"not one of the 3 steps had a finite loss.*32-true"):
         train.train(config(tiny, M2TR, checkpoint_steps=0), run=tmp_path / "run")
-    assert not checkpoint.saved(tmp_path / "run", "best")
+    assert not saved(tmp_path / "run", "best")
 
 
 def test_a_disk_too_small_for_the_checkpoints_is_told_before_the_first_step(
@@ -532,7 +533,7 @@ def test_what_a_run_needs_is_what_its_checkpoints_come_to(tiny, tmp_path, monkey
     """The refusal counts three whole checkpoints and two of weights: compare with those written."""
     train.train(config(tiny, M2TR), run=tmp_path / "run")
     sizes = {
-        kind: sum(p.stat().st_size for p in checkpoint.saved(tmp_path / "run", kind)[0].iterdir())
+        kind: sum(p.stat().st_size for p in saved(tmp_path / "run", kind)[0].iterdir())
         for kind in ("step", "best")
     }
     usage = shutil.disk_usage(tmp_path)
