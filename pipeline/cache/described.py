@@ -66,8 +66,10 @@ class Described:
 
     @property
     def source(self) -> Path:
-        """The file (or folder of pictures) the crops were cut from, where it lay then."""
-        return Path(self._within("file", "path", str))
+        """Name of the file (or folder of pictures) the crops were cut from; where it lies may change
+        without making them another video's, so that stands in the index alone.
+        """
+        return Path(self._within("file", "name", str))
 
     @property
     def source_sha256(self) -> str:

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import zarr
 
+from unmask.pipeline.cache.video import open_video
 from unmask.pipeline.config import CropConfig, ExtractConfig
 from unmask.pipeline.errors import CacheError
 from unmask.pipeline.extraction import publish, run
@@ -73,6 +74,7 @@ def test_every_group_opens_with_plain_zarr_and_says_everything(
         )  # fmt: skip
         assert np.diff(said["index"], axis=1).tolist() == [[1, 1]] * clips
         assert said["file"]["sha256"] == hashlib.sha256(video.path.read_bytes()).hexdigest()
+        assert open_video(parent / video.video_id).source == Path(video.path.name)
         assert said["settings"] == json.loads(json.dumps(CROP.settings(reference_of(CROP))))
 
 
