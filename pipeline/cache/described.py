@@ -66,8 +66,8 @@ class Described:
 
     @property
     def source(self) -> Path:
-        """Name of the file (or folder of pictures) the crops were cut from; where it lies may change
-        without making them another video's, so that stands in the index alone.
+        """Name of the file (or folder of pictures) the crops were cut from; where that lies may
+        change without making them another video's, and stands in the index alone.
         """
         return Path(self._within("file", "name", str))
 

@@ -12,13 +12,20 @@ from unmask.pipeline.sources.dataset import Dataset, Expected, Source, SourceOpt
 from unmask.pipeline.sources.finds import Finds
 from unmask.pipeline.sources.layouts.ffpp_tree import (
     MARKERS,
+    check_flat,
     compression_of,
+    is_official_tree,
+    list_copy,
     list_leaf,
     masks_of,
 )
 from unmask.pipeline.sources.listing import child, nested_root, stem_of
 
 METHOD = "DeepFakeDetection"
+# Public copies: two folders side by side, the fakes' once more inside itself; and FF++ with its
+# methods side by side, DeepFakeDetection among them and no actors.
+COPIED_REALS = ("DFD_original sequences", "DFD_original_sequences", "actors")
+COPIED_FAKES = ("DFD_manipulated_sequences", "DFD_manipulated sequences", METHOD)
 REAL_NAME = re.compile(r"([0-9]+)__(.+)")
 FAKE_NAME = re.compile(r"([0-9]+)_([0-9]+)__(.+)__([A-Za-z0-9]{8})")
 
@@ -29,12 +36,20 @@ def discover(root: Path, options: SourceOptions) -> Dataset:
     Names are read from the double underscores: `<target>_<source>__<scene>__<8 characters>`.
     """
     root = nested_root(root, MARKERS)
+    official = is_official_tree(root)
+    root = root if official else nested_root(root, (*COPIED_REALS, *COPIED_FAKES))
     finds = Finds("dfd", root, options)
     finds.people = "keep"
     compression = compression_of(options.compression)
-    originals, manipulated = child(root, "original_sequences"), child(root, "manipulated_sequences")
-    reals = list_leaf(root, (child(originals, "actors"),), compression)
-    fakes = list_leaf(root, (child(manipulated, METHOD),), compression)
+    if official:
+        originals = child(root, "original_sequences")
+        manipulated = child(root, "manipulated_sequences")
+        reals = list_leaf(root, (child(originals, "actors"),), compression)
+        fakes = list_leaf(root, (child(manipulated, METHOD),), compression)
+    else:
+        check_flat("dfd", root, compression, finds.notes)
+        reals = list_copy(root, child(root, *COPIED_REALS), compression)
+        fakes = list_copy(root, child(root, *COPIED_FAKES), compression)
     finds.ignored = reals.ignored + fakes.ignored
     masks = masks_of(root, METHOD, compression)
     for relative in reals.media:
@@ -92,7 +107,8 @@ SOURCE = Source(
   original_sequences/actors/{raw,c23,c40}/videos/01__talking_against_wall.mp4
   manipulated_sequences/DeepFakeDetection/{raw,c23,c40}/videos/01_02__hugging_happy__YVGY8LOK.mp4
   manipulated_sequences/DeepFakeDetection/masks/videos/...
-May be the same root as ffpp.""",
+May be the same root as ffpp. Public copies with `DFD_original sequences` and
+`DFD_manipulated_sequences` side by side are read too.""",
     labels="by folder; 01_02__scene__ID shows actor 01 with the face of 02, its pair is "
     "actors/01__scene",
     splits="none official: all test; --split-ratio splits by target actor, --strict drops fakes "

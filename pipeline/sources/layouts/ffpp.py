@@ -66,7 +66,7 @@ def discover(root: Path, options: SourceOptions) -> Dataset:
     finds = Finds("ffpp", root, options)
     compression = compression_of(options.compression)
     if is_flat(root):
-        check_flat(root, compression, finds.notes)
+        check_flat("ffpp", root, compression, finds.notes)
     methods = methods_of(root, options.methods, finds.notes)
     listings = {method: list_method(root, method, compression) for method in ("real", *methods)}
     for listing in listings.values():

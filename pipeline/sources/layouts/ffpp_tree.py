@@ -63,8 +63,7 @@ def list_method(root: Path, method: str, compression: str) -> Listing:
     """
     if is_flat(root):
         base = child(root, *FLAT_REALS) if method == "real" else child(root, method)
-        listing = list_leaf(root, (base,), compression)
-        return listing if listing.media or not base.is_dir() else _list_first(root, base)
+        return list_copy(root, base, compression)
     if method == "real":
         base = child(root, "original_sequences")
         return list_leaf(root, (child(base, "youtube"), base), compression)
@@ -82,12 +81,18 @@ def is_official_tree(root: Path) -> bool:
     return any(child(root, marker).is_dir() for marker in MARKERS)
 
 
-def check_flat(root: Path, compression: str, notes: list[str]) -> None:
+def list_copy(root: Path, base: Path, compression: str) -> Listing:
+    """Media of one folder of a public copy, which may have the level of the compression or not."""
+    listing = list_leaf(root, (base,), compression)
+    return listing if listing.media or not base.is_dir() else _list_first(root, base)
+
+
+def check_flat(name: str, root: Path, compression: str, notes: list[str]) -> None:
     """Raises UsageError where the copy's own name tells another compression than asked for."""
     named = NAMED_COMPRESSION.search(root.name.casefold())
     if named and compression_of(named[1]) != compression:
         raise UsageError(
-            f"ffpp: {str(root)!r} is called {named[1]}, {compression} was asked for: "
+            f"{name}: {str(root)!r} is called {named[1]}, {compression} was asked for: "
             f"--compression {compression_of(named[1])}"
         )
     if not named:

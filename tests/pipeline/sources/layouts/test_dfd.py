@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.support.trees import by_key, find, keys, plant
+from unmask.pipeline.errors import UsageError
 from unmask.pipeline.records import Video
 from unmask.pipeline.sources.audit import audit
 from unmask.testing.datasets import DatasetTests
@@ -110,6 +111,35 @@ def test_names_without_the_grammar_are_unlisted_and_counts_are_checked(root):
         "reals: 363 published, 3 found" in report.faults
         and "fakes: 3068 published, 3 found" in report.faults
     )
+
+
+@pytest.mark.parametrize(
+    ("reals", "fakes"),
+    [
+        ("DFD_original sequences", "DFD_manipulated_sequences/DFD_manipulated_sequences"),
+        ("dfd/DFD_original_sequences", "dfd/DFD_manipulated_sequences"),
+        ("actors", "DeepFakeDetection"),
+    ],
+)
+def test_public_copies_with_two_folders_side_by_side_give_the_same_videos(
+    root, tmp_path_factory, reals, fakes
+):
+    wanted = find("dfd", root)
+    copy = tmp_path_factory.mktemp("copy")
+    for video in wanted.videos:
+        plant(copy / (fakes if video.label else reals), video.path.name)
+    found = find("dfd", copy)
+    assert [(v.key, v.label, v.group, v.pair) for v in found.videos] == [
+        (v.key, v.label, v.group, v.pair) for v in wanted.videos
+    ]
+    assert found.videos and not found.unlisted
+    assert any("taken for c23" in note for note in found.notes)
+
+
+def test_a_copy_that_is_called_by_another_compression_is_refused(tmp_path):
+    plant(tmp_path / "dfd_c40" / "DFD_original sequences", f"01__{SCENE}.mp4")
+    with pytest.raises(UsageError, match=r"dfd: .*called c40, c23 was asked for"):
+        find("dfd", tmp_path)
 
 
 def test_the_ffpp_videos_of_a_shared_root_are_not_dfd(root):
