@@ -28,6 +28,20 @@ def test_every_source_that_is_named_exists(document: str) -> None:
     assert named and not [name for name in named if not (ROOT / name).exists()]
 
 
+def test_every_test_that_the_table_of_faults_names_exists() -> None:
+    text = (ROOT / "docs" / "faults.md").read_text()
+    named = re.findall(r"`(tests/[\w/]+\.py)(?:::(\w+))?`", text)
+    absent = [
+        f"{file}::{test}"
+        for file, test in named
+        if test and f"def {test}(" not in (ROOT / file).read_text()
+    ]
+    assert len(named) > 80 and not absent
+    rows = re.findall(r"^### ([ABCDF]\d+)\b", text, re.M)
+    kinds = {"A": 12, "B": 7, "C": 8, "D": 6, "F": 18}
+    assert len(rows) == len({*rows}) == sum(kinds.values())
+
+
 def test_contributing_names_every_door() -> None:
     text = (ROOT / "CONTRIBUTING.md").read_text()
     assert all(f"`unmask.{kind} = " in text for kind in KINDS)

@@ -60,6 +60,19 @@ def test_a_row_of_ones_own_table_that_names_no_file_is_a_fault(
     assert extract(tmp_path, "csv", "--root", str(tmp_path / "t.csv")) == 3
 
 
+def test_what_is_passed_over_is_counted_and_an_unfinished_download_is_a_fault(
+    people: list[Path], tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    plant(tmp_path / "data", people[0], "real/a.mp4", "real/content.divx")
+    (tmp_path / "data" / "real" / "notes.txt").write_text("x")
+    assert extract(tmp_path, "folder", "--root", str(tmp_path / "data")) == 0
+    said = capsys.readouterr()
+    assert "not media (.txt) 1" in said.err and "ok 2" in said.out
+    plant(tmp_path / "data", people[0], "real/b.mp4.part")
+    assert extract(tmp_path, "folder", "--root", str(tmp_path / "data")) == 3
+    assert "unfinished download 1" in capsys.readouterr().err
+
+
 def test_copies_under_other_names_stay_in_one_split(people: list[Path], tmp_path: Path) -> None:
     data = tmp_path / "data"
     for video in people:

@@ -117,6 +117,14 @@ def test_a_damaged_newest_checkpoint_falls_back_to_the_one_before(tmp_path, capl
         checkpoint.newest(tmp_path)
 
 
+@pytest.mark.parametrize("name", ["model.safetensors", "state.json", "SHA256SUMS"])
+def test_a_pipe_in_a_checkpoint_is_refused_and_never_waited_for(tmp_path, name):
+    folder = written(tmp_path)
+    (folder / name).unlink()
+    os.mkfifo(folder / name)
+    assert "not a regular file" in refusal(folder)
+
+
 def resigned(folder, name, data):
     """Somebody who also recomputes the sums: not damage but an attack."""
     import hashlib
