@@ -67,7 +67,7 @@ def test_what_is_passed_over_is_counted_and_an_unfinished_download_is_a_fault(
     (tmp_path / "data" / "real" / "notes.txt").write_text("x")
     assert extract(tmp_path, "folder", "--root", str(tmp_path / "data")) == 0
     said = capsys.readouterr()
-    assert "not media (.txt) 1" in said.err and "ok 2" in said.out
+    assert "not media (.txt) 1" in said.err and "train.txt  2 entries" in said.out
     plant(tmp_path / "data", people[0], "real/b.mp4.part")
     assert extract(tmp_path, "folder", "--root", str(tmp_path / "data")) == 3
     assert "unfinished download 1" in capsys.readouterr().err
