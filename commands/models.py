@@ -88,10 +88,11 @@ def show_releases() -> None:
         click.echo(f"  licence  {first.licence}: {first.terms}")
         for name, release in of_here.items():
             pinned = release.sha256[:12] or "not known to us"
-            click.echo(f"  {name}: {release.file}, sha256 {pinned}")
+            how = "fetched on first use" if release.url else f"to be put into zoo/{name}/"
+            click.echo(f"  {name}: {release.file}, sha256 {pinned}, {how}")
             click.echo(f"    trained on {release.trained}")
     click.echo(
-        "\nPut a file into zoo/NAME/, read its licence, then:\n"
+        "\nRead the licence, put the file there where it is not fetched, then:\n"
         "  predict VIDEO --model zoo:NAME --accept-licence NAME\n"
         "`evaluate --model zoo:NAME` wants crops as in the column: extract --size --margin."
     )

@@ -186,6 +186,15 @@ def timm_name(name: str, stages: tuple[int, ...] = LITE0_STAGES) -> str | None:
     return f"blocks.{stage}.{place}.{parts[part]}.{rest}" if part in parts else None
 
 
+def resample_positions(positions: Tensor, grid: int, prefix: int) -> Tensor:
+    """(1, prefix + N, C) of a square of patches -> (1, prefix + grid * grid, C), as timm does where a
+    Vision Transformer looks at another size than its own.
+    """
+    from timm.layers import resample_abs_pos_embed
+
+    return resample_abs_pos_embed(positions, [grid, grid], num_prefix_tokens=prefix)
+
+
 # timm's name with its tag -> the package that carries the same weights
 PACKAGED = {
     "tf_efficientnet_lite0.in1k": Packaged(

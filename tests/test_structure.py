@@ -74,6 +74,8 @@ FORBIDDEN_MODULES = {
     "requests",
     "http",
 }
+# The one file that may open a connection: a released file that the user asked for by name.
+NETWORK = {"pipeline/zoo/fetch.py": {"urllib", "http"}}
 FORBIDDEN_CALLS = {"system", "popen", "add_safe_globals"}
 
 
@@ -255,7 +257,8 @@ def test_each_heavy_library_has_one_home(library: str) -> None:
 
 @pytest.mark.parametrize("path", SOURCES, ids=lambda p: str(p.relative_to(ROOT)))
 def test_nothing_unpickles_calls_a_shell_or_opens_a_socket(path: Path) -> None:
-    assert not {n.split(".")[0] for n in imports(path)} & FORBIDDEN_MODULES
+    allowed = NETWORK.get(str(path.relative_to(ROOT)), set())
+    assert not {n.split(".")[0] for n in imports(path)} & (FORBIDDEN_MODULES - allowed)
     for call in calls(path):
         assert name_of(call) not in FORBIDDEN_CALLS or ast.unparse(call.func) == "platform.system"
         assert getattr(call.func, "id", "") not in ("eval", "exec")  # model.eval() is another word

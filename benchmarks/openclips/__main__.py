@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from benchmarks.openclips import baselines
 from benchmarks.openclips.areas import by_kind
 from benchmarks.openclips.clips import LIST, Clip, Seen, find_files, in_panel, look, read_list
-from unmask.pipeline.config import PredictConfig
+from unmask.pipeline.config import CropConfig, PredictConfig
 from unmask.pipeline.errors import PipelineError, UsageError
 from unmask.pipeline.prediction.predict import open_scorers, predict
 from unmask.pipeline.reports.tables import Table, markdown
@@ -27,26 +27,33 @@ from unmask.pipeline.zoo.install import PREFIX, open_release
 Scores = NDArray[np.float64]
 
 
-def detector_scores(model: str, seen: Sequence[Seen]) -> Scores:
-    """(R,) mean logit of each clip's person as `predict` sees it, the highest of its panel; NaN
-    where it sees none.
+def detector_scores(models: Sequence[str], seen: Sequence[Seen]) -> list[Scores]:
+    """For each model (R,) mean logit of each clip's person as `predict` sees it, the highest of its
+    panel; NaN where it sees none. Models of the same crops look at them together.
     """
-    whole = PredictConfig(models=(model,), device="cpu")
-    opened = {
-        config.faces: (config, open_scorers(config))
-        for config in (whole, replace(whole, faces="all"))
-    }
-    found = []
-    for one in seen:
-        config, scorers = opened["trained" if one.clip.panel == (0, 1) else "all"]
-        prediction = predict(one.path, scorers, config).prediction
-        logits = [
-            float(np.mean([point.logit for point in track.points[0]]))
-            for track in prediction.tracks
-            if in_panel(one.clip, prediction.width, np.median(track.box, axis=0))
-        ]
-        found.append(max(logits, default=np.nan))
-    return np.array(found)
+    alike: dict[CropConfig, list[int]] = {}
+    for number, model in enumerate(models):
+        (scorer,) = open_scorers(PredictConfig(models=(model,), device="cpu"))
+        alike.setdefault(scorer.crop, []).append(number)
+    found = [np.full(len(seen), np.nan) for _ in models]
+    for numbers in alike.values():
+        whole = PredictConfig(models=tuple(models[n] for n in numbers), device="cpu")
+        opened = {
+            config.faces: (config, open_scorers(config))
+            for config in (whole, replace(whole, faces="all"))
+        }
+        for row, one in enumerate(seen):
+            config, scorers = opened["trained" if one.clip.panel == (0, 1) else "all"]
+            prediction = predict(one.path, scorers, config).prediction
+            inside = [
+                track
+                for track in prediction.tracks
+                if in_panel(one.clip, prediction.width, np.median(track.box, axis=0))
+            ]
+            for place, number in enumerate(numbers):
+                means = [np.mean([point.logit for point in t.points[place]]) for t in inside]
+                found[number][row] = max(means, default=np.nan)
+    return found
 
 
 def baseline_scores(seen: Sequence[Seen]) -> dict[str, Scores | list[Scores]]:
@@ -142,6 +149,18 @@ def main(words: Sequence[str] | None = None) -> int:
         return error.exit_code
 
 
+def run_folders(
+    runs: Sequence[str], models: Sequence[str], zoo: Path, accepted: Sequence[str]
+) -> list[str]:
+    """What open_scorers takes, releases of the zoo as the run folders that they become. Raises
+    UsageError, CheckpointError.
+    """
+    found = [*runs]
+    for name in models:
+        found.append(str(open_release(name, zoo, accepted)) if name.startswith(PREFIX) else name)
+    return found
+
+
 def _measure(given: argparse.Namespace) -> int:
     if given.scores and len(given.run) + len(given.model) != 1:
         raise UsageError("--scores keeps those of one detector: one --run or one --model")
@@ -149,12 +168,9 @@ def _measure(given: argparse.Namespace) -> int:
     files = find_files(listed, given.folder)
     looked = [look(clip, files[clip.file]) for clip in listed if clip.file in files]
     seen = [one for one in looked if one is not None]
-    models = [*given.run]
-    for name in given.model:
-        models.append(
-            str(open_release(name, given.zoo, given.accepted)) if name.startswith(PREFIX) else name
-        )
-    detectors = {Path(m).name: detector_scores(m, seen) for m in models}
+    models = run_folders(given.run, given.model, given.zoo, given.accepted)
+    scores = detector_scores(models, seen)
+    detectors = {Path(model).name: one for model, one in zip(models, scores, strict=True)}
     areas, gate = tables(seen, detectors)
     counts = (
         f"{len(files)} of {len(listed)} listed clips are here, {len(seen)} show a face; "

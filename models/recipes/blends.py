@@ -27,9 +27,14 @@ class BlendSpec:
     kinds: parts of the face that are pasted: oval (with the forehead), brows (up to them), inner
         (eyes to mouth), lower (below the nose).
     colour, affine, elastic: whether the copy is changed, moved and its mask bent; off in tests.
+    copy: what else is done as today's swaps do it, each in half of the clips: matched (the copy
+        takes mean and spread of the colours it covers), resampled (through two other sizes, instead
+        of the paper's loss of detail), smoothed (texture and grain gone, edges left, as a generator
+        paints).
     hsv: wide turns hue by up to 5 degrees and scales saturation and value by up to a tenth; code is
         what the release of SBI computes, one 8-bit level down or nothing.
-    follow: shift moves the mask with the face inside a clip, none leaves it where it is.
+    follow: shift moves the mask with the face inside a clip by what its pixels do as a whole,
+        points by what its five landmarks do; none leaves it where it is.
     temporal: share of clips whose paste flickers from frame to frame.
     mask: what a model with a mask head learns: hard (the pasted half and more), soft (how much is
         pasted), edge (the seam, 4m(1 - m) as in Face X-ray).
@@ -44,7 +49,8 @@ class BlendSpec:
     colour: bool = True
     affine: bool = True
     elastic: bool = True
+    copy: tuple[Literal["matched", "resampled", "smoothed"], ...] = ()
     hsv: Literal["wide", "code"] = "wide"
-    follow: Literal["shift", "none"] = "shift"
+    follow: Literal["shift", "points", "none"] = "shift"
     temporal: float = 0.5
     mask: Literal["hard", "soft", "edge"] = "hard"

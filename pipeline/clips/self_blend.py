@@ -17,6 +17,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unmask.models.recipes.blends import BlendSpec
+from unmask.pipeline.clips.copied_face import (
+    Colour,
+    CopyDraw,
+    draw_colour,
+    draw_copy,
+    match_colours,
+    recolour,
+)
 from unmask.pipeline.clips.face_hull import (
     Face,
     HullDraw,
@@ -28,7 +36,7 @@ from unmask.pipeline.clips.face_hull import (
     hull,
     soften,
 )
-from unmask.pipeline.clips.face_motion import moves
+from unmask.pipeline.clips.face_motion import moves, point_moves
 
 # Px below are those of a crop of this side.
 USUAL_SIDE = 240
@@ -36,24 +44,6 @@ RATIOS = (0.25, 0.5, 0.75, 1.0, 1.0, 1.0)
 # The elastic field is drawn on a grid of every fourth pixel: at its sigma of 7 px nothing is lost.
 COARSE = 4
 ELASTIC_SIGMA, ELASTIC_PX = 7.0, 50.0
-
-
-@dataclass(frozen=True)
-class Colour:
-    """What makes the copy unlike its surroundings, drawn once a clip.
-
-    shift: (3,) levels of red, green, blue.
-    hsv: hue in degrees and factors of saturation and value, or whole levels (hsv "code").
-    factor, light: contrast about black, and levels added.
-    halve: 2 or 4, reduced by so much and enlarged again; 0 sharpens by `sharp` (alpha, lightness).
-    """
-
-    shift: tuple[float, float, float]
-    hsv: tuple[float, float, float]
-    factor: float
-    light: float
-    halve: int
-    sharp: tuple[float, float]
 
 
 @dataclass(frozen=True)
@@ -77,12 +67,13 @@ class Draw:
     gains: NDArray[np.float64]
     ratios: NDArray[np.float64]
     jitter: NDArray[np.float64]
+    copy: CopyDraw
 
 
 def draw_blend(rng: np.random.Generator, frames: int, side: int, spec: BlendSpec) -> Draw:
     """The numbers of one clip; as many are drawn whatever the settings switch off."""
     on_source = bool(rng.random() < 0.5)
-    colour = _draw_colour(rng, spec)
+    colour = draw_colour(rng, spec)
     shape = draw_hull(rng, spec.kinds)
     shift, scale = rng.uniform(-1, 1, 2) * (8, 5), rng.uniform(0.95, 1 / 0.95, 2)
     noise = rng.uniform(-1, 1, (2, *(-(-side // COARSE),) * 2)).astype(np.float32)
@@ -90,6 +81,7 @@ def draw_blend(rng: np.random.Generator, frames: int, side: int, spec: BlendSpec
     flickers = frames > 1 and rng.random() < spec.temporal
     gains, ratios = rng.normal(1, 0.01, frames), rng.uniform(0.9, 1, frames)
     jitter = _wander(rng, frames)
+    copy = draw_copy(rng, spec)
     if not flickers:
         gains, ratios, jitter = np.ones(frames), np.ones(frames), np.zeros((frames, 2))
     if not spec.affine:
@@ -97,19 +89,8 @@ def draw_blend(rng: np.random.Generator, frames: int, side: int, spec: BlendSpec
         jitter = np.zeros((frames, 2))
     if not spec.colour:
         gains = np.ones(frames)
-    return Draw(on_source, colour, shape, shift, scale, noise, soft, ratio, gains, ratios, jitter)
-
-
-def _draw_colour(rng: np.random.Generator, spec: BlendSpec) -> Colour:
-    """Section 3 of the paper and its released settings."""
-    levels = rng.uniform(-20, 20, 3) * (rng.random() < 0.3)
-    hsv = rng.uniform(-1, 1, 3)
-    hsv = np.floor(hsv) if spec.hsv == "code" else hsv * (5, 0.1, 0.1) + (0, 1, 1)
-    light, factor = 255 * rng.uniform(-0.1, 0.1), 1 + rng.uniform(-0.1, 0.1)
-    reduced, halve = rng.random() < 0.5, int(rng.choice((2, 4)))
-    sharp = (float(rng.uniform(0.2, 0.5)), float(rng.uniform(0.5, 1)))
-    return Colour(
-        tuple(levels.tolist()), tuple(hsv.tolist()), factor, light, halve * reduced, sharp
+    return Draw(
+        on_source, colour, shape, shift, scale, noise, soft, ratio, gains, ratios, jitter, copy
     )
 
 
@@ -153,7 +134,7 @@ def halves(
     """The real half (the target) and the copy to paste, (T, S, S, 3), before it is moved."""
     if not spec.colour:
         return frames, frames
-    changed = recolour(frames, draw.colour, spec.hsv)
+    changed = recolour(frames, draw.colour, spec.hsv, draw.copy)
     return (frames, changed) if draw.on_source else (changed, frames)
 
 
@@ -165,73 +146,6 @@ def real_half(
     """
     draw = draw_blend(rng, len(frames), frames.shape[1], spec)
     return frames if draw.on_source else halves(frames, draw, spec)[0]
-
-
-def recolour(frames: NDArray[np.uint8], colour: Colour, hsv: str) -> NDArray[np.uint8]:
-    """The colour step on (T, S, S, 3): channels shifted, hue, saturation and value, light and
-    contrast; then less detail or more.
-    """
-    done = np.empty_like(frames)
-    rows = np.arange(256)[:, None] + np.array(colour.shift)
-    levels = np.clip(rows, 0, 255).astype(np.float32)[None]  # (1,256,3)
-    for frame, out in zip(frames, done, strict=True):
-        # frame by frame: it stays in the processor's cache, a clip does not
-        turned = (
-            _hsv_levels(frame, levels, colour) if hsv == "code" else _hsv(frame, levels, colour)
-        )
-        _detail(_lit(turned, colour), colour, out)
-    return done
-
-
-def _lit(picture: NDArray, colour: Colour) -> NDArray[np.uint8]:
-    """Levels times the factor, up or down by the light, rounded and cut to 0..255."""
-    if picture.dtype == np.uint8:
-        levels = np.clip(np.arange(256) * colour.factor + colour.light, 0, 255)
-        return cv2.LUT(picture, np.rint(levels).astype(np.uint8))
-    if colour.light < 0:  # OpenCV's scaling takes the absolute value of what falls below 0
-        picture = cv2.max(picture, (-colour.light / colour.factor,) * 4)
-    return cv2.convertScaleAbs(picture, alpha=colour.factor, beta=colour.light)
-
-
-def _hsv_levels(
-    frame: NDArray[np.uint8], levels: NDArray[np.float32], colour: Colour
-) -> NDArray[np.uint8]:
-    """Hue (of 180), saturation and value (of 255) by whole levels, as 8-bit tables do."""
-    rows = np.arange(256)[:, None] + np.array(colour.hsv)
-    rows[:, 0] %= 180
-    table = np.clip(rows, 0, 255).astype(np.uint8)[None]
-    shifted = cv2.LUT(frame, np.rint(levels).astype(np.uint8))
-    turned = cv2.LUT(cv2.cvtColor(shifted, cv2.COLOR_RGB2HSV), table)
-    return cv2.cvtColor(turned, cv2.COLOR_HSV2RGB)
-
-
-def _hsv(
-    frame: NDArray[np.uint8], levels: NDArray[np.float32], colour: Colour
-) -> NDArray[np.float32]:
-    """Hue turned by degrees, saturation and value multiplied; in float32, so that no grid of 8-bit
-    hues betrays the paste.
-    """
-    hue, saturation, value = colour.hsv
-    hsv = cv2.cvtColor(cv2.LUT(frame, levels), cv2.COLOR_RGB2HSV)  # degrees, 0..1, levels
-    turn = np.array([[1, 0, 0, hue % 360], [0, saturation, 0, 0], [0, 0, value, 0]])
-    hsv = cv2.transform(hsv, turn)
-    np.minimum(hsv[..., 1], 1, out=hsv[..., 1])
-    return cv2.cvtColor(hsv, cv2.COLOR_HSV2RGB)
-
-
-def _detail(frame: NDArray[np.uint8], colour: Colour, out: NDArray[np.uint8]) -> None:
-    """Reduced with the nearest pixel and enlarged again, or sharpened, into `out`."""
-    if colour.halve:
-        side = len(frame)
-        small = cv2.resize(
-            frame, (max(1, side // colour.halve),) * 2, interpolation=cv2.INTER_NEAREST
-        )
-        cv2.resize(small, (side, side), dst=out, interpolation=cv2.INTER_LINEAR)
-        return
-    alpha, lightness = colour.sharp
-    kernel = np.full((3, 3), -alpha, np.float32)
-    kernel[1, 1] = (1 - alpha) + alpha * (8 + lightness)
-    cv2.filter2D(frame, -1, kernel, dst=out, borderType=cv2.BORDER_REPLICATE)
 
 
 def pasted(
@@ -256,16 +170,23 @@ def pasted(
         own = np.flatnonzero(parts == part)
         face = face_of(boxes[part], points[part], side)
         follow = np.zeros((len(own), 2))
-        if spec.follow == "shift" and len(own) > 1:
+        if spec.follow == "points" and points[part] is not None:
+            follow = point_moves(frames[own], points[part])
+        elif spec.follow != "none" and len(own) > 1:
             follow = moves(frames[own], face.centre)
         still = _mask_at_rest(face, draw, field, side)
         for place, aside in zip(own.tolist(), follow, strict=True):
             offset = aside + draw.jitter[place] * scale
             mask[place] = _moved(still, offset)
             there = _affine(face.centre + aside, draw, offset - aside, scale)
-            weight = draw.ratio * draw.ratios[place]
             fake[place] = compose(
-                real[place], source[place], there, mask[place], weight, draw.gains[place]
+                real[place],
+                source[place],
+                there,
+                mask[place],
+                draw.ratio * draw.ratios[place],
+                draw.gains[place],
+                matched="matched" in draw.copy.steps,
             )
     return fake, mask
 
@@ -329,12 +250,14 @@ def compose(
     mask: NDArray[np.uint8],
     ratio: float,
     gain: float = 1.0,
+    matched: bool = False,
 ) -> NDArray[np.uint8]:
     """target + ratio m (source - target), rounded to nearest; (S, S, 3) uint8.
 
     Cutting instead would take half a level off every blended pixel: a label by itself.
     matrix: (2, 3) that the source is moved by, its border pixels going on outwards.
-    mask: (S, S) uint8, 255 m. gain: factor of the source.
+    mask: (S, S) uint8, 255 m. gain: factor of the source. matched: its colours are first those of
+        the target (match_colours).
     """
     fake = target.copy()
     x, y, width, height = cv2.boundingRect(mask)
@@ -346,6 +269,8 @@ def compose(
     copy = cv2.warpAffine(
         source, moved, (width, height), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
     )
+    if matched:
+        copy = match_colours(copy, target[inside], mask[inside])
     if gain != 1:
         copy = cv2.convertScaleAbs(copy, alpha=gain)
     weight = mask[inside].astype(np.float32) * np.float32(ratio / 255)

@@ -1,11 +1,11 @@
 """A release by name comes in, a run folder goes out: checked, converted and licensed once.
 
-    zoo/meso4/Meso4_DF.h5      the file as its makers released it, placed there by the user
+    zoo/meso4/Meso4_DF.h5      the file as its makers released it, placed there or fetched
     zoo/meso4/run.json         what `train` would have written: network, crops, licence, sha256
     zoo/meso4/checkpoints/     its weights under our names, safetensors
     zoo/meso4/evaluations/     what `evaluate` finds out about it; calibration.json likewise
 
-Nothing is fetched: where a network is, the user fetches the named file himself.
+A file that is not there is fetched where its makers' address, size and sha256 are known.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from unmask.pipeline.errors import CheckpointError, UsageError
 from unmask.pipeline.runs import checkpoint
 from unmask.pipeline.runs.newest import RUN_FILE
 from unmask.pipeline.runs.run_folder import open_run, write_run
+from unmask.pipeline.zoo.fetch import fetch_file
 from unmask.pipeline.zoo.releases import RELEASES, Release
 
 PREFIX = "zoo:"
@@ -43,8 +44,8 @@ def open_release(name: str, root: Path, accepted: Collection[str] = ()) -> Path:
     """The run folder of a release under `root`, made on first use.
 
     accepted: names of the releases whose licence the user accepts; kept with the run.
-    Raises UsageError: an unknown name, a licence not yet accepted, no file; CheckpointError: a file
-    that is not the release's or does not fit its network.
+    Raises UsageError: an unknown name, a licence not yet accepted, no file and no way to fetch it;
+    CheckpointError: a file that is not the release's or does not fit its network.
     """
     bare, release = name.removeprefix(PREFIX), find_release(name)
     folder = root / bare
@@ -78,7 +79,15 @@ def _file(folder: Path, root: Path, name: str, release: Release) -> tuple[bytes,
         if path.is_file():
             return read_bounded(path, MOST_BYTES, CheckpointError), path
     known = f"sha256 {release.sha256}" if release.sha256 else "sha256 not known to us"
-    raise UsageError(f"zoo:{name}: put {release.file} ({known}) of {release.where} into {folder}")
+    place = f"put {release.file} ({known}) of {release.where} into {folder}"
+    if not release.url:
+        raise UsageError(f"zoo:{name}: {place}")
+    path = folder / release.file
+    try:
+        fetch_file(release.url, path, release.sha256, release.size)
+    except UsageError as error:
+        raise UsageError(f"zoo:{name}: {error}; {place}") from error
+    return read_bounded(path, MOST_BYTES, CheckpointError), path
 
 
 def _fitting(

@@ -14,6 +14,7 @@ from typing import Any
 from torch import Tensor
 
 from unmask.pipeline.config import CropConfig
+from unmask.pipeline.zoo.clrnet import clrnet_tensors
 from unmask.pipeline.zoo.m2tr_names import m2tr_tensors
 from unmask.pipeline.zoo.mesonet import meso4_tensors, mesoinception4_tensors
 from unmask.pipeline.zoo.names import effort_tensors, gend_tensors, sbi_tensors
@@ -35,6 +36,8 @@ class Release:
     profile: how its crops are cut; only size and margin matter, since nothing of it is cached.
     convert: file -> tensors of our network.
     paper: who published it.
+    url, size: where the file itself is fetched from and its bytes, only beside a pinned sha256; ""
+        where the user must place it.
     """
 
     model: str
@@ -48,6 +51,8 @@ class Release:
     convert: Convert
     paper: str
     options: dict[str, Any] = field(default_factory=dict)
+    url: str = ""
+    size: int = 0
 
 
 # MesoNet cuts 2.2 x 1.3 times the larger of eye distance and distance from the eyes to the mouth,
@@ -64,6 +69,7 @@ MESO = {
     "paper": "Afchar et al., WIFS 2018, arXiv 1809.00888",
     "options": {"window": MESO_WINDOW},
 }
+MESO_FILES = "https://raw.githubusercontent.com/DariusAf/MesoNet/master/weights/"
 DEEPFAKES = "faces of 175 deepfake videos of 2018 from the web, and of real ones"
 FACE2FACE = "Face2Face of FaceForensics"
 
@@ -72,6 +78,8 @@ RELEASES: dict[str, Release] = {
         model="meso4",
         file="Meso4_DF.h5",
         sha256="036ed30d04ffd9c7506f825b97c86aa64915f5818931da96817b169aad790af5",
+        url=MESO_FILES + "Meso4_DF.h5",
+        size=156128,
         trained=DEEPFAKES,
         convert=meso4_tensors,
         **MESO,
@@ -80,6 +88,8 @@ RELEASES: dict[str, Release] = {
         model="meso4",
         file="Meso4_F2F.h5",
         sha256="bcfda015d217b9f8d6557693edbdf9f4e79cfd22672541968dd0e2954462b5d7",
+        url=MESO_FILES + "Meso4_F2F.h5",
+        size=156128,
         trained=FACE2FACE,
         convert=meso4_tensors,
         **MESO,
@@ -88,6 +98,8 @@ RELEASES: dict[str, Release] = {
         model="mesoinception4",
         file="MesoInception_DF.h5",
         sha256="234586d40058e76ef8b6f27ca4b63c06e31c2a5a69c0d8ba6f30b1468ab7bafa",
+        url=MESO_FILES + "MesoInception_DF.h5",
+        size=197504,
         trained=DEEPFAKES,
         convert=mesoinception4_tensors,
         **MESO,
@@ -96,6 +108,8 @@ RELEASES: dict[str, Release] = {
         model="mesoinception4",
         file="MesoInception_F2F.h5",
         sha256="d4533ac8a3197dc35c47405d23d99e888c1d0135e267e03540c7451feaccff3f",
+        url=MESO_FILES + "MesoInception_F2F.h5",
+        size=197504,
         trained=FACE2FACE,
         convert=mesoinception4_tensors,
         **MESO,
@@ -141,6 +155,19 @@ RELEASES: dict[str, Release] = {
         profile=CropConfig(size=224, margin=1.3, bands=False),
         convert=effort_tensors,
         paper="Yan et al., ICML 2025, arXiv 2411.15633",
+    ),
+    # Its folder holds a checkpoint a method, each named after its epoch: the user says which.
+    "clrnet": Release(
+        model="clrnet",
+        file="clrnet.hdf5",
+        sha256="",
+        where="github.com/shahroztariq/CLRNet, one of the checkpoints that its README links, renamed",
+        licence="BSD-3-Clause",
+        terms="any use of the code, keep its notice; of the weights its page says nothing",
+        trained="one method of FaceForensics++ or DFDC, as its folder says",
+        profile=CropConfig(size=240, margin=1.3, bands=False),
+        convert=clrnet_tensors,
+        paper="Tariq et al., WWW 2021, arXiv 2105.00187",
     ),
     # No weights were released: this is what the released training leaves behind.
     "stil": Release(

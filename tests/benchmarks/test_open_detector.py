@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import cv2
 import pytest
+import torch
 
-from benchmarks import open_detector
+from benchmarks import open_attempts, open_detector
 from benchmarks.open_detector import faces_in, main, plant, split_of
+from unmask.models import create_model, typed_options
+from unmask.models.recipes.recipes import get_recipe, parse_overrides
+from unmask.pipeline.clips.augment import build_augment
 from unmask.pipeline.demo.drawing import draw_frames, draw_identity
 
 
@@ -79,6 +84,18 @@ def test_the_road_ends_in_a_card_that_names_what_it_was_made_of(tmp_path, monkey
         assert word in text
     assert "Gate: not passed" in text
     assert len(cards[1]) == 2 and cards[1] == cards[3]
+    assert re.search(r"[\d,]+ seconds of CPU time, \d+ minutes by the clock", text)
+    # the attempts go on from there; what is finished is not done again
+    words = [str(tmp_path / "one"), "--epochs", "1", "--only", "baseline", "swap-like"]
+    assert open_attempts.main(words) == 0
+    table = (tmp_path / "one" / "attempts.md").read_text()
+    rows = [line.split("|")[1].strip() for line in table.splitlines() if "| " in line]
+    assert rows[-2:] == ["baseline", "swap-like"] and "`--set blend.copy=matched,res" in table
+    weights = sorted((tmp_path / "one" / "attempts").glob("*/checkpoints/best-*/model.safetensors"))
+    before = [path.stat().st_mtime_ns for path in weights]
+    assert open_attempts.main(words) == 0
+    assert len(before) == 2 and before == [path.stat().st_mtime_ns for path in weights]
+    assert open_attempts.main([*words[:2], "2", *words[3:]]) == 2
 
 
 def test_the_card_counts_pictures_by_source_and_licence() -> None:
@@ -89,3 +106,25 @@ def test_the_card_counts_pictures_by_source_and_licence() -> None:
     text = open_detector.card(open_detector.Call(Path("out")), faces, [], "", False)
     assert "| s | 5 | CC0 |" in text and "3 persons" in text
     assert "Not measured: no --clips." in text and "Gate: not passed" in text
+
+
+@pytest.mark.parametrize("name", open_attempts.ATTEMPTS)
+def test_every_attempt_is_words_that_train_takes_and_changes_the_recipe(name: str) -> None:
+    words = open_attempts.ATTEMPTS[name]
+    options = [value for kind, value in zip(words, words[1:], strict=False) if kind == "--option"]
+    changes = [value for kind, value in zip(words, words[1:], strict=False) if kind == "--set"]
+    assert 2 * (len(options) + len(changes)) == len(words)
+    plain = get_recipe("lite", "real_only")
+    recipe = get_recipe("lite", "real_only", parse_overrides(changes))
+    assert (recipe != plain) == bool(changes) and recipe.balance == "self"
+    build_augment(recipe.augment, 160)
+    with torch.device("meta"):
+        size = create_model("lite", **typed_options("lite", options)).spec.size
+    assert size == (224 if name == "size-224" else 160)
+
+
+def test_attempts_need_what_the_open_detector_left(tmp_path, capsys) -> None:
+    assert open_attempts.main([str(tmp_path)]) == 2
+    assert "not a folder that `make open-detector` left" in capsys.readouterr().err
+    assert open_attempts.main([str(tmp_path), "--only", "luck"]) == 2
+    assert "no attempt 'luck'; there are baseline," in capsys.readouterr().err

@@ -4,9 +4,10 @@ import cv2
 import numpy as np
 import pytest
 
-from unmask.pipeline.clips.face_motion import moves
+from unmask.pipeline.clips.face_motion import moves, point_moves
 
 CENTRE = np.array([120.0, 125.0])
+POINTS = np.array([[93.0, 100], [155, 100], [125, 139], [97, 167], [151, 167]])
 SHIFTS = [(0, 0), (-2, 3), (0, 0), (4, -4), (1, 1)]
 
 
@@ -48,3 +49,31 @@ def test_noise_alone_and_leaps_are_bounded():
 def test_a_single_frame_and_a_tiny_crop_stand_still():
     assert not moves(texture(6, 64)[None], CENTRE).any()
     assert moves(np.stack([texture(6, 16)] * 3), np.array([8.0, 8])).shape == (3, 2)
+
+
+@pytest.mark.parametrize("side", [120, 240])
+def test_landmarks_are_found_again_where_whole_pixels_moved(side):
+    frames = shifted(texture(1, side + 40), side)
+    np.testing.assert_allclose(point_moves(frames, POINTS * side / 240), SHIFTS, atol=0.1)
+
+
+def test_landmarks_follow_the_face_where_most_of_what_is_seen_stands_still():
+    """A face smaller than the window of the correlation, in front of texture that does not move."""
+    behind, face = texture(2, 240), shifted(texture(3, 280), 240)
+    inside = cv2.ellipse(np.zeros((240, 240), np.uint8), (124, 134), (52, 58), 0, 0, 360, 1, -1)
+    frames = np.where(inside[..., None] > 0, face, behind)
+    np.testing.assert_allclose(point_moves(frames, POINTS), SHIFTS, atol=0.5)
+
+
+def test_landmarks_that_are_lost_move_nothing():
+    flat = np.full((5, 240, 240, 3), 90, np.uint8)
+    noise = np.random.default_rng(4).integers(0, 256, (5, 240, 240, 3)).astype(np.uint8)
+    frames = shifted(texture(1, 280), 240)
+    assert not point_moves(flat, POINTS).any()
+    assert np.abs(point_moves(noise, POINTS)).max() <= 9
+    for points in (POINTS * np.nan, POINTS + 1e6, POINTS - 1e6):
+        assert not point_moves(frames, points).any()
+    leap = shifted(texture(5, 280), 240, [(0, 0), (0, 0), (0, 0), (20, 0), (0, -20)])
+    assert np.abs(point_moves(leap, POINTS)).max() <= 9
+    assert not point_moves(frames[:1], POINTS).any()
+    assert point_moves(np.stack([texture(6, 16)] * 3), POINTS / 15).shape == (3, 2)

@@ -13,15 +13,14 @@ import pytest
 from tests.pipeline.clips.test_face_hull import BOX, POINTS
 from tests.pipeline.clips.test_face_motion import shifted, texture
 from unmask.models.recipes.blends import BlendSpec
+from unmask.pipeline.clips.copied_face import Colour, recolour
 from unmask.pipeline.clips.self_blend import (
     COARSE,
-    Colour,
     compose,
     draw_blend,
     elastic_field,
     halves,
     real_half,
-    recolour,
     self_blend,
 )
 
@@ -43,7 +42,7 @@ def blend(clip, seed=0, spec=STILL, box=BOX, points=POINTS, parts=None):
     return self_blend(clip, box, points, np.random.default_rng(seed), spec, parts)
 
 
-@pytest.mark.parametrize("follow", ["none", "shift"])
+@pytest.mark.parametrize("follow", ["none", "shift", "points"])
 def test_a_copy_that_is_not_changed_gives_the_input_byte_for_byte(follow):
     for seed in range(40):
         spec = replace(BARE, follow=follow)
@@ -113,13 +112,14 @@ def test_a_clip_is_drawn_once_and_flickers_only_where_it_shall():
     assert np.mean([d.jitter.any() for d in often]) == pytest.approx(0.5, abs=0.06)
 
 
-def test_the_mask_moves_with_the_face():
+@pytest.mark.parametrize("follow", ["shift", "points"])
+def test_the_mask_moves_with_the_face(follow):
     for seed in range(10):
-        _, _, mask = blend(MOVING, seed, replace(STILL, follow="shift"))
+        _, _, mask = blend(MOVING, seed, replace(STILL, follow=follow))
         centre = np.array([np.argwhere(one[0] > 127).mean(0)[::-1] for one in mask])
         np.testing.assert_allclose(centre - centre[2], SHIFTS, atol=1)
     grey = np.full_like(MOVING, 128)
-    _, _, mask = blend(grey, 0, replace(STILL, follow="shift"))
+    _, _, mask = blend(grey, 0, replace(STILL, follow=follow))
     assert (mask == mask[:1]).all()
 
 

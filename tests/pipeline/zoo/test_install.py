@@ -63,7 +63,8 @@ def test_a_kill_between_weights_and_record_is_made_good_by_the_next_call(file) -
     assert whole == {p.name: p.read_bytes() for p in folder.rglob("*") if p.is_file()}
 
 
-def test_without_the_file_it_says_which_and_where_to(tmp_path) -> None:
+def test_without_file_and_address_it_says_which_and_where_to(tmp_path, monkeypatch) -> None:
+    monkeypatch.setitem(RELEASES, "meso4", dataclasses.replace(RELEASES["meso4"], url=""))
     with pytest.raises(UsageError, match=r"put Meso4_DF.h5 \(sha256 036ed30d.*DariusAf/MesoNet"):
         open_release("zoo:meso4", tmp_path, {"meso4"})
 
@@ -124,6 +125,9 @@ def test_every_row_is_complete_and_its_network_takes_its_crops(name: str) -> Non
     release = RELEASES[name]
     assert all((release.file, release.where, release.licence, release.terms, release.paper))
     assert release.trained and len(release.sha256) in (0, 64)
+    # nothing is fetched that is not known to the byte
+    assert bool(release.url) == bool(release.size) and (not release.url or release.sha256)
+    assert not release.url or release.url.startswith("https://")
     with torch.device("meta"):
         spec = create_model(release.model, **release.options).spec
     assert spec.fit == "resize" or spec.size <= release.profile.size
