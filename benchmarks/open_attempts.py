@@ -1,6 +1,6 @@
-"""Attempts to make the open detector better: the same faces, steps and seed, a few other words each.
+"""Attempts to make the open detector better: the same faces, epochs and seed, a few other words.
 
-    python -m benchmarks.open_attempts OPEN [--clips CLIPS] [--epochs 3] [--seed 0] [--only NAME ...]
+    python -m benchmarks.open_attempts OPEN [--clips CLIPS] [--epochs 3] [--only NAME ...]
 
 OPEN is what `make open-detector` left: its crops and its manifest are used again. What is done goes
 to OPEN/attempts, where a finished attempt stays and is not trained again; attempts.md has a row for

@@ -187,8 +187,8 @@ def timm_name(name: str, stages: tuple[int, ...] = LITE0_STAGES) -> str | None:
 
 
 def resample_positions(positions: Tensor, grid: int, prefix: int) -> Tensor:
-    """(1, prefix + N, C) of a square of patches -> (1, prefix + grid * grid, C), as timm does where a
-    Vision Transformer looks at another size than its own.
+    """(1, prefix + N, C) of a square of patches -> (1, prefix + grid * grid, C), as timm does where
+    a Vision Transformer looks at another size than its own.
     """
     from timm.layers import resample_abs_pos_embed
 

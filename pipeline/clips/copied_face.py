@@ -177,7 +177,8 @@ def match_colours(
     if not cv2.countNonZero(pasted):
         return copy
     (mean, spread), (wanted, wide) = (
-        (part.ravel() for part in cv2.meanStdDev(picture, mask=pasted)) for picture in (copy, target)
+        (part.ravel() for part in cv2.meanStdDev(picture, mask=pasted))
+        for picture in (copy, target)
     )
     gain = np.clip((wide + 1e-3) / (spread + 1e-3), 1 / MOST_GAIN, MOST_GAIN)
     moved = np.column_stack([np.diag(gain), wanted - gain * mean])  # (3, 4)

@@ -77,12 +77,8 @@ def point_moves(frames: NDArray[np.uint8], points: NDArray[np.float64]) -> NDArr
     for t, picture in enumerate(luma):
         if t == count // 2:
             continue
-        there, seen, _ = cv2.calcOpticalFlowPyrLK(
-            luma[count // 2], picture, start, None, **options
-        )
-        back, again, _ = cv2.calcOpticalFlowPyrLK(
-            picture, luma[count // 2], there, None, **options
-        )
+        there, seen, _ = cv2.calcOpticalFlowPyrLK(luma[count // 2], picture, start, None, **options)
+        back, again, _ = cv2.calcOpticalFlowPyrLK(picture, luma[count // 2], there, None, **options)
         astray = np.abs(back - start).max((1, 2))
         good = (seen.ravel() > 0) & (again.ravel() > 0) & (astray < ASTRAY * max(scale, 0.5))
         if good.sum() >= FEWEST:

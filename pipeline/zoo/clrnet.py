@@ -38,8 +38,8 @@ def clrnet_tensors(data: bytes, where: str) -> dict[str, Tensor]:
     expected = (len(ours_convolutions), len(ours_norms), 1)
     if found != expected or len(named) != 1:
         raise CheckpointError(
-            f"{where}: has {found[0]} ConvLSTMs, {found[1]} BatchNorms, {found[2]} dense layers and "
-            f"{len(named)} called {NAMED}, expected {expected[0]}, {expected[1]}, 1 and 1"
+            f"{where}: has {found[0]} ConvLSTMs, {found[1]} BatchNorms, {found[2]} dense layers "
+            f"and {len(named)} called {NAMED}, expected {expected[0]}, {expected[1]}, 1 and 1"
         )
     convolutions.insert(1, named[0])  # it follows the stem's
     arrays: dict[str, NDArray[np.float32]] = {}

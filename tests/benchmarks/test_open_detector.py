@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from itertools import pairwise
 from pathlib import Path
 
 import cv2
@@ -111,8 +112,8 @@ def test_the_card_counts_pictures_by_source_and_licence() -> None:
 @pytest.mark.parametrize("name", open_attempts.ATTEMPTS)
 def test_every_attempt_is_words_that_train_takes_and_changes_the_recipe(name: str) -> None:
     words = open_attempts.ATTEMPTS[name]
-    options = [value for kind, value in zip(words, words[1:], strict=False) if kind == "--option"]
-    changes = [value for kind, value in zip(words, words[1:], strict=False) if kind == "--set"]
+    options = [value for kind, value in pairwise(words) if kind == "--option"]
+    changes = [value for kind, value in pairwise(words) if kind == "--set"]
     assert 2 * (len(options) + len(changes)) == len(words)
     plain = get_recipe("lite", "real_only")
     recipe = get_recipe("lite", "real_only", parse_overrides(changes))

@@ -76,23 +76,24 @@ def test_matching_stretches_no_grey_patch_and_leaves_equals_and_empty_masks_alon
     whole, none = np.full((32, 32), 255, np.uint8), np.zeros((32, 32), np.uint8)
     almost = flat.copy()
     almost[::2] += 1
-    spread = match_colours(almost, noisy, whole).astype(float).std()
-    assert spread <= 1.5  # a gain of two at most
+    spread = match_colours(almost, noisy, whole).astype(float).std((0, 1)).max()
+    assert spread <= 1.1  # twice the half level that it was
     assert np.array_equal(match_colours(noisy, noisy, whole), noisy)
     assert np.array_equal(match_colours(noisy, flat, none), noisy)
 
 
 def test_resampling_stands_for_the_papers_loss_of_detail_and_keeps_the_colours():
-    colour = plain_colour()
+    colour, picture = plain_colour(), texture(7, 240, smooth=1)[None]
     seen = []
     for seed in range(12):
         copy = drawn(("resampled",), seed)
-        found = recolour(PICTURE, colour, "wide", copy)[0]
-        lit = recolour(PICTURE, replace(colour, halve=0, sharp=(0.0, 0.0)), "wide")[0]
+        found = recolour(picture, colour, "wide", copy)[0]
+        lit = recolour(picture, replace(colour, halve=0, sharp=(0.0, 0.0)), "wide")[0]
         seen.append(fine(found) / fine(lit))
         assert np.abs(found.astype(float).mean() - lit.astype(float).mean()) < 1.5
         assert copy.kernels == drawn(("resampled",), seed).kernels
-    assert max(seen) < 1 and min(seen) < 0.5  # smaller sizes lose more
+    # sharpening kernels gain a little where the sizes are large; small sizes lose most of it
+    assert max(seen) < 1.15 and min(seen) < 0.6 and np.median(seen) < 0.9
 
 
 def fine(picture):

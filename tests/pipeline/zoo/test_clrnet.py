@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 import torch
@@ -20,7 +18,7 @@ DEPTHS = (3, 4, 6, 3)
 
 
 class Maker:
-    """Makes layers as Keras' code does, named by kind and running number, and keeps their arrays."""
+    """Makes layers as Keras does, named by kind and running number, and keeps their arrays."""
 
     def __init__(self, norm: str = "batch_normalization", first: int = 0) -> None:
         self.layers: dict[str, Arrays] = {}
@@ -160,5 +158,5 @@ def test_another_network_is_refused_in_numbers(tmp_path) -> None:
     make, _ = released()
     make.layers["dense"] = {"kernel:0": make.draw(4, 2)}
     path = write_keras(tmp_path / "odd.h5", make.layers)
-    with pytest.raises(CheckpointError, match="odd.h5: its layers have other shapes"):
+    with pytest.raises(CheckpointError, match=r"odd.h5: its layers have other shapes"):
         clrnet_tensors(path.read_bytes(), "odd.h5")

@@ -113,7 +113,9 @@ def test_without_a_network_one_line_says_what_to_place_where(server, tmp_path, m
     port.server_close()
     nowhere = f"http://127.0.0.1:{port.server_port}/Meso4_DF.h5"
     monkeypatch.setitem(RELEASES, "meso4", dataclasses.replace(RELEASES["meso4"], url=nowhere))
-    with pytest.raises(UsageError, match=r"zoo:meso4: http://127.*Connection refused.*put Meso4") as e:
+    with pytest.raises(
+        UsageError, match=r"zoo:meso4: http://127.*Connection refused.*put Meso4"
+    ) as e:
         open_release("zoo:meso4", tmp_path / "zoo", {"meso4"})
     assert "\n" not in str(e.value) and "DariusAf/MesoNet" in str(e.value)
     assert not left(tmp_path / "zoo")

@@ -103,7 +103,9 @@ def plain_dino(state: dict[str, Tensor], x: Tensor) -> Tensor:
         weights = torch.softmax(turned(q) @ turned(k).transpose(-1, -2) / math.sqrt(size), -1)
         y = linear((weights @ v).transpose(1, 2).flatten(2), start + "attention.o_proj")
         x = x + y * state[start + "layer_scale1.lambda1"]
-        y = linear(F.gelu(linear(norm(x, start + "norm2"), start + "mlp.up_proj")), start + "mlp.down_proj")
+        y = linear(
+            F.gelu(linear(norm(x, start + "norm2"), start + "mlp.up_proj")), start + "mlp.down_proj"
+        )
         x = x + y * state[start + "layer_scale2.lambda1"]
     return norm(x, "norm")[:, 0]
 
@@ -181,7 +183,9 @@ def dino_state_of(width: int, layers: int) -> dict[str, Tensor]:
     return found
 
 
-def test_pe_at_another_size_is_what_its_positions_resampled_at_each_picture_give(monkeypatch) -> None:
+def test_pe_at_another_size_is_what_its_positions_resampled_at_each_picture_give(
+    monkeypatch,
+) -> None:
     """The release resamples at each picture (dynamic_img_size); ours once."""
     torch.manual_seed(0)
     monkeypatch.setattr(gend_names, "PE_GRID", 4)
