@@ -15,6 +15,7 @@ from torch import Tensor
 
 from unmask.pipeline.config import CropConfig
 from unmask.pipeline.zoo.clrnet import clrnet_tensors
+from unmask.pipeline.zoo.gend_names import gend_dinov3_tensors, gend_pe_tensors
 from unmask.pipeline.zoo.m2tr_names import m2tr_tensors
 from unmask.pipeline.zoo.mesonet import meso4_tensors, mesoinception4_tensors
 from unmask.pipeline.zoo.names import effort_tensors, gend_tensors, sbi_tensors
@@ -141,6 +142,33 @@ RELEASES: dict[str, Release] = {
         trained="FaceForensics++ c23, four methods, paired with their originals",
         profile=CropConfig(size=224, margin=1.37, bands=False),
         convert=gend_tensors,
+        paper="Yermakov et al., WACV 2026, arXiv 2508.06248",
+    ),
+    "gend-pe": Release(
+        model="encoder",
+        options={"backbone": "pe-core-l", "conditioning": "l2"},
+        file="model.safetensors",
+        sha256="",
+        where="huggingface.co/yermandy/GenD_PE_L",
+        licence="MIT",
+        terms="any use, keep its notice; Meta's Perception Encoder below it is Apache-2.0",
+        trained="FaceForensics++ c23, four methods, paired with their originals",
+        profile=CropConfig(size=224, margin=1.37, bands=False),
+        convert=gend_pe_tensors,
+        paper="Yermakov et al., WACV 2026, arXiv 2508.06248",
+    ),
+    "gend-dinov3": Release(
+        model="encoder",
+        options={"backbone": "dinov3-l", "conditioning": "l2"},
+        file="model.safetensors",
+        sha256="",
+        where="huggingface.co/yermandy/GenD_DINOv3_L",
+        licence="MIT and DINOv3 licence",
+        terms="Meta's conditions for DINOv3 travel with it: agree with them first, say 'Built with "
+        "DINOv3'",
+        trained="FaceForensics++ c23, four methods, paired with their originals",
+        profile=CropConfig(size=224, margin=1.37, bands=False),
+        convert=gend_dinov3_tensors,
         paper="Yermakov et al., WACV 2026, arXiv 2508.06248",
     ),
     "effort": Release(

@@ -12,9 +12,11 @@ import torch.nn.functional as F
 from timm.models.eva import Eva
 from torch import Tensor, nn
 
+from unmask.models import create_model
 from unmask.pipeline.errors import CheckpointError
 from unmask.pipeline.zoo import gend_names
 from unmask.pipeline.zoo.gend_names import gend_dinov3_names, gend_pe_names
+from unmask.pipeline.zoo.releases import RELEASES
 
 WIDTH, LAYERS, HEADS, REGISTERS, PATCH = 32, 2, 2, 4, 8
 BACKBONE = "feature_extractor.backbone."
@@ -158,13 +160,20 @@ def test_a_bias_that_has_no_place_is_refused_unless_it_is_zero() -> None:
         gend_dinov3_names(released(state, WIDTH), "w")
 
 
-def test_every_tensor_of_dinov3s_published_size_has_its_place() -> None:
-    """Names of 24 layers, against timm's own network."""
+@pytest.mark.parametrize("name", ["gend-pe", "gend-dinov3"])
+def test_every_tensor_of_the_published_size_has_its_place(name: str) -> None:
+    """Names of 24 layers, against the network of the release's row."""
+    release = RELEASES[name]
     with torch.device("meta"):
-        network = timm.create_model("vit_large_patch16_dinov3", num_classes=0, global_pool="token")
-        wide = dino_state_of(1024, 24)
-    named = gend_dinov3_names({BACKBONE + name: value for name, value in wide.items()}, "w")
-    assert {n: v.shape for n, v in encoder_of(named).items()} == {
+        network = create_model(release.model, **release.options)
+        if name == "gend-pe":
+            theirs = timm.create_model("vit_pe_core_large_patch14_336", num_classes=0)
+            assert theirs.pos_embed.shape[1] == 1 + 24**2
+            convert, state = gend_pe_names, theirs.state_dict()
+        else:
+            convert, state = gend_dinov3_names, dino_state_of(1024, 24)
+    named = convert(released(state, 1024), "w")
+    assert {n: v.shape for n, v in named.items()} == {
         n: v.shape for n, v in network.state_dict().items()
     }
 
