@@ -23,7 +23,7 @@ class ClipSpec:
 
     mode: consecutive (one cached clip, its first `frames` frames), sparse (centre frames of
     `frames` clips spread over the video), chained (`frames` / T whole clips in time order), single
-    (one frame).
+    (one frame), runs (`run` consecutive frames of each of `frames` / `run` parts of the video).
     size: side in px after `fit` (crop: native pixels, no interpolation; resize: bilinear).
     bands: DCT band definition whose (B, T, 9, S, S) images the model wants beside the pixels, or
     None.
@@ -33,7 +33,7 @@ class ClipSpec:
     soft_masks: these say how much is manipulated, 0 to 1, instead of whether.
     """
 
-    mode: Literal["consecutive", "sparse", "chained", "single"]
+    mode: Literal["consecutive", "sparse", "chained", "single", "runs"]
     frames: int
     size: int = 240
     fit: Literal["crop", "resize"] = "crop"
@@ -42,3 +42,4 @@ class ClipSpec:
     masks: bool = False
     soft_masks: bool = False
     coefficients: bool = False
+    run: int = 1

@@ -95,9 +95,13 @@ def load_tensors(
 
     prefix: only the part of the model below this name is expected to be in `tensors`, whose names
     start with it.
+    A model with a method `resized` may first change tensors that are made for another size.
     Raises WeightsError when not one tensor fits: another model's file.
     """
     start = f"{prefix}." if prefix else ""
+    # what is made for another side of the picture or of a window may be brought to the model's
+    resized = getattr(model, "resized", None)
+    tensors = tensors if resized is None else resized(tensors)
     # a counter of training steps is no weight: files without it are whole
     mine = {
         name: value

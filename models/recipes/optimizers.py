@@ -52,17 +52,20 @@ def parameter_groups(model: nn.Module, recipe: Recipe) -> list[dict[str, Any]]:
     A penalty lambda * |w|^2 has gradient 2 lambda w, so in Adam and SGD, which add weight_decay * w
     to the gradient, it is a weight decay of 2 lambda. Raises ModelError for AdamW with `l2`, whose
     decay is no penalty, and for a pattern that names no parameter.
+    What a model lists as `no_decay` has its penalties only.
     """
     if recipe.l2 and recipe.optimizer == "adamw":
         raise ModelError(
             "recipe: l2 is a penalty of the loss, adamw's decay is not one; take adam, or l2="
         )
     _refuse_unknown(model, "l2", [pattern for pattern, _ in recipe.l2])
+    undecayed = getattr(model, "no_decay", frozenset())
     groups: dict[float, list[nn.Parameter]] = {}
     for name, parameter in model.named_parameters():
         if parameter.requires_grad:
             penalty = sum(strength for pattern, strength in recipe.l2 if fnmatchcase(name, pattern))
-            groups.setdefault(recipe.weight_decay + 2 * penalty, []).append(parameter)
+            decay = 0.0 if name in undecayed else recipe.weight_decay
+            groups.setdefault(decay + 2 * penalty, []).append(parameter)
     return [{"params": parameters, "weight_decay": decay} for decay, parameters in groups.items()]
 
 

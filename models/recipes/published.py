@@ -6,7 +6,7 @@ Released code, repository, file and commit:
     STIL          github.com/Tencent/TFace, security/tasks/Face-Forgery-Detection/STIL/, its
                   configs/ffpp.yaml and datasets/video_dataset.py (9004edb)
     STIL, ported  github.com/SCLBD/DeepfakeBench, training/config/detector/stil.yaml (64366cf)
-    M2TR          github.com/wdrink/PyDeepFakeDet, configs/m2tr.yaml, and in PyDeepFakeDet/
+    M2TR, ViT     github.com/wdrink/PyDeepFakeDet, configs/m2tr.yaml, and in PyDeepFakeDet/
                   datasets/utils.py and utils/loss.py (f78ab76)
     GenD          github.com/yermandy/GenD, its training configuration (b26c2b2)
     Xception-LSTM the Keras code that its authors released in June 2022 (one commit)
@@ -18,6 +18,7 @@ from dataclasses import replace
 
 from unmask.models.recipes.losses import LossSpec
 from unmask.models.recipes.recipe import Recipe
+from unmask.models.recipes.transformers import TRANSFORMERS
 
 # The last 120 of CLRNet's 207 Keras layers: head 4, stage 3 with 38, stage 2 with 74, and the last
 # four of stage 1 (BatchNorm, ReLU, ConvLSTM, sum).
@@ -286,6 +287,7 @@ RECIPES: dict[str, dict[str, Recipe]] = {
             augment=("flip",),
         ),
     },
+    **TRANSFORMERS,
     # the same two for both, so that they can be compared
     **{
         name: {

@@ -19,7 +19,7 @@ class Recipe:
     momentum: of SGD, also inside sam: Foret et al. 2021, arXiv 2010.01412, which steps with the
         gradient taken at the worst point within rho.
     rho: of sam.
-    weight_decay: torch's, on all parameters.
+    weight_decay: torch's, on all parameters but those that a model lists as `no_decay`.
     l2: (name pattern of parameters, L2 penalty): lambda * |w|^2 added to the loss, on those
         parameters only, beside weight_decay.
     schedule: constant, cosine (to `floor` * lr over `epochs`) or steps.

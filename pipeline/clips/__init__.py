@@ -13,7 +13,7 @@ Interface, by file:
     prepare: Augment, Batch, prepare, random_of
     readers: all_fakes_have_masks, find_videos
     real_only: RealOnly
-    samples: MODES, Picks, Sample, evaluation_picks
+    samples: MODES, Picks, Sample, evaluation_picks, mode_of
     source: ClipSource
     stored_bands: BandsFrom
 """

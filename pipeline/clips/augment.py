@@ -20,6 +20,7 @@ from torchvision.transforms.v2 import functional as tv
 
 from unmask.pipeline.clips.h264 import h264
 from unmask.pipeline.clips.prepare import Augment
+from unmask.pipeline.clips.tall_changes import cut_out, multi_scale_box
 from unmask.pipeline.errors import UsageError
 
 # (clip (T,3,S,S) uint8, masks (T,1,S,S) uint8 or None, numbers, side the model eats) -> clip,
@@ -330,6 +331,16 @@ def noise(
     return _bytes(clip.float() + sigma * drawn), masks
 
 
+def multi_scale(
+    clip: Tensor, masks: Tensor | None, rng: np.random.Generator, size: int
+) -> tuple[Tensor, Tensor | None]:
+    """One of the boxes of TALL's multi-scale crop, the same in every frame, resized to the model's
+    side.
+    """
+    box = multi_scale_box(clip.shape[-1], size, rng)
+    return _cut(clip, box, size), None if masks is None else _cut(masks, box, size, smooth=False)
+
+
 def margin(
     clip: Tensor, masks: Tensor | None, rng: np.random.Generator, size: int
 ) -> tuple[Tensor, Tensor | None]:
@@ -397,6 +408,7 @@ AUGMENTS: dict[str, tuple[Change, ...]] = {
     "deepfakebench": (deepfakebench,),
     "gend": (gend,),
     "m2tr": (colour, noise, flip, _jpeg(65, 80, 0.5), resized_crop),
+    "tall": (multi_scale, flip, cut_out),
     # The seam must survive compression, or 8-bit rounding is what is learnt.
     "self_blend": (flip, shades, margin, video_codec, _jpeg(40, 100, 0.5)),
 }

@@ -19,6 +19,7 @@ from unmask.pipeline.clips.samples import (
     Sample,
     evaluation_picks,
     frame_of_turn,
+    mode_of,
     training_picks,
 )
 from unmask.pipeline.errors import UsageError
@@ -130,7 +131,7 @@ def training_plan(
     else:
         shown = np.ones(len(shapes), np.int64)
     parts_of = list(truth) if truth and balance != "none" else [None] * len(labels)
-    can_show_fake = MODES[spec.mode].can_show_fake
+    can_show_fake = mode_of(spec).can_show_fake
     blank = [own is not None and not can_show_fake(spec.frames, own).any() for own in parts_of]
     groups = _groups(np.where(blank, NEITHER, labels), pairs, balance, shown, rng)
     size = len(groups[0])

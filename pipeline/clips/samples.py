@@ -239,12 +239,80 @@ class Chained(Across):
         return _whole_clips(np.sort(np.append(chosen, pick[0])), frames, length)
 
 
+class Runs(Mode):
+    """`run` consecutive frames of each of `frames` / `run` equal parts of the video (Xu et al.
+    2023, TALL).
+
+    Evaluation: the first frames of each part's first clip. Training: anywhere in any clip of the
+    part. A video of fewer clips than parts gives all it has, some twice.
+    """
+
+    def __init__(self, run: int) -> None:
+        self.run = run
+
+    def check(self, frames: int, clips: int, length: int) -> None:
+        super().check(frames, clips, length)
+        if self.run > length:
+            raise CacheError(
+                f"the model eats runs of {self.run} frames, the cached clips have {length}; "
+                f"extract again with --frames {self.run}"
+            )
+
+    def clips_for_one(self, frames: int, length: int) -> int:
+        return -(-frames // self.run)
+
+    def _parts(self, frames: int, clips: int, length: int) -> list[NDArray[np.int64]]:
+        count = self.clips_for_one(frames, length)
+        if clips >= count:
+            return np.array_split(np.arange(clips), count)
+        places = np.rint(np.linspace(0, clips - 1, count)).astype(int)
+        return [np.array([place]) for place in places]
+
+    def evaluation(self, frames: int, clips: int, length: int) -> list[Picks]:
+        parts = self._parts(frames, clips, length)
+        return [self._joined([(int(part[0]), 0) for part in parts], frames)]
+
+    def training(
+        self, frames: int, clips: int, length: int, clip: int, rng: np.random.Generator
+    ) -> Picks:
+        return self._joined(self._drawn(frames, clips, length, rng), frames)
+
+    def showing_fake(
+        self, frames: int, truth: NDArray[np.int64], clip: int, rng: np.random.Generator
+    ) -> Picks:
+        clips, length = truth.shape
+        clip, frame = _fake_frame(truth, clip, rng)
+        begins = self._drawn(frames, clips, length, rng)
+        parts = self._parts(frames, clips, length)
+        # of a short video the nearest part makes room, so that the order of time stays
+        away = [0 if clip in part else 1 + abs(int(part[0]) - clip) for part in parts]
+        low, high = max(0, frame - self.run + 1), min(frame, length - self.run)
+        begins[int(np.argmin(away))] = (clip, int(rng.integers(low, high + 1)))
+        return self._joined(begins, frames)
+
+    def _drawn(self, frames: int, clips: int, length: int, rng: np.random.Generator) -> list[Pick]:
+        """Where each part's run begins."""
+        return [
+            (int(rng.choice(part)), int(rng.integers(length - self.run + 1)))
+            for part in self._parts(frames, clips, length)
+        ]
+
+    def _joined(self, begins: list[Pick], frames: int) -> Picks:
+        return tuple((c, first + k) for c, first in begins for k in range(self.run))[:frames]
+
+
 MODES: dict[str, Mode] = {
     "consecutive": Consecutive(),
     "sparse": Sparse(),
     "chained": Chained(),
     "single": Single(),
+    "runs": Runs(1),
 }
+
+
+def mode_of(spec: ClipSpec) -> Mode:
+    """The sampling mode that a spec names."""
+    return Runs(spec.run) if spec.mode == "runs" else MODES[spec.mode]
 
 
 def evaluation_picks(spec: ClipSpec, clips: int, length: int) -> list[Picks]:
@@ -253,7 +321,7 @@ def evaluation_picks(spec: ClipSpec, clips: int, length: int) -> list[Picks]:
 
     Raises CacheError when the cached clips are shorter than the model's.
     """
-    mode = MODES[spec.mode]
+    mode = mode_of(spec)
     mode.check(spec.frames, clips, length)
     return mode.evaluation(spec.frames, clips, length)
 
@@ -274,7 +342,7 @@ def training_picks(
     truth: (clips, length) labels of a partly fake video that shall show something fake.
     Raises CacheError as evaluation_picks.
     """
-    mode = MODES[spec.mode]
+    mode = mode_of(spec)
     mode.check(spec.frames, clips, length)
     if truth is None:
         return mode.training(spec.frames, clips, length, int(order[turn % clips]), rng)

@@ -20,7 +20,7 @@ from unmask.pipeline.cache.clip_reader import ClipReader
 from unmask.pipeline.clips.frame_labels import clip_label, frame_labels
 from unmask.pipeline.clips.hdf5 import Export
 from unmask.pipeline.clips.readers import find_videos, open_reader
-from unmask.pipeline.clips.samples import MODES, Sample, evaluation_picks
+from unmask.pipeline.clips.samples import Sample, evaluation_picks, mode_of
 from unmask.pipeline.clips.stored_bands import BandsFrom, no_stored_bands
 from unmask.pipeline.errors import CacheError
 from unmask.pipeline.manifests.checked import Manifest
@@ -197,5 +197,5 @@ class ClipSource:
                 raise CacheError(
                     f"{entry.folder} has no masks and the loss wants them; extract with --masks"
                 )
-            MODES[self.spec.mode].check(self.spec.frames, *reader.shape[:2])
+            mode_of(self.spec).check(self.spec.frames, *reader.shape[:2])
         return int(first[1]), int(first[2])

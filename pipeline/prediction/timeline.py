@@ -19,7 +19,7 @@ from unmask.models.spec import ClipSpec
 from unmask.pipeline.clips.batches import batch_of
 from unmask.pipeline.clips.looks import looks_of_clips
 from unmask.pipeline.clips.prepare import prepare
-from unmask.pipeline.clips.samples import MODES, Picks, evaluation_picks
+from unmask.pipeline.clips.samples import Picks, evaluation_picks, mode_of
 from unmask.pipeline.errors import CheckpointError
 from unmask.pipeline.faces.persons import Person, join
 from unmask.pipeline.prediction.moments import Keeper
@@ -65,7 +65,7 @@ def neighbours(spec: ClipSpec, clips: int, length: int) -> tuple[list[Picks], in
     """Samples of neighbouring clips, one after the other, and how many clips at the end fill none
     yet.
     """
-    group = MODES[spec.mode].clips_for_one(spec.frames, length)
+    group = mode_of(spec).clips_for_one(spec.frames, length)
     starts = range(0, clips - clips % group, group)
     one = evaluation_picks(spec, group, length)
     picks = [tuple((start + clip, frame) for clip, frame in p) for start in starts for p in one]

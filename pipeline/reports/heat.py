@@ -13,11 +13,14 @@ from torch import Tensor, nn
 from torch.nn.functional import interpolate
 from torchvision.io import encode_jpeg
 
+from unmask.models.layers.pictures import untiled
 from unmask.models.spec import NORMS, ClipSpec
 from unmask.pipeline.clips.prepare import Batch
 from unmask.pipeline.records import FAKE
 
 LEAST_PLACES = 7
+# Maps that are tried from the last one back: a network whose answer hangs on none of them has none.
+MOST_TRIED = 8
 FRAMES, SIDE = 4, 160  # shown per video, and px of each
 
 
@@ -46,20 +49,52 @@ def heat_of(model: nn.Module, batch: Batch) -> tuple[Tensor, str]:
 
 
 def last_map(model: nn.Module, batch: Batch, frames: int) -> nn.Module | None:
-    """The module that made the last map with enough places; of smaller maps the last; None where
-    there is none.
+    """The module that made the last map with enough places whose places reach the decision; of
+    smaller maps the last; None where there is none.
+
+    Where one class token decides, nothing else of the last norm's output does, and the last map is
+    what the last attention reads.
     """
     found: list[tuple[int, nn.Module]] = []
 
     def note(module: nn.Module, _: object, out: object) -> None:
-        places = as_maps(out, frames)
+        # of tokens only what a norm gives: before it a few channels outweigh all others
+        if isinstance(out, Tensor) and out.ndim == 3 and not is_norm(module):
+            return
+        places = as_maps(out, pictures_in(model, frames), extra_tokens(model))
         if places is not None:
             found.append((min(places.shape[-2:]), module))
 
     with hooked(model.modules(), note), torch.no_grad():
         model.outputs(batch.pixels, batch.bands)
-    large = [module for side, module in found if side >= LEAST_PLACES]
-    return large[-1] if large else found[-1][1] if found else None
+    least = LEAST_PLACES * getattr(model, "grid", 1)
+    large = [module for side, module in found if side >= least]
+    tried = large or [module for _, module in found]
+    for module in tried[: -1 - MOST_TRIED : -1]:
+        _, slopes = maps_and_slopes(model, batch, module, frames)
+        if slopes is not None and slopes.any():
+            return module
+    return tried[-1] if tried else None
+
+
+def is_norm(module: nn.Module) -> bool:
+    """Whether a module normalises tokens: torch's and timm's layer norms."""
+    return "norm" in type(module).__name__.lower()
+
+
+def pictures_in(model: nn.Module, frames: int) -> int:
+    """How many pictures a model makes of so many frames: fewer where it lays them out."""
+    return -(-frames // getattr(model, "grid", 1) ** 2)
+
+
+def extra_tokens(model: nn.Module) -> tuple[int, ...] | None:
+    """Which of a model's tokens show no place of the picture: those that it lists, those that timm
+    counts in front in a part of it; None where nobody says.
+    """
+    listed = getattr(model, "extra_tokens", None)
+    counts = (getattr(part, "num_prefix_tokens", None) for part in model.children())
+    front = next((count for count in counts if count is not None), None)
+    return listed if listed is not None or front is None else tuple(range(front))
 
 
 @contextmanager
@@ -73,9 +108,11 @@ def hooked(modules: object, hook: Callable):
             handle.remove()
 
 
-def as_maps(out: object, frames: int) -> Tensor | None:
+def as_maps(out: object, frames: int, extra: tuple[int, ...] | None = None) -> Tensor | None:
     """A module's output as maps (n,C,h,w) with n = frames or 1, or None when it is something
     else.
+
+    extra: tokens that are no places; without it there may be one in front.
     """
     if not isinstance(out, Tensor) or not out.is_floating_point():
         return None
@@ -86,17 +123,18 @@ def as_maps(out: object, frames: int) -> Tensor | None:
         out = out.permute(0, 3, 1, 2) if last else out
         return out if out.shape[2] == out.shape[3] > 1 else None
     if out.ndim == 3 and len(out) in (1, frames):
-        return _tokens(out)
+        return _tokens(out, extra)
     return None
 
 
-def _tokens(out: Tensor) -> Tensor | None:
-    """(n, places, C) of a square grid, with or without one class token in front."""
+def _tokens(out: Tensor, extra: tuple[int, ...] | None) -> Tensor | None:
+    """(n, places, C) of a square grid, among tokens that are none."""
     count = out.shape[1]
-    for extra in (0, 1):
-        side = math.isqrt(count - extra)
-        if side > 1 and side * side == count - extra:
-            return out[:, extra:].transpose(1, 2).unflatten(2, (side, side))
+    for without in ((), (0,)) if extra is None else (extra,):
+        side = math.isqrt(max(0, count - len(without)))
+        if side > 1 and side * side == count - len(without):
+            kept = [place for place in range(count) if place not in without]
+            return out[:, kept].transpose(1, 2).unflatten(2, (side, side))
     return None
 
 
@@ -105,7 +143,27 @@ def grad_cam(model: nn.Module, batch: Batch, layer: nn.Module, frames: int) -> T
 
     The gradient is that of the decision (fake minus real, or its opposite when the model says
     real), so that heat
-    always means: this made the model say what it said.
+    always means: this made the model say what it said. Of a picture of several frames each frame
+    gets its own part.
+    """
+    maps, slopes = maps_and_slopes(model, batch, layer, frames)
+    if maps is None or slopes is None:
+        return torch.zeros(1, 1, 1)
+    heat = (maps * slopes.mean((2, 3), keepdim=True)).sum(1).clamp_min(0)
+    heat = heat / heat.amax().clamp_min(1e-12)
+    grid = getattr(model, "grid", 1)
+    if grid == 1:
+        return heat
+    side = -(-heat.shape[-1] // grid) * grid
+    whole = interpolate(heat[:, None], (side, side), mode="bilinear")[:, 0]
+    return untiled(whole, grid)[:frames]
+
+
+def maps_and_slopes(
+    model: nn.Module, batch: Batch, layer: nn.Module, frames: int
+) -> tuple[Tensor | None, Tensor | None]:
+    """What a layer gives and the decision's gradient there, (n,C,h,w) each; None where the decision
+    does not depend on it.
     """
     kept: list[Tensor] = []
 
@@ -120,11 +178,8 @@ def grad_cam(model: nn.Module, batch: Batch, layer: nn.Module, frames: int) -> T
         gradient = torch.autograd.grad(
             decision * decision.detach().sign(), kept[-1], allow_unused=True
         )[0]
-    if gradient is None:
-        return torch.zeros(1, 1, 1)
-    maps, slopes = as_maps(kept[-1].detach(), frames), as_maps(gradient, frames)
-    heat = (maps * slopes.mean((2, 3), keepdim=True)).sum(1).clamp_min(0)
-    return heat / heat.amax().clamp_min(1e-12)
+    pictures, extra = pictures_in(model, frames), extra_tokens(model)
+    return as_maps(kept[-1].detach(), pictures, extra), as_maps(gradient, pictures, extra)
 
 
 def overlay(frames: Tensor, heat: Tensor | None) -> bytes:

@@ -20,6 +20,7 @@ from unmask.pipeline.zoo.m2tr_names import m2tr_tensors
 from unmask.pipeline.zoo.mesonet import meso4_tensors, mesoinception4_tensors
 from unmask.pipeline.zoo.names import effort_tensors, gend_tensors, sbi_tensors
 from unmask.pipeline.zoo.stil_names import stil_tensors
+from unmask.pipeline.zoo.tall_names import tall_tensors
 
 # The bytes of a release's file, and its name for errors -> tensors by the names of our network.
 Convert = Callable[[bytes, str], dict[str, Tensor]]
@@ -209,6 +210,21 @@ RELEASES: dict[str, Release] = {
         profile=CropConfig(size=224, margin=1.3, bands=False),
         convert=stil_tensors,
         paper="Gu et al., ACM MM 2021, arXiv 2109.01860",
+    ),
+    # The training writes more than weights into its file, which is not opened: take them out with
+    # torch.save(torch.load("model_best.pth", weights_only=False)["model"], "tall_swin.pth").
+    "tall-swin": Release(
+        model="tall_swin",
+        options={"double_resize": True},
+        file="tall_swin.pth",
+        sha256="",
+        where="github.com/rainy-xu/TALL4Deepfake, 'model' of its model_best.pth, trained by you",
+        licence="none named",
+        terms="its page names no licence, ask its makers; Swin's code below it is MIT",
+        trained="what you trained it on",
+        profile=CropConfig(size=224, margin=1.3, bands=False),
+        convert=tall_tensors,
+        paper="Xu et al., ICCV 2023, arXiv 2307.07494",
     ),
     "m2tr": Release(
         model="m2tr",

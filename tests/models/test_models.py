@@ -19,6 +19,10 @@ PARAMETERS = {
     "stil": 22_688_418,
     "xception_lstm": 135_632_756,
     "dct_cnn": 63_724,
+    "vit": 85_800_194,
+    "swin": 27_520_892,
+    "tall_swin": 86_920_506,
+    "vim": 6_955_394,
     # the paper's 27,977 and 28,615, and the second output
     "meso4": 27_977 + 17,
     "mesoinception4": 28_615 + 17,

@@ -36,6 +36,8 @@ def test_every_model_has_its_papers_recipes_first():
     first = {model: list_recipes(model)[0] for model in RECIPES}
     # No paper trains EfficientNet-Lite0 to detect fakes; GenD's is called by its name.
     assert first.pop("lite") == "finetune" and first.pop("encoder") == "gend"
+    # Nor do those of Swin and Vision Mamba.
+    assert first.pop("swin") == first.pop("vim") == "finetune"
     assert set(first.values()) == {"paper"}
     assert list_recipes("stil")[:3] == ["paper", "code", "bench"]
     assert list_recipes("m2tr")[:2] == ["paper", "code"]
@@ -195,6 +197,10 @@ def test_an_epoch_of_a_papers_recipe_shows_what_its_release_shows():
         ("encoder", "gend"),
         ("encoder", "pe"),
         ("encoder", "probe"),
+        ("vit", "paper"),
+        ("vit", "finetune"),
+        ("swin", "finetune"),
+        ("vim", "finetune"),
         ("meso4", "paper"),
         ("mesoinception4", "paper"),
     }
@@ -219,6 +225,12 @@ def test_recipes_begin_with_imagenet_weights_where_the_release_does():
         ("encoder", "gend"),
         ("encoder", "pe"),
         ("encoder", "probe"),
+        ("vit", "paper"),
+        ("vit", "short"),
+        ("vit", "finetune"),
+        ("swin", "finetune"),
+        ("swin", "short"),
+        ("tall_swin", "paper"),
     }
 
 
@@ -235,6 +247,18 @@ def test_gends_rate_starts_again_twice():
     once = get_recipe("encoder", "gend", {"cycles": 1})
     assert learning_rate(once, 299, 10) == pytest.approx(1e-5)
     assert learning_rate(once, 149, 10) == pytest.approx(middle)
+
+
+def test_the_transformers_recipes_are_those_of_their_sources():
+    tall, vit = get_recipe("tall_swin"), get_recipe("vit")
+    assert (tall.optimizer, tall.lr, tall.weight_decay) == ("adamw", 1.5e-5, 1e-5)
+    assert (tall.epochs, tall.warmup, tall.batch, tall.loss.smoothing) == (60, 10, 4, 0.1)
+    assert tall.lr * lr_factor(tall, 60) == pytest.approx(1.5e-7) and tall.augment == ("tall",)
+    assert (vit.optimizer, vit.lr, vit.weight_decay, vit.loss.cls) == ("adam", 2e-4, 1e-6, "focal")
+    rates = [learning_rate(vit, epoch, 1) for epoch in (0, 5, 10, 15)]
+    assert rates == [2e-4, 1e-4, 5e-5, 2.5e-5] and (vit.batch, vit.epochs) == (32, 20)
+    swin = get_recipe("swin")
+    assert (swin.optimizer, swin.lr, swin.weight_decay, swin.warmup) == ("adamw", 5e-5, 0.05, 2)
 
 
 def test_no_source_names_a_sheet_that_readers_do_not_have():

@@ -95,6 +95,7 @@ SPECS += [
     ClipSpec("sparse", 16),
     ClipSpec("chained", 6),
     ClipSpec("chained", 30),
+    ClipSpec("runs", 8, run=2),
 ]
 
 

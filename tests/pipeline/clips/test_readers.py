@@ -35,6 +35,7 @@ MODES = [
     ClipSpec("sparse", 8),  # more than there are clips: spread over the video
     ClipSpec("chained", 10),
     ClipSpec("chained", 30),
+    ClipSpec("runs", 8, run=4),
 ]
 PIXELS = np.random.default_rng(5).integers(0, 256, (2, CLIPS, FRAMES, SIDE, SIDE, 3), np.uint8)
 

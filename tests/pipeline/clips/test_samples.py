@@ -12,7 +12,7 @@ import pytest
 
 from unmask.models.spec import ClipSpec
 from unmask.pipeline.clips.plans import share, training_plan
-from unmask.pipeline.clips.samples import MODES, evaluation_picks
+from unmask.pipeline.clips.samples import MODES, evaluation_picks, mode_of
 from unmask.pipeline.errors import CacheError, UsageError
 
 CONSECUTIVE = ClipSpec("consecutive", 5)
@@ -62,6 +62,37 @@ def test_chained_30_is_six_whole_clips_spread_over_the_video():
     assert [frame for _, frame in only] == [0, 1, 2, 3, 4] * 6
 
 
+RUNS = ClipSpec("runs", 32, run=4)
+
+
+def test_runs_of_4_in_8_parts_are_the_first_frames_of_the_even_clips():
+    (only,) = evaluation_picks(RUNS, 16, 5)
+    assert only == tuple((clip, frame) for clip in range(0, 16, 2) for frame in range(4))
+    (every,) = evaluation_picks(ClipSpec("runs", 64, run=4), 16, 5)
+    assert every == tuple((clip, frame) for clip in range(16) for frame in range(4))
+
+
+def test_runs_in_training_begin_anywhere_in_either_clip_of_a_part():
+    seen = set()
+    for epoch in range(4):
+        for sample in (sample for batch in plan(RUNS, epoch=epoch) for sample in batch):
+            runs = [sample.picks[start : start + 4] for start in range(0, 32, 4)]
+            assert [run[0][0] // 2 for run in runs] == list(range(8))
+            assert all(run == tuple((run[0][0], run[0][1] + k) for k in range(4)) for run in runs)
+            seen |= {(run[0][0] % 2, run[0][1]) for run in runs}
+    assert seen == {(clip, first) for clip in (0, 1) for first in (0, 1)}
+
+
+def test_runs_of_a_video_with_too_few_clips_come_twice():
+    (only,) = evaluation_picks(RUNS, 3, 5)
+    assert [clip for clip, _ in only[::4]] == [0, 0, 1, 1, 1, 1, 2, 2] and len(only) == 32
+
+
+def test_a_run_longer_than_the_cached_clips_is_refused():
+    with pytest.raises(CacheError, match="eats runs of 4 frames, the cached clips have 3"):
+        evaluation_picks(RUNS, 16, 3)
+
+
 def test_single_takes_each_clips_centre_frame():
     assert evaluation_picks(ClipSpec("single", 1), 16, 5) == [((clip, 2),) for clip in range(16)]
 
@@ -80,7 +111,13 @@ def test_a_model_longer_than_the_cached_clips_is_refused():
 
 @pytest.mark.parametrize(
     "spec",
-    [CONSECUTIVE, ClipSpec("sparse", 8), ClipSpec("chained", 30), ClipSpec("single", 1)],
+    [
+        CONSECUTIVE,
+        ClipSpec("sparse", 8),
+        ClipSpec("chained", 30),
+        ClipSpec("single", 1),
+        ClipSpec("runs", 32, run=4),
+    ],
     ids=lambda s: s.mode,
 )
 def test_training_samples_are_in_time_order_and_inside_the_video(spec):
@@ -206,7 +243,9 @@ def test_each_mode_says_how_many_clips_a_sample_takes_and_what_names_it():
         "sparse": 8,
         "chained": 2,
         "single": 1,
+        "runs": 8,
     }
+    assert mode_of(ClipSpec("runs", 32, run=4)).clips_for_one(32, 5) == 8
     assert [name for name, mode in MODES.items() if mode.in_one_clip] == ["consecutive", "single"]
     assert [name for name, mode in MODES.items() if mode.of_one_frame] == ["single"]
     assert set(MODES) == set(get_args(get_type_hints(ClipSpec)["mode"]))

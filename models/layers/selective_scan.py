@@ -1,0 +1,187 @@
+"""The selective scan of Mamba (Gu and Dao 2023, https://arxiv.org/abs/2312.00752, section 3.2,
+algorithm 2), in plain PyTorch.
+
+    h_t = exp(delta_t A) h_{t-1} + delta_t x_t B_t        y_t = C_t h_t
+
+for every channel, with a state of S numbers each. Axes: D scans with weights of their own, N
+sequences, L steps, I channels, S state.
+
+The states of all steps, L times S times as large as the input, never exist: time is cut into
+segments of SEGMENT steps, a forward pass keeps the state before each segment alone, and the
+backward pass makes a segment's states again. Inside a segment all that is parallel is one
+operation, and each step is one fused multiply-add.
+
+    selective_scan     what a layer calls: mamba_ssm's CUDA kernel where there is one, else ours;
+                       torch.export gets the doubling form
+    doubling_scan      log2(L) rounds on all steps at once (Hillis and Steele 1986): no loop over
+                       time for an exporter to unroll
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cache
+
+import torch
+from torch import Tensor
+from torch.utils.flop_counter import register_flop_formula
+
+# Steps whose states exist at a time: 64 of them are 1.5 MB of Vim tiny, which stay in a cache.
+SEGMENT = 64
+
+_SCHEMA = "(Tensor x, Tensor delta, Tensor A, Tensor B, Tensor C) -> (Tensor, Tensor)"
+_SCHEMA_BACK = (
+    "(Tensor grad, Tensor x, Tensor delta, Tensor A, Tensor B, Tensor C, Tensor starts) -> "
+    "(Tensor, Tensor, Tensor, Tensor, Tensor)"
+)
+
+
+def selective_scan(x: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor) -> Tensor:
+    """x, delta (D, N, L, I), A (D, I, S) below zero, B, C (D, N, L, S) -> y (D, N, L, I)."""
+    if torch.compiler.is_exporting():
+        return doubling_scan(x, delta, A, B, C)
+    kernel = published_kernel() if x.is_cuda else None
+    if kernel is not None:
+        return by_kernel(kernel, x, delta, A, B, C)
+    return torch.ops.unmask.selective_scan(x, delta, A, B, C)[0]
+
+
+@cache
+def published_kernel() -> Callable[..., Tensor] | None:
+    """selective_scan_fn of the package mamba_ssm, None where it is not installed."""
+    try:
+        from mamba_ssm.ops.selective_scan_interface import selective_scan_fn
+    except ImportError:
+        return None
+    return selective_scan_fn
+
+
+def by_kernel(
+    kernel: Callable[..., Tensor], x: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor
+) -> Tensor:
+    """The same through mamba_ssm's function, which takes channels before time and one scan."""
+    each = []
+    for number in range(len(x)):
+        time_last = (t[number].transpose(1, 2).contiguous() for t in (x, delta, B, C))
+        u, dt, enter, leave = time_last  # (N, I, L) twice, (N, S, L) twice
+        each.append(kernel(u, dt, A[number], enter, leave).transpose(1, 2))
+    return torch.stack(each)
+
+
+def doubling_scan(x: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor) -> Tensor:
+    """The same by joining neighbours, then pairs, then fours: (a, b) followed by (a', b') is
+    (a a', a' b + b').
+    """
+    decay = torch.exp(delta.unsqueeze(-1) * A[:, None, None])  # (D, N, L, I, S)
+    state = (delta * x).unsqueeze(-1) * B.unsqueeze(-2)
+    reach, steps = 1, x.shape[2]
+    while reach < steps:
+        earlier = torch.zeros_like(state[:, :, :reach])
+        state = state + decay * torch.cat([earlier, state[:, :, :-reach]], 2)
+        whole = torch.ones_like(decay[:, :, :reach])
+        decay = decay * torch.cat([whole, decay[:, :, :-reach]], 2)
+        reach *= 2
+    return (state * C.unsqueeze(-2)).sum(-1)
+
+
+def _segment(
+    x: Tensor, delta: Tensor, A: Tensor, B: Tensor, start: Tensor
+) -> tuple[Tensor, Tensor]:
+    """decay and states (G, D, N, I, S) of a segment, x and delta (G, D, N, I), B (G, D, N, S), that
+    begins in the state `start` (D, N, I, S).
+    """
+    decay = (delta.unsqueeze(-1) * A[:, None]).exp_()
+    states = (delta * x).unsqueeze(-1) * B.unsqueeze(-2)
+    state = start
+    for step_decay, step in zip(decay.unbind(0), states.unbind(0), strict=True):
+        state = step.addcmul_(step_decay, state)
+    return decay, states
+
+
+def _by_time(*tensors: Tensor) -> list[Tensor]:
+    """(D, N, L, ...) -> (L, D, N, ...), so that a step lies in one piece."""
+    return [tensor.movedim(2, 0).contiguous() for tensor in tensors]
+
+
+@torch.library.custom_op("unmask::selective_scan", mutates_args=(), schema=_SCHEMA)
+def _scan(x: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor) -> tuple[Tensor, Tensor]:
+    """y, and the state before each segment (segments, D, N, I, S)."""
+    x, delta, B, C = _by_time(x, delta, B, C)
+    y, starts = torch.empty_like(x), []
+    state = x.new_zeros(*x.shape[1:], A.shape[-1])
+    for first in range(0, len(x), SEGMENT):
+        part = slice(first, first + SEGMENT)
+        starts.append(state)
+        _, states = _segment(x[part], delta[part], A, B[part], state)
+        torch.matmul(states, C[part].unsqueeze(-1), out=y[part].unsqueeze(-1))
+        state = states[-1].clone()
+    return y.movedim(0, 2).contiguous(), torch.stack(starts)
+
+
+@_scan.register_fake
+def _(x: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor) -> tuple[Tensor, Tensor]:
+    segments = -(-x.shape[2] // SEGMENT)
+    shape = (segments, x.shape[0], x.shape[1], x.shape[3], A.shape[-1])
+    return torch.empty_like(x, memory_format=torch.contiguous_format), x.new_empty(shape)
+
+
+@torch.library.custom_op("unmask::selective_scan_backward", mutates_args=(), schema=_SCHEMA_BACK)
+def _scan_backward(
+    grad: Tensor, x: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor, starts: Tensor
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    """Gradients of x, delta, A, B, C: the adjoint of a state is l_t = C_t grad_t + decay_{t+1}
+    l_{t+1}, the same scan from the end.
+    """
+    grad, x, delta, B, C = _by_time(grad, x, delta, B, C)
+    to_x, to_delta, to_B, to_C = map(torch.empty_like, (x, delta, B, C))
+    to_A, later = torch.zeros_like(A), None
+    for number in reversed(range(len(starts))):
+        part = slice(number * SEGMENT, (number + 1) * SEGMENT)
+        xs, ds, bs, gs = x[part], delta[part], B[part], grad[part]
+        decay, states = _segment(xs, ds, A, bs, starts[number])
+        torch.matmul(gs.unsqueeze(-2), states, out=to_C[part].unsqueeze(-2))
+        adjoint = gs.unsqueeze(-1) * C[part].unsqueeze(-2)  # (G, D, N, I, S)
+        if later is not None:
+            adjoint[-1] += later
+        steps, decays = adjoint.unbind(0), decay.unbind(0)
+        for step in reversed(range(len(steps) - 1)):
+            steps[step].addcmul_(decays[step + 1], steps[step + 1])
+        later = decay[0] * adjoint[0]
+        entered = torch.matmul(adjoint, bs.unsqueeze(-1)).squeeze(-1)  # (G, D, N, I)
+        torch.mul(entered, ds, out=to_x[part])
+        torch.matmul((ds * xs).unsqueeze(-2), adjoint, out=to_B[part].unsqueeze(-2))
+        # what remains goes through decay = exp(delta A)
+        through = decay.mul_(adjoint)
+        through[1:] *= states[:-1]
+        through[0] *= starts[number]
+        to_A += torch.mul(through, ds.unsqueeze(-1), out=states).sum((0, 2))
+        torch.add(through.mul_(A[:, None]).sum(-1), entered * xs, out=to_delta[part])
+    each = [tensor.movedim(0, 2).contiguous() for tensor in (to_x, to_delta, to_B, to_C)]
+    return each[0], each[1], to_A, each[2], each[3]
+
+
+@_scan_backward.register_fake
+def _(
+    grad: Tensor, x: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor, starts: Tensor
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    whole = torch.contiguous_format
+    return tuple(torch.empty_like(tensor, memory_format=whole) for tensor in (x, delta, A, B, C))
+
+
+def _keep(ctx, inputs: tuple[Tensor, ...], output: tuple[Tensor, Tensor]) -> None:
+    ctx.save_for_backward(*inputs, output[1])
+    ctx.mark_non_differentiable(output[1])
+
+
+def _back(ctx, grad: Tensor, _: Tensor) -> tuple[Tensor, ...]:
+    return torch.ops.unmask.selective_scan_backward(grad, *ctx.saved_tensors)
+
+
+_scan.register_autograd(_back, setup_context=_keep)
+
+
+@register_flop_formula(torch.ops.unmask.selective_scan)
+def _flops(x_shape, delta_shape, A_shape, *args, out_shape=None, **kwargs) -> int:
+    """Two a multiply-add, three of these for every state: enter, decay, leave."""
+    scans, sequences, steps, channels = x_shape
+    return 6 * scans * sequences * steps * channels * A_shape[-1]
