@@ -15,7 +15,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from benchmarks.open_detector import Call, clips_table, cpu_seconds
+from benchmarks.open_detector import clips_table, clips_words, cpu_seconds, unmask
 from unmask.pipeline.errors import PipelineError, UsageError
 from unmask.pipeline.reports.tables import Table, markdown
 from unmask.pipeline.runs.summary import summary
@@ -52,7 +52,7 @@ def attempt(name: str, open_folder: Path, epochs: int, seed: int) -> Path:
     if run.exists():
         raise UsageError(f"{run}: half an attempt; remove it")
     before = cpu_seconds()
-    Call(open_folder).run(*words)
+    unmask([str(word) for word in words])
     facts.write_text(json.dumps({"asked": asked, "cpu_seconds": cpu_seconds() - before}) + "\n")
     return run
 
@@ -82,7 +82,7 @@ def make(given: argparse.Namespace) -> Path:
     table = Table("Attempts", header, tuple(row_of(run) for run in runs))
     text = f"Seed {given.seed}, {given.epochs} epochs.\n\n{markdown(table)}"
     if given.clips:
-        text += "\n" + clips_table(Call(given.open), given.clips, runs)[0]
+        text += "\n" + clips_table(clips_words(given.clips, runs))[0]
     path = given.open / "attempts.md"
     path.write_text(text, encoding="utf-8")
     return path

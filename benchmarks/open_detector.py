@@ -5,7 +5,8 @@
 
 FACES holds pictures of faces, and may hold faces.csv with the columns file, identity, source and
 licence: one person's pictures then stay in one split. Everything is done by the commands of unmask,
-which the card lists; the same faces, seeds and machine give the same bytes.
+which the card lists; the same faces, seeds and machine give the same bytes. Stopped at any moment,
+the same command goes on where it was.
 """
 
 from __future__ import annotations
@@ -29,43 +30,79 @@ import numpy as np
 
 from benchmarks.openclips import __main__ as openclips
 from unmask.commands import main as cli
+from unmask.pipeline.disk.files import write_whole
 from unmask.pipeline.errors import PipelineError, UsageError
-from unmask.pipeline.runs.newest import list_runs
 from unmask.pipeline.runs.summary import summary
 
 SUFFIXES = (".jpg", ".jpeg", ".png")
+PROGRESS = "progress.json"
 # One person in seven validates.
 OUT_OF, VALIDATE = 7, 0
 
 
 @dataclass
-class Call:
-    """What is written down while it happens.
+class Road:
+    """What is done, written down while it happens, so that the same command goes on after a stop.
 
-    commands: as typed. minutes: of all of them, by the clock. cpu_seconds: of this process and of
-    those that it has seen end.
+    asked: what must be the same then. commands: as typed, of the whole road. done: names of those
+    that ended. cpu_seconds, minutes: what earlier calls needed.
     """
 
     out: Path
+    asked: dict[str, object] = field(default_factory=dict)
     commands: list[str] = field(default_factory=list)
-    started: float = field(default_factory=time.monotonic)
+    done: list[str] = field(default_factory=list)
+    cpu_seconds: float = 0.0
+    minutes: float = 0.0
+    began: tuple[float, float] = field(default_factory=lambda: (cpu_seconds(), time.monotonic()))
 
-    def run(self, *words: object) -> None:
-        """One command of unmask. Raises UsageError where it fails."""
+    @classmethod
+    def begun(cls, out: Path, asked: dict[str, object]) -> Road:
+        """A new road, or the one that `out` holds. Raises UsageError for a folder of others."""
+        path = out / PROGRESS
+        if not path.is_file():
+            if out.exists() and any(out.iterdir()):
+                raise UsageError(f"{out}: not empty; name another folder with --out")
+            return cls(out, asked)
+        known = json.loads(path.read_text(encoding="utf-8"))
+        if known["asked"] != asked:
+            raise UsageError(f"{out}: begun with other faces, steps or --limit; name another --out")
+        return cls(out, asked, [], known["done"], known["cpu_seconds"], known["minutes"])
+
+    def go(self, name: str, words: Sequence[object], instead: Sequence[object] = ()) -> None:
+        """One command of unmask, unless an earlier call ended it; `instead` where it was begun.
+        Raises UsageError where it fails.
+        """
         typed = [str(word) for word in words]
         self.commands.append("unmask " + " ".join(typed))
-        sys.stderr.write(f"$ {self.commands[-1]}\n")
-        code = cli.main(typed)
-        if code not in (0, 3):  # 3: some pictures show no face, and are named
-            raise UsageError(f"`{self.commands[-1]}` ended with {code}")
+        if name not in self.done:
+            try:
+                unmask([str(word) for word in instead] or typed)
+                self.done.append(name)
+            finally:
+                self.keep()
 
-    @property
-    def minutes(self) -> float:
-        return (time.monotonic() - self.started) / 60
+    def spent(self) -> tuple[float, float]:
+        """Seconds of CPU time and minutes by the clock, of all calls."""
+        cpu, clock = self.began
+        return (
+            self.cpu_seconds + cpu_seconds() - cpu,
+            self.minutes + (time.monotonic() - clock) / 60,
+        )
 
-    @property
-    def cpu_seconds(self) -> float:
-        return cpu_seconds()
+    def keep(self) -> None:
+        """Write down how far it came."""
+        spent, minutes = self.spent()
+        known = {"asked": self.asked, "done": self.done, "cpu_seconds": spent, "minutes": minutes}
+        write_whole(self.out / PROGRESS, (json.dumps(known, indent=1) + "\n").encode())
+
+
+def unmask(words: Sequence[str]) -> None:
+    """One command. Raises UsageError where it fails."""
+    sys.stderr.write(f"$ unmask {' '.join(words)}\n")
+    code = cli.main(list(words))
+    if code not in (0, 3):  # 3: some pictures show no face, and are named
+        raise UsageError(f"`unmask {' '.join(words)}` ended with {code}")
 
 
 def cpu_seconds() -> float:
@@ -74,13 +111,11 @@ def cpu_seconds() -> float:
     return sum(one.ru_utime + one.ru_stime for one in used)
 
 
-def clips_table(call: Call, clips: Path, runs: Sequence[Path]) -> tuple[str, bool]:
-    """What the open clips say of the runs, and whether one of them passes the gate."""
-    words = [str(clips), *(word for run in runs for word in ("--run", str(run)))]
-    call.commands.append("python -m benchmarks.openclips " + " ".join(words))
+def clips_table(words: Sequence[str]) -> tuple[str, bool]:
+    """What benchmarks.openclips says, and whether a detector passes the gate."""
     told = io.StringIO()
     with contextlib.redirect_stdout(told):
-        code = openclips.main(words)
+        code = openclips.main(list(words))
     return told.getvalue(), code == 0
 
 
@@ -113,8 +148,13 @@ def plant(faces: Sequence[dict[str, str]], folder: Path, root: Path) -> None:
         shutil.copyfile(folder / face["file"], target)
 
 
+def clips_words(clips: Path, runs: Sequence[Path]) -> list[str]:
+    """How benchmarks.openclips is asked for these runs."""
+    return [str(clips), *(word for run in runs for word in ("--run", str(run)))]
+
+
 def card(
-    call: Call, faces: Sequence[dict[str, str]], runs: Sequence[Path], table: str, passed: bool
+    road: Road, faces: Sequence[dict[str, str]], runs: Sequence[Path], table: str, passed: bool
 ) -> str:
     """What a stranger must know of the detector, as markdown."""
     per = Counter((face["source"], face["licence"]) for face in faces)
@@ -125,8 +165,9 @@ def card(
     people = {face["identity"] for face in faces}
     held = sum(split_of(name) == "val" for name in people)
     lines += ["", f"{len(people)} persons, {held} of them for validation.", "", "## Made by", ""]
-    spent = f"{call.cpu_seconds:,.0f} seconds of CPU time, {call.minutes:.0f} minutes by the clock."
-    lines += ["```", *call.commands, "```", "", spent, ""]
+    cpu, minutes = road.spent()
+    spent = f"{cpu:,.0f} seconds of CPU time, {minutes:.0f} minutes by the clock."
+    lines += ["```", *road.commands, "```", "", spent, ""]
     lines += ["## Seeds", "", "| run | seed | steps | loss | AUC, self-blends of unseen people |"]
     lines += ["|---|---:|---:|---:|---:|"]
     areas = []
@@ -150,30 +191,47 @@ def card(
 def make(given: argparse.Namespace) -> Path:
     """The whole road; the card's path. Raises PipelineError."""
     out = given.out
-    if out.exists() and any(out.iterdir()):
-        raise UsageError(f"{out}: not empty; name another folder with --out")
     faces = faces_in(given.faces)
     faces = faces[:: max(1, len(faces) // given.limit)] if given.limit else faces
-    call = Call(out)
-    plant(faces, given.faces, out / "faces")
-    cache, manifests, runs = out / "cache", out / "manifests", out / "runs"
-    call.run(
-        *("extract", "--dataset", "folder", "--root", out / "faces", "--name", "openfaces"),
-        *("--cache", cache, "--manifests", manifests, "--clips", 1, "--frames", 1, "--no-bands"),
+    digest = hashlib.sha256()
+    for face in faces:
+        digest.update(face["file"].encode() + (given.faces / face["file"]).read_bytes())
+    asked = {"faces": digest.hexdigest(), "steps": given.steps, "limit": given.limit}
+    road = Road.begun(out, asked)
+    out.mkdir(parents=True, exist_ok=True)
+    road.keep()
+    if "extract" not in road.done:
+        plant(faces, given.faces, out / "faces")
+    cache, manifests = out / "cache", out / "manifests"
+    road.go(
+        "extract",
+        [
+            *("extract", "--dataset", "folder", "--root", out / "faces", "--name", "openfaces"),
+            *("--cache", cache, "--manifests", manifests),
+            *("--clips", 1, "--frames", 1, "--no-bands"),
+        ],
     )
     (manifest,) = manifests.rglob("train.txt")
-    for seed in given.seeds:
-        call.run(
-            *("train", "--model", "lite", "--recipe", "real_only", "--manifest", manifest),
-            *("--cache", cache, "--runs", runs, "--seed", seed, "--steps", given.steps),
-            *("--no-tensorboard", "--device", "cpu"),
+    runs = [out / "runs" / f"seed-{seed}" for seed in given.seeds]
+    for seed, run in zip(given.seeds, runs, strict=True):
+        begun = (run / "run.json").is_file()
+        road.go(
+            run.name,
+            [
+                *("train", "--model", "lite", "--recipe", "real_only", "--manifest", manifest),
+                *("--cache", cache, "--run", run, "--seed", seed, "--steps", given.steps),
+                *("--no-tensorboard", "--device", "cpu"),
+            ],
+            ["train", "--resume", "--run", run] if begun else [],
         )
-    made = sorted(list_runs(runs))
-    table, passed = clips_table(call, given.clips, made) if given.clips else ("", False)
+    table, passed = "", False
+    if given.clips:
+        words = clips_words(given.clips, runs)
+        road.commands.append(f"python -m benchmarks.openclips {' '.join(words)}")
+        table, passed = clips_table(words)
     path = out / "card.md"
-    path.write_text(card(call, faces, made, table, passed), encoding="utf-8")
-    settings = {"seeds": given.seeds, "steps": given.steps, "commands": call.commands}
-    (out / "card.json").write_text(json.dumps(settings, indent=1) + "\n", encoding="utf-8")
+    path.write_text(card(road, faces, runs, table, passed), encoding="utf-8")
+    road.keep()
     return path
 
 

@@ -11,11 +11,12 @@ import pytest
 import torch
 
 from benchmarks import open_attempts, open_detector
-from benchmarks.open_detector import faces_in, main, plant, split_of
+from benchmarks.open_detector import Road, faces_in, main, plant, split_of
 from unmask.models import create_model, typed_options
 from unmask.models.recipes.recipes import get_recipe, parse_overrides
 from unmask.pipeline.clips.augment import build_augment
 from unmask.pipeline.demo.drawing import draw_frames, draw_identity
+from unmask.pipeline.errors import UsageError
 
 
 def drawn_faces(folder: Path, people: int = 16) -> Path:
@@ -67,6 +68,30 @@ def test_mistakes_are_one_line(tmp_path, capsys) -> None:
     assert "no pictures" in capsys.readouterr().err
 
 
+def test_a_road_goes_on_after_what_is_done_and_with_what_was_begun(tmp_path, monkeypatch) -> None:
+    ran = []
+
+    def unmask(words: list[str]) -> None:
+        ran.append(words)
+        if words == ["b"]:
+            raise UsageError("stopped")
+
+    monkeypatch.setattr(open_detector, "unmask", unmask)
+    road = Road.begun(tmp_path, {"steps": 3})
+    road.go("first", ["a", 1])
+    with pytest.raises(UsageError, match="stopped"):
+        road.go("second", ["b"])
+    spent, _ = road.spent()
+    again = Road.begun(tmp_path, {"steps": 3})
+    assert again.done == ["first"] and 0 < again.cpu_seconds <= spent
+    again.go("first", ["a", 1])
+    again.go("second", ["b"], ["b", "--resume"])
+    assert ran == [["a", "1"], ["b"], ["b", "--resume"]]
+    assert again.commands == ["unmask a 1", "unmask b"]
+    with pytest.raises(UsageError, match="begun with other faces, steps or --limit"):
+        Road.begun(tmp_path, {"steps": 4})
+
+
 @pytest.mark.slow
 def test_the_road_ends_in_a_card_that_names_what_it_was_made_of(tmp_path, monkeypatch) -> None:
     faces = drawn_faces(tmp_path / "faces")
@@ -74,8 +99,10 @@ def test_the_road_ends_in_a_card_that_names_what_it_was_made_of(tmp_path, monkey
     cards = []
     for name in ("one", "other"):
         out = tmp_path / name
-        words = [str(faces), "--out", str(out), "--seeds", "0", "1", "--steps", "2"]
-        assert main(words) == 0
+        words = [str(faces), "--out", str(out), "--steps", "2", "--seeds", "0"]
+        if name == "other":  # in two calls: what the first one did is not done again
+            assert main(words) == 0
+        assert main([*words, "1"]) == 0
         cards.append((out / "card.md").read_text())
         weights = sorted((out / "runs").glob("*/checkpoints/best-*/model.safetensors"))
         cards.append([path.read_bytes() for path in weights])
@@ -104,7 +131,7 @@ def test_the_card_counts_pictures_by_source_and_licence() -> None:
         {"file": f"{n}.jpg", "identity": f"p{n % 3}", "source": "s", "licence": "CC0"}
         for n in range(5)
     ]
-    text = open_detector.card(open_detector.Call(Path("out")), faces, [], "", False)
+    text = open_detector.card(Road(Path("out")), faces, [], "", False)
     assert "| s | 5 | CC0 |" in text and "3 persons" in text
     assert "Not measured: no --clips." in text and "Gate: not passed" in text
 
