@@ -131,6 +131,8 @@ def test_every_row_is_complete_and_its_network_takes_its_crops(name: str) -> Non
     with torch.device("meta"):
         spec = create_model(release.model, **release.options).spec
     assert spec.fit == "resize" or spec.size <= release.profile.size
-    assert spec.frames <= max(release.profile.frames, release.profile.clips) or (
-        spec.mode == "chained"
-    )
+    clips, frames = release.profile.clips, release.profile.frames
+    if spec.mode == "runs":
+        assert spec.run <= frames and spec.frames // spec.run <= clips
+    else:
+        assert spec.frames <= max(frames, clips) or spec.mode == "chained"
