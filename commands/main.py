@@ -43,6 +43,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "unmask.commands.compare",
         "Is run A better than run B? DeLong's test on the same videos.",
     ),
+    "board": (
+        "unmask.commands.board",
+        "Many scores files on many data sets side by side, with honest tests.",
+    ),
     "runs": ("unmask.commands.runs", "A table of all training runs."),
     "models": ("unmask.commands.models", "The detectors: paper, parameters, cost, input."),
     "export": ("unmask.commands.export", "One manifest with its crops as one HDF5 file."),

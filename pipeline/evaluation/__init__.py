@@ -3,6 +3,9 @@
 Independent of `prediction`: neither imports the other.
 
 Interface, by file:
+    board: board_of
+    board_files: read_entries
+    board_page: tables_of, write_board
     comparison: compare
     evaluate: across, evaluate
     page: Extras, evaluation_page

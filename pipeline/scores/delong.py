@@ -88,9 +88,13 @@ def delong(label: NDArray, first: Floats, second: Floats) -> DeLong:
         raise ValueError(
             f"DeLong needs two reals and two fakes at least, got {counts[0]} and {counts[1]}"
         )
-    auc, covariance = auc_covariance(label, [first, second])
-    difference = float(auc[1] - auc[0])
-    variance = float(covariance[0, 0] + covariance[1, 1] - 2 * covariance[0, 1])
+    return equality_test(*auc_covariance(label, [first, second]), 0, 1)
+
+
+def equality_test(auc: Floats, covariance: Floats, one: int, two: int) -> DeLong:
+    """The test of two among K detectors, from what auc_covariance gives of all."""
+    difference = float(auc[two] - auc[one])
+    variance = float(covariance[one, one] + covariance[two, two] - 2 * covariance[one, two])
     if variance <= 1e-15:
         note = (
             "no variance: both order the videos alike"
@@ -98,12 +102,12 @@ def delong(label: NDArray, first: Floats, second: Floats) -> DeLong:
             else "the estimated variance is zero"
         )
         p = 1.0 if abs(difference) < 1e-12 else None
-        return DeLong(float(auc[0]), float(auc[1]), difference, None, None, None, p, note)
+        return DeLong(float(auc[one]), float(auc[two]), difference, None, None, None, p, note)
     error = math.sqrt(variance)
     z = difference / error
     return DeLong(
-        first=float(auc[0]),
-        second=float(auc[1]),
+        first=float(auc[one]),
+        second=float(auc[two]),
         difference=difference,
         low=difference - NORMAL_975 * error,
         high=difference + NORMAL_975 * error,

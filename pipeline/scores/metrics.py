@@ -24,6 +24,7 @@ from unmask.pipeline.errors import UsageError
 from unmask.pipeline.records import FAKE, REAL
 from unmask.pipeline.scores import bootstrap
 from unmask.pipeline.scores.bootstrap import Resamples, Statistic, divide
+from unmask.pipeline.scores.equal_error import crossing
 from unmask.pipeline.scores.risk_coverage import aurc, aurc_resampled
 from unmask.plugins import take
 
@@ -156,12 +157,7 @@ def _average_precision(drawn: Resamples) -> Floats:
 
 
 def _equal_error(drawn: Resamples) -> Floats:
-    excess = drawn.fpr - (1 - drawn.tpr)
-    after = np.argmax(excess >= 0, axis=1)[:, None]
-    before = np.maximum(after - 1, 0)
-    low, high = np.take_along_axis(excess, before, 1), np.take_along_axis(excess, after, 1)
-    start, end = np.take_along_axis(drawn.fpr, before, 1), np.take_along_axis(drawn.fpr, after, 1)
-    return (start + divide(-low, high - low) * (end - start))[:, 0]
+    return crossing(drawn.fpr, drawn.tpr)
 
 
 def _accuracy(drawn: Resamples) -> Floats:

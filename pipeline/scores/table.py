@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -104,7 +105,7 @@ class Scores:
         """The same rows, each with its own label: what the clip and frame levels count."""
         return replace(self, label=np.where(self.row_label == ABSENT, self.label, self.row_label))
 
-    @property
+    @cached_property
     def video(self) -> NDArray[np.int64]:
         """(R,) number of each row's video.
 
@@ -126,10 +127,16 @@ class Scores:
 
 def groups(*columns: NDArray) -> NDArray[np.int64]:
     """(R,) the number of each row's distinct combination, numbered in order of first appearance."""
-    seen: dict[tuple, int] = {}
-    return np.array(
-        [seen.setdefault(key, len(seen)) for key in zip(*columns, strict=True)], dtype=np.int64
-    )
+    size = len(columns[0])
+    # A column with one value tells no rows apart; most files have one data set.
+    varying = [cells for column in columns if len(set(cells := column.tolist())) > 1]
+    if not varying:
+        return np.zeros(size, dtype=np.int64)
+    if any(len(set(cells)) == size for cells in varying):
+        return np.arange(size)
+    keys = varying[0] if len(varying) == 1 else zip(*varying, strict=True)
+    seen: dict[object, int] = {}
+    return np.fromiter((seen.setdefault(key, len(seen)) for key in keys), np.int64, size)
 
 
 def scores_table(**columns: Sequence | NDArray) -> Scores:

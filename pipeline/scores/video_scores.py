@@ -25,8 +25,8 @@ def video_scores(scores: Scores, rule: VideoRule = "mean", tracks: PersonRule = 
     for given, known in ((rule, VIDEO_RULES), (tracks, PERSON_RULES)):
         if given not in known:
             raise UsageError(f"no such rule: {given!r}; known are {', '.join(known)}")
-    persons = _joined(scores, groups(scores.video, scores.track), RULES[rule])
-    joined = _joined(persons, persons.video, RULES[tracks])
+    persons = _joined(scores, groups(scores.video, scores.track), rule)
+    joined = _joined(persons, persons.video, tracks)
     none = np.full(len(joined), ABSENT, dtype=np.int64)
     return replace(
         joined, logit=logit(joined.score), clip=none, frame=none, track=none, row_label=none
@@ -46,11 +46,11 @@ RULES: dict[VideoRule, Callable[[NDArray[np.float64], NDArray[np.float64]], floa
 }
 
 
-def _joined(
-    scores: Scores, group: NDArray[np.int64], rule: Callable[[NDArray, NDArray], float]
-) -> Scores:
-    if not len(scores):
+def _joined(scores: Scores, group: NDArray[np.int64], name: VideoRule) -> Scores:
+    # One row has its own mean, highest and median; the mean of its logit passes through rounding.
+    if not len(scores) or (group[-1] == len(scores) - 1 and name != "mean-logit"):
         return scores
+    rule = RULES[name]
     order = np.argsort(group, kind="stable")
     starts = np.flatnonzero(np.diff(group[order], prepend=-1))
     parts = np.split(order, starts[1:])

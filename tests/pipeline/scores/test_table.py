@@ -192,3 +192,25 @@ def test_files_that_cannot_be_trusted_are_refused(tmp_path: Path, text: str, why
 def test_a_missing_file_is_one_clear_line(tmp_path: Path) -> None:
     with pytest.raises(ScoresError, match=r"absent\.csv: cannot read the scores file"):
         csv_file.read_scores(tmp_path / "absent.csv")
+
+
+PLAIN = "dataset,video_id,label,method,clip,score,note\nx,a,0,real,0,0.25,\nx,a,0,real,1,.5,n\n"
+
+
+def test_a_quoted_file_read_by_lines_and_a_plain_one_read_by_columns_are_equal(tmp_path) -> None:
+    both = []
+    for name, text in (("plain", PLAIN), ("quoted", PLAIN.replace("n\n", '"n"\n'))):
+        (tmp_path / name).write_text(text + "x,'=b,1,fake,,1e-1,\n\n")
+        both.append(csv_file.read_scores(tmp_path / name)[0])
+    for name in sc.COLUMNS:
+        assert getattr(both[0], name).tolist() == getattr(both[1], name).tolist()
+    assert both[0].video_id.tolist() == ["a", "a", "=b"] and both[0].clip.tolist() == [0, 1, -1]
+
+
+@pytest.mark.parametrize(
+    "line", ["x,a,1,real,2,.5,", "x,a,0,real,1,.5,", "x,b,0,,0,1.5,", "x,,0,,0,.5,", "x,b,0,,0,½,"]
+)
+def test_what_is_wrong_in_a_plain_file_is_still_named_with_its_line(tmp_path, line: str) -> None:
+    (tmp_path / "bad.csv").write_text(PLAIN + line + "\n")
+    with pytest.raises(ScoresError, match=r"bad\.csv:4: "):
+        csv_file.read_scores(tmp_path / "bad.csv")
