@@ -32,6 +32,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "Known datasets: expected tree, counts, and a check of what is on disk.",
     ),
     "manifest": ("unmask.commands.manifest", "Check, merge, filter, count or import manifests."),
+    "features": (
+        "unmask.commands.features",
+        "Features of a frozen encoder for every video of a manifest.",
+    ),
     "train": ("unmask.commands.train", "Train a detector from a manifest."),
     "evaluate": (
         "unmask.commands.evaluate",

@@ -19,6 +19,13 @@ SHOWN = 20  # missing videos, and damaged rows, that are named
 
 @click.command(name="verify")
 @click.option("--cache", type=click.Path(path_type=Path), default="cache", show_default=True)
+@click.option(
+    "--store",
+    type=click.Path(path_type=Path),
+    default="features",
+    show_default=True,
+    help="Root of the features, checked too where it is there.",
+)
 @click.option("--dataset", help="Only this one; all by default.")
 @click.option(
     "--repair", is_flag=True, help="Make damaged and missing videos again from their source files."
@@ -30,8 +37,9 @@ SHOWN = 20  # missing videos, and damaged rows, that are named
     show_default=True,
     help="Worker processes of a repair.",
 )
-def command(cache: Path, dataset: str | None, repair: bool, jobs: int) -> int:
-    """Check every byte of every cached video against its digests, and that none is missing.
+def command(cache: Path, store: Path, dataset: str | None, repair: bool, jobs: int) -> int:
+    """Check every byte of every cached video and of its features against its digests, and that
+    none is missing.
 
     Exit code 0: all whole (or all repaired); 4: damaged or missing videos, named; 3: some could
     not be made again.
@@ -57,13 +65,42 @@ def command(cache: Path, dataset: str | None, repair: bool, jobs: int) -> int:
         counts += f", {len(missing):,} missing (lost, or extract was stopped before it made them)"
     click.echo(f"verify: {counts}")
     bad = [*(checked.folder for checked in damaged), *missing]
-    if not bad:
+    bad_features = _bad_features(store, dataset) if store.is_dir() else []
+    if not bad and not bad_features:
         return EXIT_REFUSED if without_index else EXIT_OK
     if not repair:
         click.echo("run the same command with --repair to make exactly these again")
         return EXIT_REFUSED
-    code = _repair(bad, jobs, cache)
-    return EXIT_REFUSED if without_index else code
+    codes = [_repair(bad, jobs, cache)] if bad else []
+    codes += [_repair_features(bad_features, store, cache)] if bad_features else []
+    return EXIT_REFUSED if without_index else max(codes)
+
+
+def _bad_features(store: Path, dataset: str | None) -> list[Path]:
+    """Groups of features that are damaged or missing, each named on a line of its own."""
+    from unmask.pipeline.features.repair import damaged
+
+    whole, bad = damaged(store, dataset)
+    for folder, why in bad[:SHOWN]:
+        click.echo(printable(f"{folder}: {why}", 1000))
+    if len(bad) > SHOWN:
+        click.echo(f"... and {len(bad) - SHOWN:,} more features")
+    click.echo(f"verify: features: {whole:,} whole, {len(bad):,} damaged or missing")
+    return [folder for folder, _ in bad]
+
+
+def _repair_features(bad: list[Path], store: Path, cache: Path) -> int:
+    from unmask.pipeline.features.compute import Call
+    from unmask.pipeline.features.repair import repair
+
+    ended = repair(bad, Call(cache, store))
+    failed = [outcome for outcome in ended if outcome.status != "ok"]
+    for outcome in failed:
+        click.echo(f"  {outcome.video_id}: {outcome.reason}  {printable(outcome.detail, 300)}")
+    click.echo(
+        f"repair: features: {len(ended) - len(failed):,} made again, {len(failed):,} could not be"
+    )
+    return EXIT_SOME_FAILED if failed else EXIT_OK
 
 
 def _missing(parents: list[Path]) -> tuple[list[Path], bool]:

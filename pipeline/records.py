@@ -40,6 +40,8 @@ REASONS: dict[str, str] = {
     "timeout": "the video took longer than the watchdog allows",
     "out_of_memory": "the memory limit was reached",
     "decoder_crash": "the worker process died while reading this video",
+    "damaged_crops": "the crops in the cache cannot be read; `verify --repair` makes them again",
+    "not_finite": "the encoder answers with numbers that float16 does not hold",
     "internal_error": "a fault of unmask; the detail names it",
 }
 

@@ -26,6 +26,7 @@ commands | unmask | testing
 demo | doctor
 prediction | evaluation
 training | reports
+features
 extraction | clips
 manifests | zoo
 faces | cache | scores | runs

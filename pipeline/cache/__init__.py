@@ -7,7 +7,8 @@ Interface, by file:
     bands: coefficients
     clip_reader: ClipReader
     check: cache_folders, check, damaged_rows, missing_videos, video_folders
-    digest: canonical
+    digest: DIGEST, canonical, file_sha256
+    feature_group: open_features, verify_features, write_features
     index: crop_config, read_index, settings_in_cache, settings_of_key, write_index
     refused: Fingerprint, RECORDS, noted, plain_outcome, recall, remember
     video: CachedVideo, GROUP_FILE, attributes_of, is_committed, open_video, settings_of,

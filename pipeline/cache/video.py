@@ -34,7 +34,7 @@ from unmask.pipeline.cache.digest import (
     read_digest,
 )
 from unmask.pipeline.cache.shard_reader import Shard
-from unmask.pipeline.cache.zarr_layout import ARRAYS, GROUP, checked_metadata, shard_name
+from unmask.pipeline.cache.zarr_layout import ARRAYS, GROUP, KNOWN, checked_metadata, shard_name
 from unmask.pipeline.disk.files import read_json
 from unmask.pipeline.errors import CacheError, ManifestError
 
@@ -100,7 +100,7 @@ def open_video(folder: Path) -> CachedVideo:
         raise CacheError(
             f"{folder}: {GROUP} is not a group as unmask writes it; extract the video again"
         )
-    shards = {name: _open_shard(folder, name, files) for name in names}
+    shards = {name: open_shard(folder, name, files) for name in names}
     clips = {shard.shape[:2] for shard in shards.values()}
     if len(clips) > 1:
         raise CacheError(
@@ -135,14 +135,15 @@ def verify_video(folder: Path) -> list[str]:
     return problems
 
 
-def _open_shard(folder: Path, name: str, files: dict[str, Facts]) -> Shard:
+def open_shard(folder: Path, name: str, files: dict[str, Facts]) -> Shard:
+    """One array of a committed group, its metadata and size checked. Raises CacheError."""
     meta = read_checked(folder, f"{name}/{GROUP}", files[f"{name}/{GROUP}"])
     shape, codec = checked_metadata(name, meta, folder / name / GROUP)
     if name == "crops" and (shape[2] != shape[3] or shape[4] != 3):
         raise CacheError(f"{folder / name / GROUP}: shape {shape} is not (N, T, S, S, 3)")
     check_size(folder, shard_name(name), files[shard_name(name)])
     return Shard(
-        folder / shard_name(name), shape, ARRAYS[name][0], codec, files[shard_name(name)]["size"]
+        folder / shard_name(name), shape, KNOWN[name][0], codec, files[shard_name(name)]["size"]
     )
 
 

@@ -57,7 +57,7 @@ def write_video(
     if codec not in CODECS:
         raise ValueError(f"codec {codec!r} is not one of {', '.join(CODECS)}")
     arrays = _checked_arrays(crops.pixels, bands, masks)
-    document = _with_crop_fields(_plain(attributes, "attributes"), crops)
+    document = _with_crop_fields(plain_values(attributes, "attributes"), crops)
     target = parent / video_id
 
     def fill(folder: Path) -> None:
@@ -80,7 +80,7 @@ def replace_attributes(folder: Path, changes: dict[str, Any]) -> None:
     """
     files = read_digest(folder)
     group = read_checked(folder, GROUP, files[GROUP])
-    attributes = {**group["attributes"], **_plain(changes, "attributes")}
+    attributes = {**group["attributes"], **plain_values(changes, "attributes")}
     document = {**group, "attributes": dict(sorted(attributes.items()))}
 
     def fill(temporary: Path) -> None:
@@ -123,14 +123,16 @@ def _with_crop_fields(attributes: dict[str, Any], crops: Crops) -> dict[str, Any
     """Attributes with every field of the crops but their pixels. Raises ValueError where a caller
     says otherwise.
     """
-    fields = {name: _plain(value, name) for name, value in vars(crops).items() if name != "pixels"}
+    fields = {
+        name: plain_values(value, name) for name, value in vars(crops).items() if name != "pixels"
+    }
     for name in fields.keys() & attributes.keys():
         if attributes[name] != fields[name]:
             raise ValueError(f"attributes.{name} differs from the crops' own {name}")
     return dict(sorted({**fields, **attributes}.items()))
 
 
-def _plain(value: Any, where: str) -> Any:
+def plain_values(value: Any, where: str) -> Any:
     """`value` as JSON values with sorted keys. Raises ValueError naming the place of a number that
     is not finite.
     """
@@ -139,9 +141,9 @@ def _plain(value: Any, where: str) -> Any:
     if isinstance(value, dict):
         if not all(isinstance(key, str) for key in value):
             raise ValueError(f"{where}: a key is not a string")
-        return {key: _plain(value[key], f"{where}.{key}") for key in sorted(value)}
+        return {key: plain_values(value[key], f"{where}.{key}") for key in sorted(value)}
     if isinstance(value, list | tuple):
-        return [_plain(item, f"{where}[{place}]") for place, item in enumerate(value)]
+        return [plain_values(item, f"{where}[{place}]") for place, item in enumerate(value)]
     if isinstance(value, float) and not math.isfinite(value):
         raise ValueError(f"{where}: {value} is not a finite number")
     if value is None or isinstance(value, bool | int | float | str):
@@ -155,8 +157,13 @@ def _write_group(
     group = {"attributes": attributes, "zarr_format": 3, "node_type": "group"}
     (folder / GROUP).write_text(json.dumps(group, indent=2))
     for name, data in arrays.items():
-        (folder / name).mkdir()
-        (folder / name / GROUP).write_bytes(array_metadata(name, data.shape, codec))
-        with open(folder / shard_name(name), "xb") as file:
-            file.writelines(shard_parts(data, codec_of(name, codec).encode))
-            begin_sync(file)
+        write_array(folder, name, data, codec)
+
+
+def write_array(folder: Path, name: str, data: NDArray, codec: str) -> None:
+    """Metadata and shard of one array into a group's folder that is not yet committed."""
+    (folder / name).mkdir()
+    (folder / name / GROUP).write_bytes(array_metadata(name, data.shape, codec))
+    with open(folder / shard_name(name), "xb") as file:
+        file.writelines(shard_parts(data, codec_of(name, codec).encode))
+        begin_sync(file)

@@ -31,6 +31,12 @@ ARRAYS: dict[str, tuple[np.dtype, tuple[str, ...]]] = {
     "masks": (np.dtype("uint8"), ("clip", "frame", "y", "x")),
 }
 
+# Those that have a group of their own and never lie in a video's.
+APART: dict[str, tuple[np.dtype, tuple[str, ...]]] = {
+    "features": (np.dtype("<f2"), ("clip", "frame", "channel")),
+}
+KNOWN = ARRAYS | APART
+
 # Far above any real cache, far below what hurts: the most a foreign zarr.json can make us allocate
 # for one clip.
 MAX_CLIPS = 65_536
@@ -48,13 +54,13 @@ def array_metadata(name: str, shape: tuple[int, ...], codec: str) -> bytes:
     zarr.create_array(
         MemoryStore(written),
         shape=shape,
-        dtype=ARRAYS[name][0],
+        dtype=KNOWN[name][0],
         chunks=(1, *shape[1:]),
         shards=shape,
         filters=filters,
         compressors=compressors,
         fill_value=0,
-        dimension_names=ARRAYS[name][1],
+        dimension_names=KNOWN[name][1],
         chunk_key_encoding={"name": "default", "separator": "."},
     )
     return written[GROUP].to_bytes()
@@ -64,7 +70,7 @@ def _expected_metadata(name: str, shape: tuple[int, ...], codec: str) -> dict[st
     """An array's zarr.json as write_video makes it, without its shape and what zarr versions add
     or leave out.
     """
-    dtype, axes = ARRAYS[name]
+    dtype, axes = KNOWN[name]
     filters, compressors = codec_of(name, codec).zarr_pipeline()
     endian = {"configuration": {"endian": "little"}} if dtype.itemsize > 1 else {}
     inner = [
@@ -97,7 +103,7 @@ def checked_metadata(name: str, meta: dict[str, Any], path: Path) -> tuple[tuple
     """(shape, codec) of an array whose metadata are exactly ours. Raises CacheError naming the
     field that is not.
     """
-    shape, (dtype, axes) = meta.get("shape"), ARRAYS[name]
+    shape, (dtype, axes) = meta.get("shape"), KNOWN[name]
     if (
         not isinstance(shape, list)
         or len(shape) != len(axes)
@@ -129,4 +135,4 @@ def _optional(key: str, value: Any) -> bool:
 
 def shard_name(name: str) -> str:
     """The only shard of an array, relative to the video's folder."""
-    return f"{name}/c" + ".0" * len(ARRAYS[name][1])
+    return f"{name}/c" + ".0" * len(KNOWN[name][1])

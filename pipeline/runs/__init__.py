@@ -3,8 +3,8 @@
 Stands apart from `training`, because evaluation and prediction need a run, never the loop.
 
 Interface, by file:
-    checkpoint: Checkpoint, SUMS, belongs, forget_after, load_into, load_optimizer, newest, save,
-        split_optimizer, weights_in
+    checkpoint: Checkpoint, SUMS, belongs, forget_after, load_into, load_optimizer, newest,
+        read_weights, save, split_optimizer, weights_in
     knowledge: Knowledge, Spread, knowledge_from
     networks: build_network, resolve
     newest: CHECKPOINTS, RUN_FILE, list_runs, newest_answering_run, newest_run, saved

@@ -1,0 +1,11 @@
+"""(6b) A manifest and a frozen encoder come in; one checked group of features a video goes out.
+
+Features lie in a store beside the cache; a head trains on them in seconds, a probe reads them.
+
+Interface, by file:
+    compute: Call, compute
+    frozen: Frozen, KEPT, frozen_encoder, rebuilt
+    repair: damaged, repair
+    settings: FeatureSettings, read_index
+    store: Stored, find_key, read_features
+"""
