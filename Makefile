@@ -5,7 +5,9 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 # uv makes the environment in a minute where pip takes five; pip serves where it is not installed.
-INSTALL := $(if $(shell command -v uv),uv pip install --python $(BIN)/python,$(BIN)/python -m pip install)
+INSTALL := $(if $(shell command -v uv),uv pip install --compile-bytecode --python $(BIN)/python,$(BIN)/python -m pip install)
+# Sources are compiled once, even where the machine says not to keep that: tests start hundreds of processes.
+PYTEST := PYTHONDONTWRITEBYTECODE= OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n logical --dist loadfile
 
 .PHONY: demo test lint faults bench bench-full open-detector oldest clean
 
@@ -19,7 +21,7 @@ demo: $(READY)
 
 # Two processes on two cores; files stay whole, because their tests share what is costly to make.
 test: $(READY)
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n logical --dist loadfile
+	$(PYTEST)
 
 lint: $(READY)
 	$(BIN)/ruff check .
@@ -28,7 +30,7 @@ lint: $(READY)
 
 FAULTS := tests/faults $(addprefix tests/pipeline/,decode/test_damage.py cache/test_damage.py runs/test_checkpoint.py manifests/test_checked.py)
 faults: $(READY)
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(FAULTS) -m "slow or not slow" -n logical --dist loadfile
+	$(PYTEST) $(FAULTS) -m "slow or not slow"
 
 bench: $(READY)
 	$(BIN)/python -m benchmarks
@@ -46,7 +48,7 @@ open-detector: $(READY)
 oldest:
 	$(PYTHON) -m venv .venv-oldest
 	.venv-oldest/bin/python -m pip install --quiet uv
-	.venv-oldest/bin/uv pip install --quiet --python .venv-oldest/bin/python --resolution lowest-direct -e '.[test,dask,onnx,lite]'
+	.venv-oldest/bin/uv pip install --compile-bytecode --quiet --python .venv-oldest/bin/python --resolution lowest-direct -e '.[test,dask,onnx,lite]'
 	OMP_NUM_THREADS=1 .venv-oldest/bin/python -m pytest -n logical --dist loadfile
 
 clean:

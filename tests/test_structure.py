@@ -58,7 +58,7 @@ HOMES = {
         "pipeline/zoo/keras_file.py",
     },
     "joblib": {"pipeline/machine", "pipeline/extraction"},
-    "lightning": {"pipeline/training/fabric.py"},
+    "lightning_fabric": {"pipeline/training/fabric.py"},
     "timm": {"models"},
     "onnxruntime": {"pipeline/prediction"},
 }

@@ -14,7 +14,6 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torchvision.transforms.v2 import functional
 
 from unmask.pipeline.cache.clip_reader import ClipReader
 from unmask.pipeline.config import CropConfig, Limits
@@ -79,5 +78,8 @@ class PictureClips(ClipReader):
             ) from error
         if pixels.shape[:2] == (side, side):
             return pixels
+        # Late: torchvision loads torch's compiler, three seconds that no cached clip needs.
+        from torchvision.transforms.v2 import functional
+
         planes = torch.from_numpy(pixels).permute(2, 0, 1)  # (3, H, W)
         return functional.resize(planes, [side, side], antialias=True).permute(1, 2, 0).numpy()

@@ -16,7 +16,6 @@ from functools import partial
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torchvision.transforms.v2 import functional as tv
 
 from unmask.pipeline.clips.batches import batches
 from unmask.pipeline.clips.h264 import h264
@@ -85,8 +84,11 @@ def noise(clip: Clip, variance: float, rng: np.random.Generator) -> Clip:
 
 def blur(clip: Clip, window: float, rng: np.random.Generator) -> Clip:
     """GB: Gaussian of `window` pixels, sigma a sixth of it."""
+    # Late: torchvision loads torch's compiler, three seconds that only a robustness table needs.
+    from torchvision.transforms.v2 import functional
+
     frames = torch.from_numpy(clip).permute(0, 3, 1, 2)
-    blurred = tv.gaussian_blur(frames, [int(window), int(window)], [window / 6, window / 6])
+    blurred = functional.gaussian_blur(frames, [int(window), int(window)], [window / 6, window / 6])
     return blurred.permute(0, 2, 3, 1).contiguous().numpy()
 
 

@@ -6,12 +6,12 @@ import math
 from collections.abc import Callable
 from contextlib import contextmanager
 
+import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
-from torchvision.io import encode_jpeg
 
 from unmask.models.layers.pictures import untiled
 from unmask.models.spec import NORMS, ClipSpec
@@ -205,9 +205,8 @@ def small(pixels: NDArray[np.uint8], side: int = 72) -> bytes:
 
 def _jpeg(picture: Tensor) -> bytes:
     """(3,h,w) in 0..1 -> JPEG."""
-    return bytes(
-        encode_jpeg((picture.clamp(0, 1) * 255).round().to(torch.uint8), quality=90).numpy()
-    )
+    rgb = (picture.clamp(0, 1) * 255).round().to(torch.uint8).permute(1, 2, 0).numpy()  # (h,w,3)
+    return cv2.imencode(".jpg", rgb[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 90])[1].tobytes()
 
 
 def colour(heat: Tensor) -> Tensor:

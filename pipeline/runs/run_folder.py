@@ -38,7 +38,16 @@ METRICS, SPEED = "metrics.jsonl", "speed.jsonl"
 FORMAT = 1
 MAX_RUN_FILE = 16 * 1024 * 1024
 PATHS = ("manifest", "val", "cache", "init")
-LIBRARIES = ("unmask", "torch", "torchvision", "lightning", "numpy", "timm", "safetensors", "zarr")
+LIBRARIES = (
+    "unmask",
+    "torch",
+    "torchvision",
+    "lightning-fabric",
+    "numpy",
+    "timm",
+    "safetensors",
+    "zarr",
+)
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ import platform
 from typing import Any
 
 import torch
-from lightning.fabric import Fabric
+from lightning_fabric import Fabric
 from torch import Tensor, nn
 
 from unmask.pipeline.config import TrainConfig
