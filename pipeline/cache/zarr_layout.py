@@ -126,7 +126,8 @@ def checked_metadata(name: str, meta: dict[str, Any], path: Path) -> tuple[tuple
             return tuple(shape), codec_of(name, codec)
         if wrong != ["codecs"]:
             break
-    raise CacheError(f"{path}: {', '.join(wrong)} not as unmask writes it; extract the video again")
+    named = ", ".join(wrong)  # names of a forged file are of any length
+    raise CacheError(f"{path}: {named:.300} not as unmask writes it; extract the video again")
 
 
 def _optional(key: str, value: Any) -> bool:

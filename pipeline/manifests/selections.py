@@ -209,10 +209,8 @@ def select(
 def _must_occur(asked: Sequence[str], present: set[str], what: str) -> None:
     lacking = [name for name in asked if name.casefold() not in {p.casefold() for p in present}]
     if lacking:
-        raise UsageError(
-            f"no {what} {lacking[0]!r} in the manifest; it has "
-            f"{', '.join(sorted(present)) or 'none'}"
-        )
+        there = ", ".join(sorted(present)) or "none"
+        raise UsageError(f"no {what} {lacking[0]!r} in the manifest; it has {there:.1000}")
 
 
 def _at_most(entries: list[Entry], limit: int, balance: bool, seed: int) -> list[Entry]:

@@ -194,7 +194,8 @@ class _Rows:
             )
         doubled = {name for name in self.columns if name and self.columns.count(name) > 1}
         if doubled:
-            raise ScoresError(f"{self.path}:1: column named twice: {', '.join(sorted(doubled))}")
+            told = ", ".join(sorted(doubled))
+            raise ScoresError(f"{self.path}:1: column named twice: {told:.300}")
         missing = [name for name in ("video_id", "label") if name not in self.columns]
         if "score" not in self.columns and "logit" not in self.columns:
             missing.append("score (or logit)")
