@@ -39,9 +39,11 @@ GROUPS = (
     "models_clrnet",
     "models_stil",
     "models_m2tr",
+    "models_attention",
+    "models_vim",
 )
 WITH_SCRATCH = frozenset(GROUPS[:8])
-QUICK_ONLY = frozenset({"models_stil", "models_m2tr"})
+QUICK_ONLY = frozenset({"models_stil", "models_m2tr", "models_attention", "models_vim"})
 HERE = Path(__file__).parent
 HEADER = ("what", "against", "measured", "target", "met")
 LIBRARIES = (

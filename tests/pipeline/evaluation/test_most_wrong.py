@@ -13,7 +13,15 @@ from torchvision.io import decode_jpeg
 from unmask.models import create_model, list_models, model_class
 from unmask.models.spec import ClipSpec
 from unmask.pipeline.clips.prepare import Batch
-from unmask.pipeline.reports.heat import as_maps, grad_cam, heat_of, last_map, overlay, seen
+from unmask.pipeline.reports.heat import (
+    as_maps,
+    grad_cam,
+    heat_of,
+    last_map,
+    maps_and_slopes,
+    overlay,
+    seen,
+)
 
 
 def batch_of(pixels: Tensor) -> Batch:
@@ -108,6 +116,56 @@ def test_every_model_has_a_heat_map(name: str) -> None:
     assert what in ("Grad-CAM", "predicted mask")
     assert heat.ndim == 3 and len(heat) in (1, model.spec.frames) and min(heat.shape[1:]) > 1
     assert torch.isfinite(heat).all() and heat.min() >= 0 and heat.max() <= 1
+
+
+@pytest.mark.parametrize("name", ["vit", "swin", "tall_swin", "vim", "encoder"])
+def test_maps_of_transformers_hang_on_the_places_and_not_on_the_class_token_alone(
+    name: str,
+) -> None:
+    torch.manual_seed(0)
+    model = create_model(name, **model_class(name).small).eval()
+    spec = model.spec
+    batch = batch_of(torch.randn(1, spec.frames, 3, spec.size, spec.size))
+    layer = last_map(model, batch, spec.frames)
+    maps, slopes = maps_and_slopes(model, batch, layer, spec.frames)
+    assert maps.shape == slopes.shape and (slopes != 0).float().mean() > 0.9
+    heat, _ = heat_of(model, batch)
+    assert float(heat.max()) == pytest.approx(1.0)
+
+
+def test_each_frame_of_a_thumbnail_gets_its_own_heat() -> None:
+    torch.manual_seed(0)
+    model = create_model("tall_swin", **model_class("tall_swin").small).eval()
+    clip = torch.zeros(1, 8, 3, 28, 28)
+    clip[:, 6] = torch.randn(3, 28, 28) * 5  # one frame of the second clip is unlike the others
+    heat, _ = heat_of(model, batch_of(clip))
+    assert heat.shape[0] == 8 and torch.isfinite(heat).all()
+    alike = (heat[4:] - heat[4]).abs().flatten(1).amax(1)
+    assert alike[2] > 0 and heat[6].std() > 0
+
+
+class Middle(nn.Module):
+    """Tokens of 4 x 4 places and one that is none, in the middle; the red place decides."""
+
+    spec, extra_tokens = ClipSpec("single", 1, 64), (8,)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(3)
+
+    def outputs(self, clip: Tensor, bands: Tensor | None = None) -> dict[str, Tensor]:
+        places = torch.nn.functional.avg_pool2d(clip[:, 0], 16).flatten(2).transpose(1, 2)
+        extra = places.new_ones(len(places), 1, 3)
+        tokens = self.norm(torch.cat([places[:, :8], extra, places[:, 8:]], 1))
+        red = torch.cat([tokens[:, :8, 0], tokens[:, 9:, 0]], 1).clamp_min(0).square().sum(1)
+        return {"logits": torch.stack([torch.zeros_like(red), red], 1)}
+
+
+def test_a_token_in_the_middle_moves_no_place() -> None:
+    pixels = torch.full((1, 1, 3, 64, 64), 0.5)
+    pixels[0, 0, 0, 48:, 16:32] = 1.0  # the last row, second column: behind the middle
+    heat, _ = heat_of(Middle(), batch_of(pixels))
+    assert heat.shape == (1, 4, 4) and heat[0].argmax() == 3 * 4 + 1
 
 
 @pytest.mark.parametrize("norm", ["unit", "half", "imagenet", "raw255"])

@@ -32,6 +32,10 @@ CASES = {
     "xception_lstm": ("xception_lstm", {}),
     "m2tr-dct": ("m2tr", {"variant": "dct"}),
     "m2tr-fft": ("m2tr", {"variant": "fft"}),
+    "vit": ("vit", {}),
+    "swin": ("swin", {}),
+    "tall_swin": ("tall_swin", {"double_resize": True}),
+    "vim": ("vim", {}),
 }
 
 
