@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from fnmatch import fnmatchcase
 from typing import Any
 
 import timm
+import torch
 from torch import nn
 
 from unmask.models.options import ModelError
@@ -67,6 +69,22 @@ def fuse_attention(network: nn.Module, fused: bool) -> None:
     for module in network.modules():
         if hasattr(module, "fused_attn"):
             module.fused_attn = fused
+
+
+@contextmanager
+def attention_for_export(network: nn.Module) -> Iterator[None]:
+    """While torch.export walks through, attention is multiplied out: ONNX's form of the fused one
+    fails with a mask (operator aten.view).
+    """
+    layers = [module for module in network.modules() if getattr(module, "fused_attn", False)]
+    layers = layers if torch.compiler.is_exporting() else []
+    try:
+        for layer in layers:
+            layer.fused_attn = False
+        yield
+    finally:
+        for layer in layers:
+            layer.fused_attn = True
 
 
 def undecayed(model: nn.Module, patterns: Iterable[str] = ()) -> frozenset[str]:

@@ -21,6 +21,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from unmask.models.families import (
+    attention_for_export,
     fuse_attention,
     norm_of,
     pretrained_part,
@@ -163,7 +164,8 @@ class Swin(PictureModel):
 
     def feature_of(self, pictures: Tensor) -> Tensor:
         """(N, 3, S, S) -> (N, D): the mean over the places of the last map."""
-        return self.backbone(pictures.contiguous(memory_format=torch.channels_last))
+        with attention_for_export(self.backbone):
+            return self.backbone(pictures.contiguous(memory_format=torch.channels_last))
 
     def resized(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Weights of a network of other windows with tables for these, bicubically as timm's."""

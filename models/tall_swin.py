@@ -30,7 +30,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from unmask.models.families import norm_of, pretrained_part, settings_of, undecayed
+from unmask.models.families import (
+    attention_for_export,
+    norm_of,
+    pretrained_part,
+    settings_of,
+    undecayed,
+)
 from unmask.models.layers.pictures import PictureModel, thumbnail
 from unmask.models.options import ModelError
 from unmask.models.spec import ClipSpec
@@ -108,7 +114,8 @@ class TallSwin(PictureModel):
         x = self.backbone.patch_embed(pictures.contiguous(memory_format=torch.channels_last))
         if self.frame_embedding is not None:
             x = x + self._map_of_frames(x.shape[1] // GRID)
-        x = self.backbone.norm(self.backbone.layers(x))  # (N, H, W, D)
+        with attention_for_export(self.backbone):
+            x = self.backbone.norm(self.backbone.layers(x))  # (N, H, W, D)
         return x.mean((1, 2))
 
     def _map_of_frames(self, side: int) -> Tensor:

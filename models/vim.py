@@ -190,7 +190,7 @@ class Vim(PictureModel):
     def feature_of(self, pictures: Tensor) -> Tensor:
         """(N, 3, S, S) -> (N, D): the class token after the last norm."""
         x = self.patch_embed(pictures)
-        token = self.cls_token.expand(len(x), -1, -1).to(x.dtype)
+        token = self.cls_token.expand(x.shape[0], -1, -1).to(x.dtype)
         x = torch.cat([x[:, : self.middle], token, x[:, self.middle :]], 1)
         x = self.layers(_wide(x) + self.pos_embed)  # (N, places + 1, D)
         return self.norm_f(x)[:, self.middle]
