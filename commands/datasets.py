@@ -49,6 +49,30 @@ SHOWN = 10
     help="Compare the disk with what the owners ship; exit 3 if it differs.",
 )
 @click.option(
+    "--audit",
+    "look",
+    is_flag=True,
+    help="How well the files alone tell real from fake: container, encoder, rate, sound, size.",
+)
+@click.option(
+    "--audit-out",
+    type=click.Path(path_type=Path),
+    metavar="NAME",
+    help="With --audit: where page, JSON and scores go, without a suffix.  [default: NAME.audit]",
+)
+@click.option(
+    "--boosting/--no-boosting",
+    default=True,
+    help="With --audit: also gradient boosting, which sees what a linear model cannot.",
+)
+@click.option(
+    "--audit-videos",
+    type=click.IntRange(0),
+    default=500,
+    show_default=True,
+    help="With --audit: per class; 0: all.",
+)
+@click.option(
     "--probe",
     is_flag=True,
     help="With --verify: open every file and report codec, size, fps and damage.",
@@ -70,7 +94,11 @@ SHOWN = 10
 @click.option(
     "--seed", type=SEED, default=DEFAULTS.seed, show_default=True, help="Of derived splits."
 )
-@click.option("--strict", is_flag=True, help="Drop what is known to leak between official splits.")
+@click.option(
+    "--strict",
+    is_flag=True,
+    help="Drop what is known to leak between official splits; with --audit, exit 4 for AUC 0.9.",
+)
 @click.option(
     "--label-mode",
     type=click.Choice(["visual", "audio", "any"]),
@@ -84,7 +112,16 @@ SHOWN = 10
     help="Root of the dataset that holds the reals, if another.",
 )
 def command(
-    name: str | None, root: Path | None, check: bool, probe: bool, as_json: bool, **words: Any
+    name: str | None,
+    root: Path | None,
+    check: bool,
+    look: bool,
+    audit_out: Path | None,
+    audit_videos: int,
+    boosting: bool,
+    probe: bool,
+    as_json: bool,
+    **words: Any,
 ) -> int:
     """List the known datasets; with NAME the tree it should have; with --verify whether it has it.
 
@@ -92,11 +129,20 @@ def command(
     unmask datasets
     unmask datasets celebdf2
     unmask datasets ffpp --root /data/FaceForensics++ --verify
+    unmask datasets ffpp --root /data/FaceForensics++ --audit
     """
     if name is None:
         _print_table()
         return EXIT_OK
     source = resolve(name)
+    if look:
+        if check or probe or as_json:
+            raise UsageError("--audit goes without --verify, --probe and --json")
+        target = audit_out or Path(f"{source.name}.audit")
+        where = root or default_root(name)
+        return _audit(source, where, _options(words), target, audit_videos, boosting)
+    if audit_out is not None:
+        raise UsageError("--audit-out needs --audit")
     if not check:
         if probe or as_json:
             raise UsageError("--probe and --json need --verify")
@@ -141,6 +187,25 @@ def _print_source(source: Source) -> None:
     click.echo(f"labels   {source.labels}")
     click.echo(f"splits   {source.splits}")
     click.echo(f"\nlooked for in {default_root(source.name)} unless --root says otherwise")
+
+
+def _audit(
+    source: Source, root: Path, options: SourceOptions, target: Path, most: int, boosting: bool
+) -> int:
+    from unmask.commands.audit_output import run_audit
+    from unmask.pipeline.config import Limits
+    from unmask.pipeline.shortcuts.signals import of_dataset
+
+    dataset = discover(source.name, root, options)
+    return run_audit(
+        lambda tick: of_dataset(dataset, Limits(), most, options.seed, tick),
+        f"Audit of {source.name} in {root}",
+        target,
+        permutations=199,
+        boosting=boosting,
+        seed=options.seed,
+        strict=options.strict,
+    )
 
 
 def _verify(source: Source, root: Path, options: SourceOptions, probe: bool, as_json: bool) -> int:

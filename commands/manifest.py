@@ -108,6 +108,86 @@ def stats(paths: tuple[Path, ...], cache: Path, allow_missing: bool) -> int:
     return EXIT_OK
 
 
+@command.command(name="audit")
+@path_argument
+@cache_option
+@missing_option
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    help="Where page, JSON and the audit's scores go, without a suffix.  [default: beside the "
+    "manifest, where evaluate finds it]",
+)
+@click.option(
+    "--videos", type=click.IntRange(0), default=1000, show_default=True, help="Per class; 0: all."
+)
+@click.option(
+    "--files/--no-files", default=True, help="Also ask the video files, where they still lie."
+)
+@click.option(
+    "--permutations",
+    type=click.IntRange(19, 9999),
+    default=199,
+    show_default=True,
+    help="Of labels, for the null.",
+)
+@click.option("--boosting/--no-boosting", default=True, help="Also gradient boosting.")
+@click.option(
+    "--scores",
+    type=click.Path(path_type=Path),
+    help="Of a detector: three tests whether it uses what was found.",
+)
+@click.option(
+    "--scores-after",
+    type=click.Path(path_type=Path),
+    help="Its scores once both classes were re-encoded alike.",
+)
+@click.option(
+    "--scores-placebo",
+    type=click.Path(path_type=Path),
+    help="Its scores once the same was done to videos that were alike before.",
+)
+@click.option("--seed", type=SEED, default=0, show_default=True, help="Of folds and permutations.")
+@click.option("--strict", is_flag=True, help="Exit code 4 where a family is broken (AUC 0.9).")
+def audit_command(
+    path: Path,
+    cache: Path,
+    allow_missing: bool,
+    out: Path | None,
+    videos: int,
+    files: bool,
+    permutations: int,
+    boosting: bool,
+    scores: Path | None,
+    scores_after: Path | None,
+    scores_placebo: Path | None,
+    seed: int,
+    strict: bool,
+) -> int:
+    """How well real and fake are told apart here without looking at the forgery: container,
+    encoder, rate, sound, frame rate, size, crop and background.
+    """
+    from unmask.commands.audit_output import run_audit
+    from unmask.pipeline.config import Limits
+    from unmask.pipeline.shortcuts.page import beside_manifest
+    from unmask.pipeline.shortcuts.signals import of_manifest
+
+    if scores is None and (scores_after or scores_placebo):
+        raise UsageError("--scores-after and --scores-placebo need --scores")
+    manifest = _read(path, cache, allow_missing)
+    return run_audit(
+        lambda tick: of_manifest(manifest, Limits(), videos, seed, files, tick),
+        f"Audit of {path}",
+        out or beside_manifest(path).with_suffix(""),
+        permutations=permutations,
+        boosting=boosting,
+        seed=seed,
+        strict=strict,
+        scores=(scores, scores_after, scores_placebo),
+        manifest_sha256=manifest.sha256,
+    )
+
+
 @command.command()
 @paths_argument
 @cache_option
@@ -140,6 +220,13 @@ def merge(paths: tuple[Path, ...], cache: Path, allow_missing: bool, out: Path) 
 )
 @click.option("--balance", is_flag=True, help="As many reals as fakes.")
 @click.option(
+    "--balance-by",
+    default="",
+    metavar="NAME,NAME",
+    help="As many reals as fakes of every value of these: fps, width, height, codec, compression "
+    "and whatever else the cache knows of a file.",
+)
+@click.option(
     "--seed",
     type=SEED,
     default=1,
@@ -156,6 +243,7 @@ def filter_command(
     label: str | None,
     limit: int,
     balance: bool,
+    balance_by: str,
     seed: int,
 ) -> int:
     """Write a manifest with the entries that fit."""
@@ -169,6 +257,7 @@ def filter_command(
         label=None if label is None else int(label),
         limit=limit,
         balance=balance,
+        balance_by=[word.strip() for word in balance_by.split(",") if word.strip()],
         seed=seed,
     )
     _write(out, chosen, [manifest])

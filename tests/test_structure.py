@@ -25,6 +25,7 @@ CONTRACT = """
 commands | unmask | testing
 demo | doctor
 prediction | evaluation
+shortcuts
 training | reports
 features
 extraction | clips

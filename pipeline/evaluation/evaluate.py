@@ -21,7 +21,7 @@ from pathlib import Path
 from unmask.pipeline.clips.source import ClipSource
 from unmask.pipeline.config import EvaluateConfig
 from unmask.pipeline.disk.files import refusals, write_whole
-from unmask.pipeline.errors import UsageError
+from unmask.pipeline.errors import ManifestError, UsageError
 from unmask.pipeline.evaluation import protocols, robustness
 from unmask.pipeline.evaluation.admission import Allowed, admit
 from unmask.pipeline.evaluation.coverage import coverage_of
@@ -51,6 +51,7 @@ from unmask.pipeline.scores.evaluation_folder import (
 from unmask.pipeline.scores.results import Options
 from unmask.pipeline.scores.table import Scores
 from unmask.pipeline.scores.video_scores import video_scores
+from unmask.pipeline.shortcuts.page import read_summary
 
 REPORT = "report.html"
 # Fewer points make no picture; more make it slow and a blot.
@@ -179,7 +180,8 @@ class _Call:
             # Every number below comes from the file, as anybody would compute it.
             scores, sha256 = read_scores(folder / SCORES)
             result = evaluate_scores(scores, self.options, coverage, self.calibration)
-            cautions = [*cautions, *filter(None, [coverage.caution, result.calibration_warning])]
+            warnings = [coverage.caution, result.calibration_warning, _audited(source.path)]
+            cautions = [*cautions, *filter(None, warnings)]
             evaluation = Evaluation(
                 name,
                 target,
@@ -270,6 +272,15 @@ class _Call:
         for picture in pictures:
             write_whole(folder / f"{_slug(picture.title)}.png", picture.png())
         write_whole(folder / REPORT, page.encode())
+
+
+def _audited(manifest: Path) -> str:
+    """What an audit beside the manifest says of this set, to be read beside the model's AUC."""
+    try:
+        summary = read_summary(manifest)
+    except ManifestError as error:
+        return f"the audit of this set cannot be read: {error}"
+    return "" if summary is None else summary.sentence
 
 
 def _feature_map(source: ClipSource, scored: Scored) -> list[Picture]:

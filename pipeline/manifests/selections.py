@@ -178,6 +178,7 @@ def select(
     label: int | None = None,
     limit: int = 0,
     balance: bool = False,
+    balance_by: Sequence[str] = (),
     seed: int = 1,
 ) -> list[Entry]:
     """Entries that fit, in the manifest's order.
@@ -185,6 +186,8 @@ def select(
     methods: of the fakes, reals always come along.
     limit: most videos per label.
     balance: as many reals as fakes.
+    balance_by: as many reals as fakes of every combination of these facts (fps, height ...), so
+        that none of them tells the label any more.
     Which ones stay is decided by a digest of seed and folder, so it does not depend on the order.
     Raises: UsageError for a method or compression that does not occur, or when nothing is left.
     """
@@ -200,10 +203,51 @@ def select(
         and (not compression or f.compression == compression)
         and label in (None, entry.label)
     ]
+    if balance_by:
+        fitting = _balanced(manifest, fitting, balance_by, seed)
     kept = _at_most(fitting, limit, balance, seed)
     if not kept:
         raise UsageError(f"{manifest.path}: no entry fits the filter")
     return kept
+
+
+def _balanced(
+    manifest: Manifest, entries: Sequence[Entry], names: Sequence[str], seed: int
+) -> list[Entry]:
+    """Entries of cells that hold both classes, the same number of each."""
+    place = dict(zip(manifest.entries, manifest.folders, strict=True))
+    cells: dict[tuple, list[Entry]] = defaultdict(list)
+    for entry in entries:
+        cells[_facts(place[entry], names)].append(entry)
+    kept = {
+        entry.folder
+        for cell in cells.values()
+        if {entry.label for entry in cell} == {REAL, FAKE}
+        for entry in _at_most(cell, 0, True, seed)
+    }
+    if not kept:
+        raise UsageError(
+            f"{manifest.path}: no value of {', '.join(names)} has reals and fakes; nothing is left"
+        )
+    return [entry for entry in entries if entry.folder in kept]
+
+
+def _facts(folder: Path, names: Sequence[str]) -> tuple[object, ...]:
+    """What the cache says of a video under these names; rates to a thousandth."""
+    attributes = attributes_of(folder)
+    media = attributes.get("media")
+    known = {
+        **(media if isinstance(media, dict) else {}),
+        "compression": attributes.get("compression"),
+    }
+    lacking = [name for name in names if known.get(name) is None]
+    if lacking:
+        there = ", ".join(sorted(name for name, value in known.items() if value is not None))
+        raise UsageError(
+            f"{folder}: the cache does not know {lacking[0]!r} of it; it knows {there or 'nothing'}"
+        )
+    values = (known[name] for name in names)
+    return tuple(round(v, 3) if isinstance(v, float) else str(v) for v in values)
 
 
 def _must_occur(asked: Sequence[str], present: set[str], what: str) -> None:
