@@ -7,7 +7,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -34,6 +34,7 @@ from unmask.pipeline.scores.csv_file import read_scores
 from unmask.pipeline.scores.evaluation_folder import read_evaluation
 from unmask.pipeline.scores.results import Sizes
 from unmask.pipeline.scores.video_scores import video_scores
+from unmask.pipeline.shortcuts.page import Summary
 
 
 @pytest.fixture(scope="module")
@@ -292,13 +293,17 @@ def test_denominators_say_who_was_not_scored(world: Path, tmp_path: Path) -> Non
         Listed(Outcome("never-a", "failed", "missing"), FAKE, "Deepfakes", "test"),
     ]
     write_outcomes(manifests / "outcomes.jsonl", rows)
+    sha256 = hashlib.sha256((manifests / "test.txt").read_bytes()).hexdigest()
+    audited = Summary("broken", 0.93, 0.88, 0.97, 0.005, ("time",), 40, sha256)
+    (manifests / "test.audit.json").write_text(json.dumps({"summary": asdict(audited)}))
     config = config_of(tmp_path, run=str(run), out=str(tmp_path / "o"))
     with pytest.raises(ManifestError, match="2 of 8"):
         evaluate(config)
     evaluation = evaluate(replace(config, allow_missing=True))[0]
     coverage = evaluation.result.coverage
     assert (coverage.scored, coverage.failed, coverage.missing) == ((3, 3), (1, 2), (1, 1))
-    assert coverage.absent == (0, 1) and "never on this disk" in evaluation.cautions[-1]
+    assert coverage.absent == (0, 1) and "never on this disk" in evaluation.cautions[-2]
+    assert "AUC 0.930 [0.880, 0.970] without looking at the forgery" in evaluation.cautions[-1]
     assert coverage.known and coverage.reasons == {"no_face": 1, "truncated": 2}
     assert coverage.share == pytest.approx(6 / 11)
     written = json.loads((evaluation.folder / "metrics.json").read_text())["coverage"]
