@@ -6,6 +6,7 @@ Interface, by file:
     crops: detector_for, read_crops, refusal_of
     probe: probe
     publish: is_listed, publish
+    receipt: materialize, read_receipt, receipt_of, write_receipt
     reference: judged, measure, reference_of
     repair: repair
     resume: content_hash, finished
