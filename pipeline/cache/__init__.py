@@ -13,6 +13,6 @@ Interface, by file:
     refused: Fingerprint, RECORDS, noted, plain_outcome, recall, remember
     video: CachedVideo, GROUP_FILE, attributes_of, is_committed, open_video, settings_of,
         verify_video
-    writing: replace_attributes, write_video
+    writing: SAFE_ID, replace_attributes, write_video
     zarr_layout: ARRAYS, MAX_CLIP_BYTES
 """
