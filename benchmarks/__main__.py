@@ -41,9 +41,12 @@ GROUPS = (
     "models_m2tr",
     "models_attention",
     "models_vim",
+    "models_encoder",
 )
 WITH_SCRATCH = frozenset(GROUPS[:8])
-QUICK_ONLY = frozenset({"models_stil", "models_m2tr", "models_attention", "models_vim"})
+QUICK_ONLY = frozenset(
+    {"models_attention", "models_encoder", "models_m2tr", "models_stil", "models_vim"}
+)
 HERE = Path(__file__).parent
 HEADER = ("what", "against", "measured", "target", "met")
 LIBRARIES = (

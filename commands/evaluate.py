@@ -201,6 +201,21 @@ E = EvaluateConfig()
     is_flag=True,
     help="Score crops of other settings than in training, and say so.",
 )
+@click.option(
+    "--probe",
+    is_flag=False,
+    flag_value="auto",
+    default=E.probe,
+    metavar="[KEY]",
+    help="A linear probe on stored features beside the model; without KEY on the only ones there "
+    "are.",
+)
+@click.option("--store", default=E.store, show_default=True, help="Root of the features.")
+@click.option(
+    "--seeds",
+    is_flag=True,
+    help="Every run beside this one that differs by its seed only; mean and deviation.",
+)
 def command(
     runs: Path,
     model: str,
@@ -208,6 +223,7 @@ def command(
     accepted: tuple[str, ...],
     video_level: bool,
     protocol: str | None,
+    seeds: bool,
     **options: Any,
 ) -> int:
     """Score manifests with a trained run: ACC, AUC, EER and more with intervals, per method, on one
@@ -229,6 +245,8 @@ def command(
     config, taken = defaults(EvaluateConfig(protocol=protocol or "", **options), runs)
     for line in taken:
         click.echo(line, err=True)
+    if seeds:
+        return _every_seed(config)
     with Bar() as bar:
         results = evaluate(config, bar)
     for result in results:
@@ -238,6 +256,31 @@ def command(
         _tables(across(results, published, brief_keys()), len(results) > 1)
     for result in results:
         click.echo(f"report: {result.folder / 'report.html'}")
+    return EXIT_OK
+
+
+def _every_seed(config: EvaluateConfig) -> int:
+    """The runs of one experiment one after the other, and every number over them."""
+    from unmask.pipeline.evaluation.evaluate import evaluate
+    from unmask.pipeline.runs.seeds import over_seeds, siblings
+    from unmask.pipeline.scores.metrics import METRICS, brief_keys
+
+    runs = siblings(Path(config.run))
+    values: dict[str, dict[str, list[float]]] = {}
+    for run in runs:
+        out = str(Path(config.out) / run.folder.name) if config.out else ""
+        with Bar() as bar:
+            results = evaluate(replace(config, run=str(run.folder), out=out), bar)
+        for result in results:
+            click.echo(f"seed {run.config.seed}, {result.name}: {result.folder / 'report.html'}")
+            for key in brief_keys():
+                value = result.result.video.measure(key).value
+                if value is not None:
+                    values.setdefault(result.name, {}).setdefault(key, []).append(value)
+    for name, metrics in values.items():
+        click.echo(f"\n{name}, video level, over {len(runs)} seeds")
+        for key, numbers in metrics.items():
+            click.echo(f"  {METRICS[key].name:<12} {over_seeds(numbers)}")
     return EXIT_OK
 
 
@@ -283,6 +326,12 @@ def _show(evaluation: Evaluation, video_level: bool) -> None:
     for caution in evaluation.cautions:
         click.echo(f"caution: {caution}")
     show(evaluation.result, video_level)
+    if evaluation.probe is not None:
+        from unmask.pipeline.evaluation.probe import beside
+        from unmask.pipeline.reports.tables import terminal
+
+        table = beside(evaluation.result.video, evaluation.probe)
+        click.echo(f"\n{table.title}\n{terminal(table)}")
     coverage = evaluation.result.coverage
     unknown = "" if coverage.known else " (no list of outcomes beside the manifest)"
     absent = sum(coverage.absent)

@@ -37,8 +37,8 @@ COLUMNS = {
 )
 @click.option("--json", "as_json", is_flag=True, help="The same as JSON, one object a run.")
 def command(runs: Path, as_json: bool) -> None:
-    """A table of all training runs, newest first; AUC is of the videos of the validation
-    manifest.
+    """A table of all training runs, newest first, and what runs that differ by their seed only come
+    to together; AUC is of the videos of the validation manifest.
     """
     from unmask.pipeline.runs.newest import list_runs
     from unmask.pipeline.runs.summary import summary
@@ -55,6 +55,7 @@ def command(runs: Path, as_json: bool) -> None:
         except CheckpointError as error:
             rows.append({"run": folder.name, "damaged": printable(str(error), 1000)})
             click.echo(f"runs: {printable(str(error), 1000)}", err=True)
+    together = _over_seeds(folders, rows)
     if as_json:
         click.echo(json.dumps(rows, indent=1))
         return
@@ -67,6 +68,27 @@ def command(runs: Path, as_json: bool) -> None:
         click.echo(
             "  ".join(text.ljust(width) for text, width in zip(line, widths, strict=True)).rstrip()
         )
+    for line in together:
+        click.echo(line)
+
+
+def _over_seeds(folders: list[Path], rows: list[dict[str, Any]]) -> list[str]:
+    """A line for every experiment of several seeds, and `over_seeds` into the rows of its runs."""
+    from unmask.pipeline.runs.seeds import by_experiment, over_seeds
+
+    by_name = {row["run"]: row for row in rows}
+    lines = []
+    for group in by_experiment(folders):
+        own = [by_name[run.folder.name] for run in group]
+        found = over_seeds([row["auc"] for row in own if row.get("auc") is not None])
+        if len(group) < 2 or found is None:
+            continue
+        for row in own:
+            row["over_seeds"] = {"auc": found.mean, "sd": found.sd, "runs": found.n}
+        seeds = ", ".join(str(seed) for seed in sorted(run.config.seed for run in group))
+        words = printable(f"{group[0].model} {group[0].config.recipe}, seeds {seeds}")
+        lines.append(f"{words}: best val AUC {found}")
+    return lines
 
 
 def _cell(name: str, row: dict[str, Any]) -> str:

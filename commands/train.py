@@ -24,7 +24,8 @@ DEFAULTS = TrainConfig()
 
 # What the options of these names become is decided together; all others go into the configuration
 # as they are.
-JOINED = {"manifest", "val", "cache", "options", "recipe", "overrides"}
+JOINED = {"manifest", "val", "cache", "store", "options", "recipe", "overrides"}
+MOST_SEEDS = 100
 
 
 @click.command(name="train")
@@ -107,6 +108,26 @@ JOINED = {"manifest", "val", "cache", "options", "recipe", "overrides"}
 @field_option(DEFAULTS, "init", "Start from these weights (.safetensors).", metavar="FILE")
 @field_option(DEFAULTS, "trust_checkpoint", "Also read --init FILE.pt, of tensors only.")
 @click.option(
+    "--features",
+    is_flag=False,
+    flag_value="auto",
+    default="",
+    metavar="[KEY]",
+    help="Train a head of `encoder` on stored features; without KEY on the only ones there are.",
+)
+@click.option(
+    "--store",
+    type=click.Path(path_type=Path),
+    default="features",
+    show_default=True,
+    help="Root of the features.",
+)
+@click.option(
+    "--seeds",
+    metavar="0-4",
+    help="One run of each seed, 0-4 or 0,2,5; `runs` and `evaluate --seeds` join them.",
+)
+@click.option(
     "--run",
     type=click.Path(path_type=Path),
     help="The run's folder.  [default: the next in --runs]",
@@ -131,6 +152,7 @@ def command(ctx: click.Context, **values: Any) -> int:
     \b
     unmask train --manifest manifests/ffpp/c23/train.txt
     unmask train --manifest train.txt --model stil --recipe code --set lr=2e-4 --option frames=16
+    unmask train --features --seeds 0-4    heads on what `features` stored, in seconds
     unmask train --resume                  the newest run goes on where it stopped
     unmask train --from-run runs/0003-clrnet-ffpp-c23/run.json
     torchrun --nproc-per-node 2 -- cli.py train --run runs/two-gpus ...     the two dashes keep
@@ -140,12 +162,48 @@ def command(ctx: click.Context, **values: Any) -> int:
     130 and 143: stopped, resumable; 4: manifest, cache or checkpoint refused, or no finite loss any
     more.
     """
-    from unmask.models.options import ModelError
-    from unmask.pipeline.training.train import train
-
     given = {
         name for name in values if ctx.get_parameter_source(name) is ParameterSource.COMMANDLINE
     }
+    if values["seeds"] is not None:
+        return _of_every_seed(values, given)
+    return _train(values, given)
+
+
+def _of_every_seed(values: dict[str, Any], given: set[str]) -> int:
+    """A run of each seed, one after the other; stops at the first that does not end well."""
+    if clash := sorted(given & {"seed", "resume", "from_run"}):
+        raise UsageError(f"--seeds begins several runs; leave out --{clash[0].replace('_', '-')}")
+    for seed in seeds_of(values["seeds"]):
+        own = {**values, "seed": seed, "seeds": None}
+        if values["run"] is not None:
+            own["run"] = values["run"].with_name(f"{values['run'].name}-seed{seed}")
+        code = _train(own, given - {"seeds"} | {"seed"})
+        if code != EXIT_OK:
+            return code
+    click.echo("train: mean and standard deviation over the seeds: `runs`")
+    return EXIT_OK
+
+
+def seeds_of(text: str) -> list[int]:
+    """`0-4` or `0,2,5-7` as numbers, each once. Raises UsageError."""
+    seeds: list[int] = []
+    for part in text.split(","):
+        first, dash, last = part.strip().partition("-")
+        ends = (first, last if dash else first)
+        if not all(end.isascii() and end.isdigit() and len(end) < 10 for end in ends):
+            raise UsageError(f"--seeds {text:.40}: expected such as 0-4 or 0,2,5")
+        seeds += range(int(ends[0]), int(ends[1]) + 1)
+        if int(ends[1]) < int(ends[0]) or len(seeds) > MOST_SEEDS:
+            raise UsageError(f"--seeds {text:.40}: expected 1 to {MOST_SEEDS} rising numbers")
+    return list(dict.fromkeys(seeds))
+
+
+def _train(values: dict[str, Any], given: set[str]) -> int:
+    """One run, told as it goes on; returns the exit code."""
+    from unmask.models.options import ModelError
+    from unmask.pipeline.training.train import train
+
     say = _Speaker()
     try:
         config, run, expected = _plan(values, given, say)
@@ -169,8 +227,9 @@ def command(ctx: click.Context, **values: Any) -> int:
     )
     lost = f", {at.skipped} steps skipped (loss not finite)" if at.skipped else ""
     if result.exit_code != EXIT_OK:
+        saved = "" if config.features else " and saved"
         say(
-            f"train: stopped after step {at.step} and saved; go on with: train --resume --run "
+            f"train: stopped after step {at.step}{saved}; go on with: train --resume --run "
             f"{result.run}"
         )
     else:
@@ -212,7 +271,10 @@ def _fresh(values: dict[str, Any], given: set[str], say: _Speaker) -> TrainConfi
     if values["val"] is None and not values["no_val"] and not val.is_file():
         say(f"train: no {val}, so no validation")
     known = values["val"] is not None or val.is_file()
-    recipe = values["recipe"] or list_recipes(values["model"])[0]
+    if values["features"] and "model" not in given:
+        values["model"] = "encoder"
+    first = "probe" if values["features"] else list_recipes(values["model"])[0]
+    recipe = values["recipe"] or first
     overrides = {
         name: values[name] for name in ("epochs", "batch", "balance") if values[name] is not None
     }
@@ -220,6 +282,7 @@ def _fresh(values: dict[str, Any], given: set[str], say: _Speaker) -> TrainConfi
         manifest=str(manifest),
         val=str(val) if known and not values["no_val"] else "",
         cache=str(values["cache"]),
+        store=str(values["store"]),
         options=typed_options(values["model"], values["options"]),
         recipe=recipe,
         overrides={**parse_overrides(values["overrides"]), **overrides},

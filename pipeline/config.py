@@ -170,6 +170,8 @@ class TrainConfig:
     pretrained: ImageNet weights, also where the recipe begins without.
     from_scratch: random weights, also where the recipe begins with ImageNet's.
     init: file of weights to begin with.
+    features: key of stored features that a head trains on, auto for the only one, "" for pixels.
+    store: root of the features.
     """
 
     manifest: str = ""
@@ -202,6 +204,8 @@ class TrainConfig:
     from_scratch: bool = False
     init: str = ""
     trust_checkpoint: bool = False
+    features: str = ""
+    store: str = "features"
 
 
 @dataclass(frozen=True)
@@ -223,6 +227,8 @@ class EvaluateConfig:
     robust_videos, robust_clips: of robustness, videos per class and samples per video.
     explain: videos per class, farthest from their label, that are shown.
     pictures: draw curves and the map of features.
+    probe: key of stored features on which a linear probe is measured beside the model, auto for the
+        only one, "" for none; store: root of the features.
     other_pixels, allow_leakage, allow_missing: do what is otherwise refused, and say so in the
     report.
     """
@@ -256,6 +262,8 @@ class EvaluateConfig:
     allow_missing: bool = False
     allow_leakage: bool = False
     other_pixels: bool = False
+    probe: str = ""
+    store: str = "features"
 
 
 @dataclass(frozen=True)

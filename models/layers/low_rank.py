@@ -36,7 +36,8 @@ class LowRank(nn.Linear):
         self.scale = alpha / rank
 
     def forward(self, input: Tensor) -> Tensor:
-        return super().forward(input) + self.scale * F.linear(F.linear(input, self.down), self.up)
+        change = F.linear(F.linear(input, self.down), self.up)
+        return super().forward(input).add_(change, alpha=self.scale)
 
     def merged(self) -> nn.Linear:
         """A plain layer that computes the same, for export."""

@@ -273,7 +273,6 @@ RECIPES: dict[str, dict[str, Recipe]] = {
             epochs=10,
             batch=128,
             all_clips=True,
-            balance="paired",
             pretrained=True,
         ),
         "small": Recipe(

@@ -94,7 +94,7 @@ class ClipSource:
         """(clips, frames in a clip) of each video."""
         return [(clips, frames) for clips, frames, *_ in (r.shape for r in self.readers)]
 
-    @property
+    @cached_property
     def pairs(self) -> list[int | None]:
         """For each fake, the position of the real video it was made from, where that is in the
         manifest too.

@@ -9,6 +9,7 @@ Interface, by file:
     comparison: compare
     evaluate: across, evaluate
     page: Extras, evaluation_page
+    probe: beside
     protocols: find_protocol
     robustness: PERTURBATIONS, Perturbation, add_perturbation
 """

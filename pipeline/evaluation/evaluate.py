@@ -28,6 +28,7 @@ from unmask.pipeline.evaluation.coverage import coverage_of
 from unmask.pipeline.evaluation.inference import Loaded, Progress, Scored, Scoring
 from unmask.pipeline.evaluation.most_wrong import explain
 from unmask.pipeline.evaluation.page import Extras, evaluation_page
+from unmask.pipeline.evaluation.probe import Probe, beside
 from unmask.pipeline.evaluation.provenance import provenance_of
 from unmask.pipeline.evaluation.robustness import Ladder, score_distorted
 from unmask.pipeline.machine.devices import choose_device
@@ -48,7 +49,7 @@ from unmask.pipeline.scores.evaluation_folder import (
     new_evaluation,
     write_metrics,
 )
-from unmask.pipeline.scores.results import Options
+from unmask.pipeline.scores.results import Block, Coverage, Options
 from unmask.pipeline.scores.table import Scores
 from unmask.pipeline.scores.video_scores import video_scores
 from unmask.pipeline.shortcuts.page import read_summary
@@ -78,7 +79,9 @@ def evaluate(
     scoring = Scoring(model, device, config.batch, config.threads, config.half, progress)
     sources = [admit(Path(path), run, model, _allowed(config)) for path in config.manifests]
     names = _names([source.path for source, _ in sources])
-    call = _Call(config, loaded, scoring, _calibration(config, loaded, scoring), published)
+    probe = Probe(config, run, [source for source, _ in sources]) if config.probe else None
+    fitted = _calibration(config, loaded, scoring)
+    call = _Call(config, loaded, scoring, fitted, published, probe)
     results = [
         call.evaluate(source, name, cautions)
         for (source, cautions), name in zip(sources, names, strict=True)
@@ -166,6 +169,7 @@ class _Call:
     scoring: Scoring
     calibration: cal.Calibration | None
     published: protocols.Protocol | None
+    probe: Probe | None
 
     def evaluate(self, source: ClipSource, name: str, cautions: list[str]) -> Evaluation:
         """Scores, numbers and page of one manifest, each on disk."""
@@ -189,6 +193,7 @@ class _Call:
                 cautions,
                 provenance_of(self.config, self.loaded, source, sha256),
                 robust.rows if robust else None,
+                self._probed(source, coverage) if self.probe else None,
             )
             self._write_page(folder, evaluation, source, scored, scores, robust, rate)
             write_metrics(folder, evaluation)
@@ -198,6 +203,11 @@ class _Call:
     def options(self) -> Options:
         config = self.config
         return Options(config.rule, config.tracks, config.threshold, config.resamples, config.seed)
+
+    def _probed(self, source: ClipSource, coverage: Coverage) -> Block:
+        """What a linear probe on stored features makes of the same videos."""
+        assert self.probe is not None
+        return evaluate_scores(self.probe.score(source), self.options, coverage, None).video
 
     def _decided(self, joined: Scores) -> tuple[Scores, float]:
         """The videos at the score that decides, and its threshold: calibrated ones where a
@@ -266,6 +276,9 @@ class _Call:
                 provenance=list(provenance.items()),
                 protocol=published,
                 robustness=(robust.table, robust.picture, robust.line) if robust else None,
+                probe=(beside(result.video, evaluation.probe), self.probe.line)
+                if self.probe and evaluation.probe
+                else None,
                 cautions=evaluation.cautions,
             ),
         )

@@ -55,7 +55,7 @@ class Extras:
     """What a full evaluation shows and a bare scores file cannot.
 
     provenance: (title, facts) groups.
-    protocol, robustness: their table, and a line below the heading.
+    protocol, robustness, probe: their table, and a line below the heading.
     """
 
     pictures: Sequence[Picture] = ()
@@ -63,6 +63,7 @@ class Extras:
     provenance: Sequence[tuple[str, Sequence[tuple[str, Cell]]]] = ()
     protocol: tuple[Table, str] | None = None
     robustness: tuple[Table, Picture, str] | None = None
+    probe: tuple[Table, str] | None = None
     cautions: Sequence[str] = field(default=())
 
 
@@ -76,6 +77,7 @@ def evaluation_page(title: str, subtitle: str, result: Result, extras: Extras) -
     sections += [("In parts", "parts")] if breakdowns else []
     sections += [("Calibration", "calibration")] if calibration else []
     sections += [("Robustness", "robustness")] if extras.robustness else []
+    sections += [("Linear probe", "probe")] if extras.probe else []
     sections += [("Published", "published")] if extras.protocol else []
     sections += [("Farthest off", "worst")] if extras.worst else []
     options, half = result.options, result.failed_as_half
@@ -101,6 +103,7 @@ def evaluation_page(title: str, subtitle: str, result: Result, extras: Extras) -
         calibration=calibration,
         robustness=extras.robustness
         and dict(zip(("table", "picture", "line"), extras.robustness, strict=True)),
+        probe=extras.probe and dict(zip(("table", "line"), extras.probe, strict=True)),
         protocol=extras.protocol and dict(zip(("table", "line"), extras.protocol, strict=True)),
         worst=[_wrong(entry) for entry in extras.worst],
         worst_line=_worst_line(extras.worst, result),

@@ -18,7 +18,7 @@ from unmask.pipeline.runs.run_folder import config_at, open_run, read_document
 # often it saves, how long it goes on ...
 FREE = frozenset({"epochs", "device", "devices", "threads", "tensorboard", "checkpoint_steps"})
 # ... and where the same manifests and crops lie now; other ones are refused by sha256 and key.
-PLACES = frozenset({"manifest", "val", "cache"})
+PLACES = frozenset({"manifest", "val", "cache", "store"})
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ from unmask.pipeline.disk.folders import exchange, scratch_folder
 from unmask.pipeline.disk.permissions import like_parent
 from unmask.pipeline.disk.temporaries import remove_stale
 from unmask.pipeline.scores.json_fields import read_fields
-from unmask.pipeline.scores.results import Result
+from unmask.pipeline.scores.results import Block, Result
 
 FOLDER, OLDER = "evaluations", "older"
 SCORES, METRICS_FILE = "scores.csv", "metrics.json"
@@ -40,6 +40,7 @@ class Evaluation:
     provenance: title -> name -> value: run, data, pixels and versions.
     robustness: title of each perturbation, the video AUC of clean crops, then of each level; None
         when it was not asked for.
+    probe: the numbers of a linear probe, video level; None when it was not asked for.
     """
 
     name: str
@@ -48,6 +49,7 @@ class Evaluation:
     cautions: Sequence[str] = ()
     provenance: dict[str, dict[str, Plain]] = field(default_factory=dict)
     robustness: Sequence[Sequence[str | float | None]] | None = None
+    probe: Block | None = None
 
     def as_json(self) -> dict[str, object]:
         """metrics.json as an object."""
@@ -59,6 +61,8 @@ class Evaluation:
         }
         if self.robustness is not None:
             raw["robustness"] = [list(row) for row in self.robustness]
+        if self.probe is not None:
+            raw["probe"] = self.probe.as_json()
         return raw
 
 

@@ -36,6 +36,7 @@ from unmask.pipeline.manifests.checked import Manifest
 from unmask.pipeline.runs import checkpoint
 from unmask.pipeline.runs.networks import build_network, resolve
 from unmask.pipeline.training.fabric import Fabric, Outputs, device_facts
+from unmask.pipeline.training.stored import take_encoder, with_features
 
 log = logging.getLogger(__name__)
 
@@ -94,8 +95,15 @@ def build_setup(config: TrainConfig, fabric: Fabric, *, restored: bool = False) 
     Raises: UsageError, ModelError, ManifestError, CacheError, CheckpointError.
     """
     # Before the network, which may take half a minute: a wrong path must fail at once.
+    if config.features:
+        config = with_features(config)
     asked = get_recipe(config.model, config.recipe, config.overrides)
     real_only = asked.balance == "self"
+    if config.features and (real_only or asked.loss.seg or any(asked.augment)):
+        raise UsageError(
+            "stored features have no pixels to change or to blend: take the recipe probe, or "
+            "--set augment= "
+        )
     videos = find_videos(
         Path(config.manifest), Path(config.cache), config.allow_missing, reals_only=real_only
     )
@@ -105,6 +113,8 @@ def build_setup(config: TrainConfig, fabric: Fabric, *, restored: bool = False) 
     keep_freed_memory(fabric.device.type)
     torch.manual_seed(config.seed)
     network = build_network(config, restored=restored)
+    if config.features and not restored:
+        take_encoder(network, config)
     frozen = freeze(network, recipe)
     soft = real_only and recipe.blend.mask != "hard"
     spec = replace(network.spec, masks=recipe.loss.seg > 0, soft_masks=soft)
@@ -202,7 +212,8 @@ def identity(setup: Setup) -> dict[str, Any]:
     pixels = {"key": setup.source.key, "manifest": setup.source.sha256}
     # float16 rounds the stored coefficients, so weights differ by where the bands come from.
     bands = {"bands": "cached"} if setup.source.stored_bands else {}
-    return json.loads(json.dumps({**values, **recipe, **made, **pixels, **bands}))
+    stored = {"features": setup.config.features} if setup.config.features else {}
+    return json.loads(json.dumps({**values, **recipe, **made, **pixels, **bands, **stored}))
 
 
 def facts(setup: Setup) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from unmask.pipeline.runs.newest import saved
 from unmask.pipeline.runs.run_folder import new_run, write_run
 from unmask.pipeline.training.curves import Curves
 from unmask.pipeline.training.fabric import build_fabric
+from unmask.pipeline.training.head import head_loop
 from unmask.pipeline.training.knowledge import knowledge_of
 from unmask.pipeline.training.loop import Report, loop
 from unmask.pipeline.training.progress import Progress, Result, Started
@@ -78,7 +79,8 @@ def _walk(setup: Setup, progress: Progress, run: Path, report: Report | None) ->
     )
     with Interrupts() as stop, curves:
         try:
-            return loop(setup, progress, run, curves, stop, report)
+            walk = head_loop if setup.config.features else loop
+            return walk(setup, progress, run, curves, stop, report)
         except ModelError as error:  # a side or a number of frames that the network cannot take
             raise UsageError(str(error)) from error
 
