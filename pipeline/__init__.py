@@ -8,6 +8,7 @@ files.
                                                    models/       (9) predict + report
                                     (6b) features of a frozen encoder -> (7), (8)
 Left of the manifest nothing knows a model; right of it nothing opens a video, except predict, which
-walks the whole road for one file through the same functions. Imports point one way: commands ->
+walks the whole road for one file through the same functions, and shortcuts, which asks files how
+they were made. Imports point one way: commands ->
 pipeline -> models.
 """
