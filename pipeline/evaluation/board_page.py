@@ -178,7 +178,7 @@ def _tiles(board: Board) -> list[tuple[str, str, str]]:
                 (
                     f"{best.auc.value:.3f}",
                     f"{best.detector} on {sheet.dataset}",
-                    f"{rivals} not shown to differ",
+                    f"{rivals or 'none'} of the others not shown to be worse",
                 )
             )
     return tiles
