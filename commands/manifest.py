@@ -38,7 +38,7 @@ out_option = click.option(
 
 @click.group(name="manifest")
 def command() -> None:
-    """Check, merge, filter, count, import or preview manifests ('folder label' files)."""
+    """Check, merge, filter, audit, import or preview manifests ('folder label' files)."""
 
 
 @command.command()
