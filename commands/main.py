@@ -31,7 +31,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "unmask.commands.datasets",
         "Known datasets: expected tree, counts, and a check of what is on disk.",
     ),
-    "manifest": ("unmask.commands.manifest", "Check, merge, filter, audit or import manifests; receipts of crops."),
+    "manifest": (
+        "unmask.commands.manifest",
+        "Check, merge, filter, audit or import manifests; receipts of crops.",
+    ),
     "features": (
         "unmask.commands.features",
         "Features of a frozen encoder for every video of a manifest.",
