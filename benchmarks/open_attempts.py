@@ -63,7 +63,7 @@ def row_of(run: Path) -> tuple[str, ...]:
     words, area = " ".join(facts["asked"]["words"]), found["auc"]
     return (
         run.name,
-        f"`{words}`" if words else "",
+        words,
         str(found["steps"]),
         "-" if area is None else f"{area:.3f}",
         f"{facts['cpu_seconds']:.0f}",

@@ -118,7 +118,7 @@ def test_the_road_ends_in_a_card_that_names_what_it_was_made_of(tmp_path, monkey
     assert open_attempts.main(words) == 0
     table = (tmp_path / "one" / "attempts.md").read_text()
     rows = [line.split("|")[1].strip() for line in table.splitlines() if "| " in line]
-    assert rows[-2:] == ["baseline", "swap-like"] and "`--set blend.copy=matched,res" in table
+    assert rows[-2:] == ["baseline", "swap-like"] and "--set blend.copy=matched,res" in table
     weights = sorted((tmp_path / "one" / "attempts").glob("*/checkpoints/best-*/model.safetensors"))
     before = [path.stat().st_mtime_ns for path in weights]
     assert open_attempts.main(words) == 0
