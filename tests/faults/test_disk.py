@@ -169,13 +169,14 @@ def test_a_read_only_cache_serves_training(
             raise OSError(errno.EROFS, os.strerror(errno.EROFS), str(path))
         return real(path, flags, *rest, **named)
 
-    monkeypatch.setattr(os, "open", read_only)
-    for name in ("mkdir", "rename", "replace", "unlink", "remove"):
-        monkeypatch.setattr(
-            os, name, lambda *_, name=name, **__: pytest.fail(f"os.{name} was called")
-        )
-    for path in written:
-        source = ClipSource(path, tmp_path / "cache", ClipSpec("consecutive", 2, size=48))
-        assert len(list(batches(source, [source.evaluation_samples()]))) == 1
-    assert cli.main(["verify", "--cache", str(tmp_path / "cache")]) == 0
+    with monkeypatch.context() as patched:  # ends before the test's folder is cleared
+        patched.setattr(os, "open", read_only)
+        for name in ("mkdir", "rename", "replace", "unlink", "remove"):
+            patched.setattr(
+                os, name, lambda *_, name=name, **__: pytest.fail(f"os.{name} was called")
+            )
+        for path in written:
+            source = ClipSource(path, tmp_path / "cache", ClipSpec("consecutive", 2, size=48))
+            assert len(list(batches(source, [source.evaluation_samples()]))) == 1
+        assert cli.main(["verify", "--cache", str(tmp_path / "cache")]) == 0
     assert "3 whole, 0 damaged" in capsys.readouterr().out

@@ -480,7 +480,7 @@ def test_imagenet_weights_are_asked_by_the_recipe_and_refused_offline_in_one_lin
         raise OSError("Name or service not known")
 
     monkeypatch.setattr("timm.models._builder.load_pretrained", offline)
-    with pytest.raises(UsageError, match=r"ImageNet weights 'test_efficientnet.*--from-scratch"):
+    with pytest.raises(UsageError, match=r"pretrained weights 'test_efficientnet.*--from-scratch"):
         train.train(paper(tiny, from_scratch=False), run=tmp_path / "run")
     train.train(paper(tiny), run=tmp_path / "run")
     assert not open_run(tmp_path / "run").config.pretrained
