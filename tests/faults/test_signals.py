@@ -77,7 +77,7 @@ def test_a_reader_that_goes_away_costs_nothing(drawn: Path, tmp_path: Path) -> N
     )
 
 
-@pytest.mark.parametrize("closed", [(1,), (2,), (0, 1, 2)])
+@pytest.mark.parametrize("closed", [(1,), (0, 1, 2), pytest.param((2,), marks=pytest.mark.slow)])
 def test_streams_that_were_closed_from_the_start_cost_nothing(
     closed: tuple[int, ...], drawn: Path, tmp_path: Path
 ) -> None:

@@ -72,7 +72,7 @@ def test_one_bad_video_of_eight(
     ("how", "reason"),
     [
         pytest.param("segfault", "decoder_crash", marks=pytest.mark.slow),
-        ("kill", "out_of_memory"),
+        pytest.param("kill", "out_of_memory", marks=pytest.mark.slow),
         ("hang", "timeout"),
         pytest.param("memory", "out_of_memory", marks=pytest.mark.slow),
         pytest.param("bug", "internal_error", marks=pytest.mark.slow),
@@ -133,6 +133,7 @@ def test_jobs_count_videos_and_a_gpu_gets_them_in_few_processes(
     )
 
 
+@pytest.mark.slow
 def test_three_bad_videos_of_eight_in_three_ways(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -267,7 +267,7 @@ def test_sides_say_how_they_come_from_the_cache_and_bad_ones_are_refused() -> No
     assert tiny()(torch.randn(1, 1, 3, 96, 96), torch.randn(1, 1, 9, 96, 96)).shape == (1, 2)
 
 
-@pytest.mark.parametrize("variant", ["dct", "fft"])
+@pytest.mark.parametrize("variant", [pytest.param("dct", marks=pytest.mark.slow), "fft"])
 def test_forward_compiles_as_one_graph_and_runs_in_bfloat16(variant: str) -> None:
     model, clip = tiny(variant=variant, mask=True), torch.randn(1, 2, 3, 64, 64)
     torch._dynamo.reset()

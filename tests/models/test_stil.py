@@ -232,6 +232,7 @@ def test_resnet50d_weights_fit_by_name_and_shape() -> None:
     )
 
 
+@pytest.mark.slow  # every model is compiled in test_models
 def test_forward_compiles_as_one_graph_and_runs_in_bfloat16(tiny: STIL) -> None:
     tiny.eval()
     clip = torch.randn(1, 2, 3, 112, 112)

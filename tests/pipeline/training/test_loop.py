@@ -151,7 +151,7 @@ SLOW = pytest.mark.slow
 POSITIONS = [
     (M2TR, "kill", 1),
     (M2TR, "kill-save", 4),
-    (M2TR, "kill", 5),
+    pytest.param(M2TR, "kill", 5, marks=SLOW),
     pytest.param(M2TR, "kill", 3, marks=SLOW),
     pytest.param(M2TR, "kill-validation", 1, marks=SLOW),
     pytest.param(M2TR, "kill-rename", 4, marks=SLOW),
