@@ -35,6 +35,7 @@ Value = Callable[[Labels, Floats, float], float]
 # Distribution that metrics of this package come from.
 OURS = "unmask"
 
+ROUNDING = 1e-9
 ECE_BINS = 15
 
 
@@ -460,6 +461,9 @@ def _point(metric: Metric, label: Labels, score: Floats, threshold: float) -> Me
             raise
         return Measure(None, note=_failed(metric, error))
     low, high = metric.bounds
+    # A sum of fractions may end a rounding beyond its bound: AP 1.0000000000000002 is 1.
+    if low - ROUNDING <= value <= high + ROUNDING:
+        value = min(max(value, low), high)
     if not (math.isfinite(value) and low <= value <= high):
         note = f"{metric.key} of {metric.origin} gives {value}, its bounds are {low:g} and {high:g}"
         return Measure(None, note=note)

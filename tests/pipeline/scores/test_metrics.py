@@ -69,6 +69,13 @@ def test_perfect_detector() -> None:
     assert values["log_loss"] == pytest.approx(0, abs=1e-12)
 
 
+@pytest.mark.parametrize("fakes", [9, 20, 21, 43])
+def test_a_sum_that_rounds_beyond_its_bound_is_the_bound(fakes: int) -> None:
+    label, score = np.repeat([0, 1], [10, fakes]), np.linspace(0, 1, 10 + fakes)
+    assert sk.average_precision_score(label, score) > 1
+    assert measure(label, score)["ap"].value == 1
+
+
 def test_detector_with_the_labels_swapped() -> None:
     label, score = np.array([0, 0, 1, 1]), np.array([0.9, 0.8, 0.2, 0.1])
     values = {key: m.value for key, m in measure(label, score).items()}
