@@ -330,5 +330,10 @@ def _told(column: Column, mask: NDArray) -> str:
     numbers = column.numbers
     if numbers is not None and len(set(words)) > 3:
         low, middle, high = np.nanquantile(numbers[mask], [0.1, 0.5, 0.9])
-        return f"{middle:.4g} ({low:.4g} to {high:.4g})"
+        return f"{_plain(middle)} ({_plain(low)} to {_plain(high)})"
     return ", ".join(f"{word} x {count / len(words):.0%}" for word, count in common)
+
+
+def _plain(number: float) -> str:
+    """Four digits; whole numbers with thousands apart instead of a power of ten."""
+    return f"{number:,.0f}" if 1000 <= abs(number) < 1e15 else f"{number:.4g}"
