@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from unmask.commands.numbers import SEED, Number
-from unmask.pipeline.config import PERSON_RULES, VIDEO_RULES
+from unmask.pipeline.config import PERSON_RULES, PROTOCOL_NAMES, VIDEO_RULES
 from unmask.pipeline.errors import EXIT_OK
 
 
@@ -31,7 +31,7 @@ from unmask.pipeline.errors import EXIT_OK
 )
 @click.option(
     "--protocol",
-    type=click.Choice(["clrnet-paper", "stil-paper", "m2tr-paper", "deepfakebench"]),
+    type=click.Choice(PROTOCOL_NAMES),
     help="Published numbers beside those that these files can answer.",
 )
 @click.option(

@@ -11,7 +11,7 @@ from tqdm import tqdm
 
 from unmask.commands.numbers import SEED, Number
 from unmask.commands.released import PREFIX, release_options, released_run
-from unmask.pipeline.config import PERSON_RULES, VIDEO_RULES, EvaluateConfig
+from unmask.pipeline.config import PERSON_RULES, PROTOCOL_NAMES, VIDEO_RULES, EvaluateConfig
 from unmask.pipeline.errors import EXIT_OK, UsageError
 from unmask.pipeline.runs.newest import newest_answering_run
 from unmask.pipeline.runs.run_folder import open_run
@@ -175,7 +175,7 @@ E = EvaluateConfig()
 )
 @click.option(
     "--protocol",
-    type=click.Choice(["clrnet-paper", "stil-paper", "m2tr-paper", "deepfakebench"]),
+    type=click.Choice(PROTOCOL_NAMES),
     help="Published numbers beside the measured ones.",
 )
 @click.option(

@@ -10,27 +10,24 @@ from pathlib import Path
 
 import click
 
-from unmask.commands.numbers import JOBS, SEED
-from unmask.pipeline.errors import EXIT_OK, EXIT_REFUSED, EXIT_SOME_FAILED, UsageError
-from unmask.pipeline.manifests.checked import Manifest, read_manifest
+from unmask.commands.manifest_audit import audit
+from unmask.commands.manifest_options import (
+    cache_option,
+    missing_option,
+    path_argument,
+    paths_argument,
+    read_shown,
+)
+from unmask.commands.numbers import SEED
+from unmask.commands.receipts import materialize, receipt
+from unmask.pipeline.errors import EXIT_OK, EXIT_REFUSED, UsageError
+from unmask.pipeline.manifests.checked import Manifest
 from unmask.pipeline.manifests.foreign_lists import FORMS, import_list, write_imported
 from unmask.pipeline.manifests.text import write_manifest
 from unmask.pipeline.records import FAKE, REAL, Entry
 
 SHOWN = 5
 
-cache_option = click.option(
-    "--cache",
-    type=click.Path(path_type=Path),
-    default="cache",
-    show_default=True,
-    help="Where the crops lie.",
-)
-missing_option = click.option(
-    "--allow-missing", is_flag=True, help="Leave absent folders out instead of refusing."
-)
-paths_argument = click.argument("paths", nargs=-1, required=True, type=click.Path(path_type=Path))
-path_argument = click.argument("path", type=click.Path(path_type=Path))
 out_option = click.option(
     "--out", type=click.Path(path_type=Path), required=True, help="The manifest to write."
 )
@@ -39,6 +36,10 @@ out_option = click.option(
 @click.group(name="manifest")
 def command() -> None:
     """Check, merge, filter, audit, import or preview manifests ('folder label' files)."""
+
+
+for part in (audit, receipt, materialize):
+    command.add_command(part)
 
 
 @command.command()
@@ -54,7 +55,7 @@ def check(paths: tuple[Path, ...], cache: Path, allow_missing: bool) -> int:
     """
     from unmask.pipeline.manifests.selections import contradictions, leaks, relabelled
 
-    manifests = [_read(path, cache, allow_missing) for path in paths]
+    manifests = [read_shown(path, cache, allow_missing) for path in paths]
     refused = False
     for manifest in manifests:
         click.echo(_summary(manifest))
@@ -98,7 +99,7 @@ def stats(paths: tuple[Path, ...], cache: Path, allow_missing: bool) -> int:
     from unmask.pipeline.manifests.selections import count
 
     for path in paths:
-        manifest = _read(path, cache, allow_missing)
+        manifest = read_shown(path, cache, allow_missing)
         click.echo(_summary(manifest))
         for dataset, compression, method, label, videos in count(manifest):
             click.echo(
@@ -106,161 +107,6 @@ def stats(paths: tuple[Path, ...], cache: Path, allow_missing: bool) -> int:
                 f"{'fake' if label else 'real':<6}{videos:>9,}"
             )
     return EXIT_OK
-
-
-@command.command(name="audit")
-@path_argument
-@cache_option
-@missing_option
-@click.option(
-    "--out",
-    type=click.Path(path_type=Path),
-    help="Where page, JSON and the audit's scores go, without a suffix.  [default: beside the "
-    "manifest, where evaluate finds it]",
-)
-@click.option(
-    "--videos", type=click.IntRange(0), default=1000, show_default=True, help="Per class; 0: all."
-)
-@click.option(
-    "--files/--no-files", default=True, help="Also ask the video files, where they still lie."
-)
-@click.option(
-    "--permutations",
-    type=click.IntRange(19, 9999),
-    default=199,
-    show_default=True,
-    help="Of labels, for the null.",
-)
-@click.option("--boosting/--no-boosting", default=True, help="Also gradient boosting.")
-@click.option(
-    "--scores",
-    type=click.Path(path_type=Path),
-    help="Of a detector: three tests whether it uses what was found.",
-)
-@click.option(
-    "--scores-after",
-    type=click.Path(path_type=Path),
-    help="Its scores once both classes were re-encoded alike.",
-)
-@click.option(
-    "--scores-placebo",
-    type=click.Path(path_type=Path),
-    help="Its scores once the same was done to videos that were alike before.",
-)
-@click.option("--seed", type=SEED, default=0, show_default=True, help="Of folds and permutations.")
-@click.option("--strict", is_flag=True, help="Exit code 4 where a family is broken (AUC 0.9).")
-def audit_command(
-    path: Path,
-    cache: Path,
-    allow_missing: bool,
-    out: Path | None,
-    videos: int,
-    files: bool,
-    permutations: int,
-    boosting: bool,
-    scores: Path | None,
-    scores_after: Path | None,
-    scores_placebo: Path | None,
-    seed: int,
-    strict: bool,
-) -> int:
-    """How well real and fake are told apart here without looking at the forgery: container,
-    encoder, rate, sound, frame rate, size, crop and background.
-    """
-    from unmask.commands.audit_output import run_audit
-    from unmask.pipeline.config import Limits
-    from unmask.pipeline.shortcuts.page import beside_manifest
-    from unmask.pipeline.shortcuts.signals import of_manifest
-
-    if scores is None and (scores_after or scores_placebo):
-        raise UsageError("--scores-after and --scores-placebo need --scores")
-    manifest = _read(path, cache, allow_missing)
-    return run_audit(
-        lambda tick: of_manifest(manifest, Limits(), videos, seed, files, tick),
-        f"Audit of {path}",
-        out or beside_manifest(path).with_suffix(""),
-        permutations=permutations,
-        boosting=boosting,
-        seed=seed,
-        strict=strict,
-        scores=(scores, scores_after, scores_placebo),
-        manifest_sha256=manifest.sha256,
-    )
-
-
-@command.command()
-@path_argument
-@cache_option
-@missing_option
-@click.option(
-    "--out", type=click.Path(path_type=Path), help="[default: NAME.receipt.jsonl beside it]"
-)
-def receipt(path: Path, cache: Path, allow_missing: bool, out: Path | None) -> int:
-    """Write what may be published of the cached videos: sha256 of every file and crop, frame
-    numbers, boxes, settings; no face, no path.
-    """
-    from tqdm import tqdm
-
-    from unmask.pipeline.extraction.receipt import receipt_of, write_receipt
-
-    manifest = _read(path, cache, allow_missing)
-    out = out or path.with_name(f"{path.stem}.receipt.jsonl")
-    with tqdm(total=len(manifest), unit="video", disable=not sys.stderr.isatty()) as bar:
-        sha256 = write_receipt(out, receipt_of(manifest, bar.update))
-    click.echo(f"{out}: {len(manifest):,} videos, sha256 {sha256}")
-    return EXIT_OK
-
-
-@command.command()
-@click.option(
-    "--receipt", "path", type=click.Path(path_type=Path), required=True, help="Of somebody."
-)
-@click.option(
-    "--root",
-    type=click.Path(path_type=Path),
-    required=True,
-    help="Where your copies of the videos lie, under any names.",
-)
-@click.option(
-    "--cache",
-    type=click.Path(path_type=Path),
-    required=True,
-    help="Where the crops go; a folder of its own.",
-)
-@click.option("--jobs", type=JOBS, default=-1, show_default=True, help="Worker processes.")
-@click.option("--json", "as_json", is_flag=True, help="Every clip as JSON.")
-def materialize(path: Path, root: Path, cache: Path, jobs: int, as_json: bool) -> int:
-    """Cut a receipt's crops from your own copies and say which clips are equal to the pixel.
-
-    Exit code 3 when one differs or cannot be made.
-    """
-    import json
-    from dataclasses import asdict
-
-    from unmask.pipeline.extraction.receipt import materialize as made
-    from unmask.pipeline.extraction.receipt import read_receipt
-    from unmask.pipeline.reports.printable import printable
-
-    if not root.is_dir():
-        raise UsageError(f"{root}: no such folder")
-    head, rows = read_receipt(path)
-    found, notes = made(head, rows, root, cache, jobs)
-    for note in notes:
-        click.echo(f"note: {printable(note)}", err=True)
-    equal, different = (sum(len(getattr(one, n)) for one in found) for n in ("equal", "different"))
-    if as_json:
-        click.echo(json.dumps([asdict(one) for one in found], indent=1))
-        return EXIT_SOME_FAILED if different else EXIT_OK
-    for one in found:
-        if one.different:
-            clips = ", ".join(map(str, one.different[:SHOWN]))
-            click.echo(
-                f"{printable(one.name)}: {len(one.different)} of "
-                f"{len(one.equal) + len(one.different)} clips differ ({clips})"
-                f"{': ' + printable(one.reason) if one.reason else ''}"
-            )
-    click.echo(f"{len(found):,} videos: {equal:,} clips equal, {different:,} different")
-    return EXIT_SOME_FAILED if different else EXIT_OK
 
 
 @command.command()
@@ -272,7 +118,7 @@ def merge(paths: tuple[Path, ...], cache: Path, allow_missing: bool, out: Path) 
     """Write one manifest with the entries of several of the same extraction."""
     from unmask.pipeline.manifests.selections import merge as merged
 
-    manifests = [_read(path, cache, allow_missing) for path in paths]
+    manifests = [read_shown(path, cache, allow_missing) for path in paths]
     _write(out, merged(manifests), manifests)
     return EXIT_OK
 
@@ -324,7 +170,7 @@ def filter_command(
     """Write a manifest with the entries that fit."""
     from unmask.pipeline.manifests.selections import select
 
-    manifest = _read(path, cache, allow_missing)
+    manifest = read_shown(path, cache, allow_missing)
     chosen = select(
         manifest,
         methods=[word.strip() for word in methods.split(",") if word.strip()],
@@ -452,13 +298,6 @@ def preview(
     write_whole(out, blend_preview(source, chosen, pairs, seed))
     click.echo(f"{out}: real, fake and mask of up to {pairs} of {source.videos:,} real videos")
     return EXIT_OK
-
-
-def _read(path: Path, cache: Path, allow_missing: bool) -> Manifest:
-    manifest = read_manifest(path, cache, allow_missing=allow_missing)
-    for warning in manifest.warnings:
-        click.echo(f"warning: {warning}", err=True)
-    return manifest
 
 
 def _summary(manifest: Manifest) -> str:

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from unmask.models.options import ModelError, nearest
-from unmask.models.spec import NORMS
 
 if TYPE_CHECKING:
     from torch import nn
@@ -122,24 +121,20 @@ def _timms_own(name: str) -> Known:
     """One that this table does not have, as timm describes it."""
     import timm
 
-    architecture, _, tag = name.partition(".")
+    from unmask.models.families import SHOWN, norm_of, weights_of
+
+    architecture = name.partition(".")[0]
     if not timm.is_model(architecture):
         raise ModelError(f"encoder: no backbone '{name:.80}'{nearest(name, BACKBONES)}")
-    tags = [found.partition(".")[2] for found in timm.list_pretrained(f"{architecture}.*")]
-    if tag not in tags or not tag:
+    there = weights_of(architecture)
+    if name not in there:
         raise ModelError(
             f"encoder: backbone '{name:.80}' needs the tag of its weights; timm has "
-            f"{', '.join(f'{architecture}.{one}' for one in tags[:8]) or 'none'}"
+            f"{', '.join(there[:SHOWN]) or 'none'}"
         )
     cfg = timm.get_pretrained_cfg(name)
-    norm = next((n for n, pair in NORMS.items() if pair == (cfg.mean, cfg.std)), None)
-    if norm is None:
-        raise ModelError(
-            f"encoder: backbone '{name}' wants pixels of mean {cfg.mean} and std {cfg.std}, which "
-            f"is none of {', '.join(NORMS)}"
-        )
     licence, sized = str(cfg.license or "not known"), bool(cfg.fixed_input_size)
-    return Known(name, norm, licence, 0, 0, sized=sized)
+    return Known(name, norm_of("encoder", name, cfg), licence, 0, 0, sized=sized)
 
 
 def how_it_is_made(known: Known, size: int) -> dict[str, Any]:

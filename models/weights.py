@@ -234,8 +234,8 @@ PLACED = Path("weights")
 
 
 def fetch(source: str, **made: Any) -> dict[str, Tensor]:
-    """ImageNet weights of timm's network `source` by timm's names, without its classifier: from the
-    folder `weights`, from the package that carries them where it is installed, else from timm's
+    """Pretrained weights of timm's network `source` by timm's names, without its classifier: from
+    the folder `weights`, from the package that carries them where it is installed, else from timm's
     store or the network.
 
     made: how timm makes the network; its positions are then resampled for the side.

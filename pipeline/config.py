@@ -30,6 +30,8 @@ VideoRule = Literal["mean", "max", "median", "mean-logit"]
 PersonRule = Literal["max", "mean", "median"]
 VIDEO_RULES: tuple[VideoRule, ...] = get_args(VideoRule)
 PERSON_RULES: tuple[PersonRule, ...] = get_args(PersonRule)
+# Of evaluation/protocols.py, which a command line need not load to name them.
+PROTOCOL_NAMES = ("clrnet-paper", "stil-paper", "m2tr-paper", "deepfakebench")
 
 
 @cache

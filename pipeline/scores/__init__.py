@@ -3,7 +3,7 @@
 A CSV of scores comes in, whoever made it; metrics with intervals go out.
 
 Interface, by file:
-    bootstrap: LEVEL
+    bootstrap: LEVEL, bootstrap
     calibration: Calibration, DEFAULT, FILE, Reliability, as_json, calibrate, calibration_from,
         fit_calibration, logit, read_calibration, reliability, sigmoid, videos_needed
     csv_file: protect, read_scores, write_scores

@@ -14,8 +14,9 @@ from scipy.stats import binomtest, chi2_contingency, mannwhitneyu
 
 from unmask.pipeline.errors import UsageError
 from unmask.pipeline.records import FAKE, REAL
-from unmask.pipeline.scores.bootstrap import LEVEL
+from unmask.pipeline.scores.bootstrap import LEVEL, bootstrap
 from unmask.pipeline.scores.holm import holm
+from unmask.pipeline.scores.metrics import METRICS
 from unmask.pipeline.shortcuts.logistic import fit_logistic, logits
 from unmask.pipeline.shortcuts.signals import FAMILIES, Signals
 from unmask.pipeline.shortcuts.table import Column, columns_of, encode
@@ -27,6 +28,7 @@ ALL = "all together"
 # Grades by the AUC where p after Holm is below 0.05 (ours).
 WEAK, STRONG, BROKEN = 0.55, 0.65, 0.9
 LEAST = 10
+LEAF = 20  # videos in a leaf of gradient boosting
 
 
 @dataclass(frozen=True)
@@ -37,7 +39,8 @@ class Finding:
         bootstrap over leakage groups of the first repeat.
     null, null_high: mean and 95 % quantile of the AUC under permuted labels.
     p, adjusted: share of permutations at least as good, alone and after Holm over families.
-    boosted: AUC of gradient boosting on the same folds, None where it was not asked for.
+    boosted: AUC of gradient boosting on the same folds, None where it was not asked for or a fold
+        has too few videos for one split.
     """
 
     family: str
@@ -183,7 +186,8 @@ class _Tried:
             aucs.append(auc_of(label, _out_of_fold(parts, fold, label[None])[0]))
         self.auc = float(np.mean(aucs))
         self.p = (1 + sum(value >= aucs[0] for value in self.null)) / (len(self.null) + 1)
-        self.interval = _interval(label, self.logit, group, seed)
+        area = {"auc": METRICS["auc"].resampled}
+        self.interval = bootstrap(label, self.logit, group, 0.5, area, RESAMPLES, seed)["auc"]
         self.boosted = _boosted(encoded[0], folds[0], label, seed) if boosting else None
 
 
@@ -203,13 +207,16 @@ def _out_of_fold(parts: Sequence[tuple[Floats, Floats]], fold: NDArray, labels: 
 
 def _boosted(
     parts: Sequence[tuple[Floats, Floats]], fold: NDArray, label: NDArray, seed: int
-) -> float:
+) -> float | None:
+    """None where no tree could split, whose 0.5 would say that nothing was found."""
     from sklearn.ensemble import HistGradientBoostingClassifier
 
+    if any(len(train) < 2 * LEAF for train, _ in parts):
+        return None
     score = np.zeros(len(label))
     for k, (train, test) in enumerate(parts):
         model = HistGradientBoostingClassifier(
-            max_iter=200, max_depth=3, learning_rate=0.1, min_samples_leaf=20, random_state=seed
+            max_iter=200, max_depth=3, learning_rate=0.1, min_samples_leaf=LEAF, random_state=seed
         )
         score[fold == k] = model.fit(train, label[fold != k]).decision_function(test)
     return auc_of(label, score)
@@ -254,23 +261,6 @@ def auc_of(label: NDArray, score: Floats) -> float:
         return 0.5
     below = np.searchsorted(reals, fakes, "left") + np.searchsorted(reals, fakes, "right")
     return float(below.mean() / (2 * len(reals)))
-
-
-def _interval(label: NDArray, score: Floats, group: NDArray, seed: int) -> tuple[float, float]:
-    """95 % percentile interval of the AUC over drawn groups, from weights on the sorted rows."""
-    order = np.argsort(-score, kind="stable")
-    last = np.append(np.flatnonzero(np.diff(score[order])), len(order) - 1)
-    rng, count = np.random.default_rng(seed), int(group.max()) + 1
-    values = []
-    for _ in range(RESAMPLES):
-        weight = rng.multinomial(count, np.full(count, 1 / count))[group][order]
-        found = np.append(0, np.cumsum(weight * (label[order] == FAKE))[last])
-        alarms = np.append(0, np.cumsum(weight * (label[order] == REAL))[last])
-        if found[-1] and alarms[-1]:
-            area = (np.diff(alarms) * (found[1:] + found[:-1])).sum()
-            values.append(area / 2 / found[-1] / alarms[-1])
-    low, high = np.quantile(values, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
-    return float(low), float(high)
 
 
 def _singles(columns: Sequence[Column], label: NDArray, group: NDArray) -> list[Single]:

@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from unmask.models.backbones import find_backbone
 from unmask.pipeline.config import TrainConfig
 from unmask.pipeline.errors import UsageError
 from unmask.pipeline.features.frozen import KEPT, MODEL, rebuilt
@@ -19,7 +20,8 @@ def with_features(config: TrainConfig) -> TrainConfig:
     """The configuration with what the stored features decide: their key, the encoder's options, and
     that nothing of it learns.
 
-    Raises UsageError for what a head on stored features cannot do, CacheError for a damaged store.
+    Raises UsageError for what a head on stored features cannot do and for options of another
+    encoder, ModelError for an unknown backbone, CacheError for a damaged store.
     """
     if config.model != MODEL:
         raise UsageError(f"--features are of the model {MODEL}, not of {config.model}")
@@ -35,7 +37,8 @@ def with_features(config: TrainConfig) -> TrainConfig:
     settings = _settings(config, entries, key)
     decided = {name: getattr(settings, name) for name in KEPT} | {"tune": "none"}
     for name, value in config.options.items():
-        if name in decided and value != decided[name] and name != "backbone":
+        same = find_backbone(str(value)).source if name == "backbone" else value
+        if name in decided and same != decided[name]:
             raise UsageError(f"--option {name}={value}: the features have {name}={decided[name]}")
     options = {**config.options, **decided}
     recipe = config.recipe or "probe"

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from unmask.models import list_models
+from unmask.pipeline.config import PROTOCOL_NAMES
 from unmask.pipeline.errors import UsageError
 from unmask.pipeline.evaluation.protocols import PROTOCOLS, beside, find_protocol
 from unmask.pipeline.scores.evaluate_scores import evaluate_scores
@@ -99,3 +100,7 @@ def test_protocols_name_models_and_datasets_that_exist() -> None:
 def test_an_unknown_protocol_lists_the_known() -> None:
     with pytest.raises(UsageError, match="clrnet-paper"):
         find_protocol("best-paper")
+
+
+def test_the_command_line_names_every_protocol() -> None:
+    assert tuple(PROTOCOLS) == PROTOCOL_NAMES

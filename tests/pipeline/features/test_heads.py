@@ -164,6 +164,7 @@ def test_what_a_head_on_features_cannot_do_is_one_line(
         (["--recipe", "gend"], 2, "no pixels to change"),
         (["--option", "tune=norm"], 2, "the features have tune=none"),
         (["--option", "size=64"], 2, "the features have size=32"),
+        (["--option", "backbone=vit-b"], 2, "the features have backbone=test_vit.r160_in1k"),
         (["--ema", "0.9"], 2, "leave out"),
         (["--store", "nowhere"], 2, "expected exactly one among the features"),
         (["--features", "other"], 2, "expected 'other' among the features"),

@@ -136,6 +136,24 @@ def test_boosting_sees_what_a_line_cannot() -> None:
     assert any("gradient boosting finds AUC" in line for line in audit_words(found))
 
 
+def test_boosting_that_cannot_split_says_nothing_instead_of_one_half() -> None:
+    signals = drawn("fps", 0)
+    few = Signals(
+        *(
+            part[:40]
+            for part in (
+                signals.rows,
+                signals.label,
+                signals.group,
+                signals.video_id,
+                signals.method,
+            )
+        ),
+        signals.dataset,
+    )
+    assert all(one.boosted is None for one in audit(few, permutations=19, repeats=1).findings)
+
+
 def test_few_videos_are_refused_and_equal_videos_leak_nothing() -> None:
     signals = drawn("none", 0)
     few = Signals(
