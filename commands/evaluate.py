@@ -262,8 +262,9 @@ def command(
 def _every_seed(config: EvaluateConfig) -> int:
     """The runs of one experiment one after the other, and every number over them."""
     from unmask.pipeline.evaluation.evaluate import evaluate
-    from unmask.pipeline.runs.seeds import over_seeds, siblings
+    from unmask.pipeline.runs.seeds import siblings
     from unmask.pipeline.scores.metrics import METRICS, brief_keys
+    from unmask.pipeline.scores.spread import spread
 
     runs = siblings(Path(config.run))
     values: dict[str, dict[str, list[float]]] = {}
@@ -280,7 +281,7 @@ def _every_seed(config: EvaluateConfig) -> int:
     for name, metrics in values.items():
         click.echo(f"\n{name}, video level, over {len(runs)} seeds")
         for key, numbers in metrics.items():
-            click.echo(f"  {METRICS[key].name:<12} {over_seeds(numbers)}")
+            click.echo(f"  {METRICS[key].name:<12} {spread(numbers)}")
     return EXIT_OK
 
 

@@ -74,20 +74,22 @@ def command(runs: Path, as_json: bool) -> None:
 
 def _over_seeds(folders: list[Path], rows: list[dict[str, Any]]) -> list[str]:
     """A line for every experiment of several seeds, and `over_seeds` into the rows of its runs."""
-    from unmask.pipeline.runs.seeds import by_experiment, over_seeds
+    from unmask.pipeline.runs.seeds import by_experiment
+    from unmask.pipeline.scores.spread import spread
 
     by_name = {row["run"]: row for row in rows}
     lines = []
     for group in by_experiment(folders):
         own = [by_name[run.folder.name] for run in group]
-        found = over_seeds([row["auc"] for row in own if row.get("auc") is not None])
-        if len(group) < 2 or found is None:
+        areas = [row["auc"] for row in own if row.get("auc") is not None]
+        if len(group) < 2 or not areas:
             continue
+        found = spread(areas)
         for row in own:
-            row["over_seeds"] = {"auc": found.mean, "sd": found.sd, "runs": found.n}
+            row["over_seeds"] = {"auc": found.mean, "sd": found.sd, "runs": found.runs}
         seeds = ", ".join(str(seed) for seed in sorted(run.config.seed for run in group))
         words = printable(f"{group[0].model} {group[0].config.recipe}, seeds {seeds}")
-        lines.append(f"{words}: best val AUC {found}")
+        lines.append(f"{words}: best val AUC {found} over {found.runs}")
     return lines
 
 

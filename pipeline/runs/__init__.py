@@ -12,6 +12,6 @@ Interface, by file:
     repeat: go_on, repeat
     run_folder: METRICS, Run, SPEED, config_from, load_model, new_run, open_run, read_document,
         write_run
-    seeds: OverSeeds, by_experiment, over_seeds, siblings
+    seeds: by_experiment, siblings
     summary: rank, summary
 """

@@ -1,12 +1,11 @@
-"""Runs that differ by their seed only, and the spread of a number over them."""
+"""Runs that differ by their seed only."""
 
 from __future__ import annotations
 
 import json
-import statistics
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable
+from dataclasses import asdict
 from pathlib import Path
 
 from unmask.pipeline.errors import CheckpointError
@@ -15,29 +14,6 @@ from unmask.pipeline.runs.run_folder import Run, open_run
 
 # What a run's configuration may say otherwise without being another experiment.
 IDLE = ("seed", "threads", "tensorboard", "checkpoint_steps", "devices", "device")
-
-
-@dataclass(frozen=True)
-class OverSeeds:
-    """Mean and standard deviation (of a sample, n - 1) of a number over so many runs; sd None for
-    one run.
-    """
-
-    mean: float
-    sd: float | None
-    n: int
-
-    def __str__(self) -> str:
-        spread = "" if self.sd is None else f" +- {self.sd:.4f}"
-        return f"{self.mean:.4f}{spread} ({self.n} seeds)"
-
-
-def over_seeds(values: Sequence[float]) -> OverSeeds | None:
-    """None without a value."""
-    if not values:
-        return None
-    sd = statistics.stdev(values) if len(values) > 1 else None
-    return OverSeeds(statistics.fmean(values), sd, len(values))
 
 
 def experiment(run: Run) -> str:

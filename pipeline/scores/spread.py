@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.stats import t
 
 from unmask.pipeline.scores.bootstrap import LEVEL
 
@@ -35,6 +34,8 @@ def spread(values: Sequence[float]) -> Spread:
     mean = float(found.mean())
     if runs < 2:
         return Spread(mean, None, None, None, runs)
+    from scipy.stats import t  # late: half a second, and a table of runs has one seed mostly
+
     sd = float(found.std(ddof=1))
     half = float(t.ppf((1 + LEVEL) / 2, runs - 1)) * sd / runs**0.5
     return Spread(mean, sd, mean - half, mean + half, runs)

@@ -19,7 +19,6 @@ from unmask.pipeline.config import TrainConfig
 from unmask.pipeline.errors import EXIT_OK, EXIT_REFUSED, UsageError
 from unmask.pipeline.evaluation.probe import chosen_strength, fitted, unit
 from unmask.pipeline.runs.run_folder import load_model, open_run
-from unmask.pipeline.runs.seeds import OverSeeds, over_seeds
 from unmask.pipeline.training.train import train
 
 WORDS = ["--option", "backbone=test_vit.r160_in1k", "--option", "size=32", "--from-scratch"]
@@ -139,11 +138,11 @@ def test_seeds_are_runs_of_their_own_with_a_mean_and_a_deviation(
     mean = sum(values) / 3
     assert found["sd"] == pytest.approx(math.sqrt(sum((v - mean) ** 2 for v in values) / 2))
     assert main(["runs", "--runs", str(runs)]) == EXIT_OK
-    assert f"encoder probe, seeds 0, 1, 2: best val AUC {mean:.4f} +- " in capsys.readouterr().out
+    assert f"encoder probe, seeds 0, 1, 2: best val AUC {mean:.3f} ± " in capsys.readouterr().out
     plain = ["--no-pictures", "--explain", "0", "--resamples", "0"]
     assert main(["evaluate", "--runs", str(runs), "--seeds", *plain]) == EXIT_OK
     out = capsys.readouterr().out
-    assert out.count("report.html") == 3 and "over 3 seeds" in out and "+-" in out
+    assert out.count("report.html") == 3 and "over 3 seeds" in out and "±" in out
 
 
 def test_seeds_as_words() -> None:
@@ -152,8 +151,6 @@ def test_seeds_as_words() -> None:
     for wrong in ("", "a", "3-1", "0-1000", "-1", "1,,2"):
         with pytest.raises(UsageError, match="--seeds"):
             seeds_of(wrong)
-    assert over_seeds([]) is None and str(over_seeds([0.5])) == "0.5000 (1 seeds)"
-    assert over_seeds([1.0, 3.0]) == OverSeeds(2.0, math.sqrt(2), 2)
 
 
 def test_what_a_head_on_features_cannot_do_is_one_line(
