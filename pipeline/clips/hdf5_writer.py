@@ -8,6 +8,7 @@ out.
 from __future__ import annotations
 
 import io
+import os
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -29,7 +30,6 @@ from unmask.pipeline.manifests.checked import Manifest
 from unmask.pipeline.records import Entry
 
 Compression = Literal["gzip", "none"]
-FIRST_PAGE = 4096
 
 
 @dataclass(frozen=True)
@@ -65,10 +65,6 @@ def write_export(
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with replacing(path) as temporary, open(temporary, "rb+", buffering=0) as raw:
-            # Without room for its first page HDF5 cannot read back what it began with, and dies.
-            raw.write(bytes(FIRST_PAGE))
-            raw.truncate(0)
-            raw.seek(0)
             sink = _Sink(raw)
             with h5py.File(sink, "w", libver="latest") as file:
                 _fill(file, manifest, videos, wanted, compression, progress, sink)
@@ -87,13 +83,17 @@ class _Sink:
     """The file that HDF5 writes into, where a write never fails as far as HDF5 can tell.
 
     HDF5 cannot close a file of which a write failed (no space, a quota): it raises again from every
-    destructor, or the process dies. Here the first failure is kept, the rest is thrown away, and
-    `check` raises it between two videos and after the close.
+    destructor, or the process dies; and it dies where it does not read back what it wrote. Here the
+    first failure is kept, what finds no room stays in memory, and `check` raises the failure soon:
+    after the datasets are made, between two videos and after the close.
     """
 
     def __init__(self, file: io.FileIO) -> None:
         self._file = file
         self._failure: OSError | None = None
+        # What is not in the file, in the order it was written: place and bytes.
+        self._homeless: list[tuple[int, bytes]] = []
+        self._at = self._end = 0
 
     def check(self) -> None:
         """Raises OSError, the first that a write ran into."""
@@ -102,32 +102,52 @@ class _Sink:
 
     def write(self, data: memoryview) -> int:
         left = memoryview(data).cast("B")
-        size = len(left)
+        size, at = len(left), self._at
         try:
             while self._failure is None and len(left):
-                left = left[self._file.write(left) :]
+                done = os.pwrite(self._file.fileno(), left, at)
+                left, at = left[done:], at + done
         except OSError as error:
             self._failure = error
+        if len(left):
+            self._homeless.append((at, bytes(left)))
+        self._at += size
+        self._end = max(self._end, self._at)
         return size
 
-    def truncate(self, size: int | None = None) -> int:
-        try:
-            return self._file.truncate(size)
-        except OSError as error:
-            self._failure = self._failure or error
-            return size or 0
-
     def readinto(self, room: memoryview) -> int:
-        return self._file.readinto(room)
+        view = memoryview(room).cast("B")
+        size = max(0, min(len(view), self._end - self._at))
+        found = os.preadv(self._file.fileno(), [view[:size]], self._at) if size else 0
+        view[found:size] = bytes(size - found)  # never written: zero, as in a file with a hole
+        for place, data in self._homeless:
+            start, stop = max(place, self._at), min(place + len(data), self._at + size)
+            if start < stop:
+                view[start - self._at : stop - self._at] = data[start - place : stop - place]
+        self._at += size
+        return size
 
     def read(self, size: int = -1) -> bytes:
-        return self._file.read(size)
+        room = bytearray(self._end - self._at if size < 0 else size)
+        return bytes(room[: self.readinto(memoryview(room))])
 
-    def seek(self, offset: int, whence: int = 0) -> int:
-        return self._file.seek(offset, whence)
+    def truncate(self, size: int | None = None) -> int:
+        self._end = end = self._at if size is None else size
+        self._homeless = [(at, data[: end - at]) for at, data in self._homeless if at < end]
+        try:
+            if self._failure is None:
+                self._file.truncate(self._end)
+        except OSError as error:
+            self._failure = error
+        return self._end
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        start = {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self._end}[whence]
+        self._at = start + offset
+        return self._at
 
     def tell(self) -> int:
-        return self._file.tell()
+        return self._at
 
     def flush(self) -> None:
         """Nothing is held back."""
@@ -153,6 +173,7 @@ def _fill(
     first = {name: _first_rows(videos, name) for name in wanted}
     stored = {name: _dataset(file, name, videos, compression) for name in wanted}
     stored = {name: dataset for name, dataset in stored.items() if dataset is not None}
+    sink.check()
     crc = {name: np.zeros(len(dataset), np.uint32) for name, dataset in stored.items()}
     texts, index, pts = [], [], []
     for number, (entry, video) in enumerate(zip(manifest.entries, videos, strict=True)):

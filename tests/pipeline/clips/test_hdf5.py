@@ -5,6 +5,7 @@ when damaged.
 from __future__ import annotations
 
 import hashlib
+import io
 import os
 import subprocess
 import sys
@@ -20,6 +21,7 @@ from unmask.pipeline.cache.bands import coefficients
 from unmask.pipeline.cache.digest import canonical
 from unmask.pipeline.cache.video import open_video
 from unmask.pipeline.cache.zarr_layout import ARRAYS
+from unmask.pipeline.clips import hdf5_writer
 from unmask.pipeline.clips.hdf5 import is_export, open_export
 from unmask.pipeline.clips.hdf5_writer import write_export
 from unmask.pipeline.errors import CacheError, UsageError
@@ -216,39 +218,74 @@ def test_videos_of_unequal_crops_are_refused(tmp_path: Path, manifest) -> None:
     assert not (tmp_path / "x.h5").exists()
 
 
-SMALL_DISK = """
+SMALL_DISKS = """
 import resource, sys
 from pathlib import Path
 from unmask.pipeline.clips.hdf5_writer import write_export
 from unmask.pipeline.errors import CacheError
 from unmask.pipeline.manifests.checked import read_manifest
 
-root, limit = Path(sys.argv[1]), int(sys.argv[2])
+root, compression = Path(sys.argv[1]), sys.argv[2]
 manifest = read_manifest(root / "train.txt", root / "cache")
-resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))  # as a disk that is full from there on
-try:
-    write_export(root / "out" / "x.h5", manifest, compression="none")
-except CacheError as error:
-    print(error)
+for limit in map(int, sys.argv[3:]):
+    # as a disk that is full from there on
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, resource.RLIM_INFINITY))
+    try:
+        write_export(root / "out" / "x.h5", manifest, compression=compression)
+    except CacheError as error:
+        print(limit, error, flush=True)
 """
 
 
-@pytest.mark.parametrize("share", [0.0, 0.02, 0.3, 0.7, 0.95, 0.999])
+@pytest.mark.parametrize("compression", ["gzip", "none"])
 def test_a_disk_that_fills_up_is_one_line_and_leaves_no_file(
-    tmp_path: Path, manifest, share: float
+    tmp_path: Path, manifest, compression: str
 ) -> None:
-    size = write_export(tmp_path / "whole.h5", manifest, compression="none").size
+    size = write_export(tmp_path / "whole.h5", manifest, compression=compression).size
+    early = [0, 1, 48, 100, 700, *range(1024, 16384, 1024)]
+    rooms = [room for room in early if room < size] + [size * k // 20 for k in range(3, 20)]
     done = subprocess.run(
-        [sys.executable, "-c", SMALL_DISK, str(tmp_path), str(int(size * share))],
+        [sys.executable, "-c", SMALL_DISKS, str(tmp_path), compression, *map(str, rooms)],
         capture_output=True,
         text=True,
         check=False,
     )
-    assert (done.returncode, done.stderr) == (0, "")  # no traceback, no crash at exit
-    assert "x.h5: not written" in done.stdout
-    assert "File too large" in done.stdout
-    assert "MiB are needed" in done.stdout and "are free" in done.stdout
+    assert (done.returncode, done.stderr) == (0, ""), done.stdout[-300:]  # nor a crash at exit
+    lines = done.stdout.splitlines()
+    assert [int(line.split()[0]) for line in lines] == rooms
+    for line in lines:
+        assert "x.h5: not written" in line and "File too large" in line
+        assert "MiB are needed" in line and "are free" in line
     assert list((tmp_path / "out").iterdir()) == []
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_hdf5_reads_back_what_found_no_room(tmp_path: Path, monkeypatch, seed: int) -> None:
+    """Else it takes whatever lay in memory for its own tables, and dies."""
+    rng, write = np.random.default_rng(seed), os.pwrite
+    room = int(rng.integers(0, 3000))
+
+    def narrow(descriptor: int, data: memoryview, place: int) -> int:
+        if place >= room:
+            raise OSError(28, "No space left on device")
+        return write(descriptor, data[: room - place], place)
+
+    monkeypatch.setattr(os, "pwrite", narrow)
+    model = io.BytesIO()
+    with open(tmp_path / "x", "wb+", buffering=0) as raw:
+        sink = hdf5_writer._Sink(raw)
+        for _ in range(200):
+            place, size = (int(number) for number in rng.integers(1, 2000, 2))
+            assert sink.seek(place) == model.seek(place)
+            if rng.random() < 0.5:
+                data = rng.bytes(size)
+                assert sink.write(memoryview(data)) == model.write(data)
+            else:
+                assert sink.read(size) == model.read(size)
+            assert sink.seek(0, io.SEEK_END) == model.seek(0, io.SEEK_END)
+    if len(model.getvalue()) > room:
+        with pytest.raises(OSError, match="No space left"):
+            sink.check()
 
 
 def forged(path: Path, change) -> Path:
