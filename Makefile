@@ -6,9 +6,8 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 # uv makes the environment in a minute where pip takes five; pip serves where it is not installed.
 INSTALL := $(if $(shell command -v uv),uv pip install --compile-bytecode --python $(BIN)/python,$(BIN)/python -m pip install)
-# Sources are compiled once, even where the machine says not to keep that: tests start hundreds of processes. One test
-# process more than cores, because a quarter of the time tests wait for limits and for other programs.
-PYTEST := PYTHONDONTWRITEBYTECODE= OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(shell expr `nproc` + 1) --dist loadfile
+# Sources are compiled once, even where the machine says not to keep that: tests start hundreds of processes.
+PYTEST := PYTHONDONTWRITEBYTECODE= OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n logical --dist loadfile
 
 .PHONY: demo test lint faults bench bench-full open-detector oldest clean
 
