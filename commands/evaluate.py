@@ -157,7 +157,9 @@ E = EvaluateConfig()
     "--half", is_flag=True, help="bfloat16; quicker on a GPU, scores differ in the third digit."
 )
 @click.option(
-    "--robustness", is_flag=True, help="Seven distortions at five levels and an H.264 ladder."
+    "--robustness",
+    is_flag=True,
+    help="What is left under distortions, codecs, platforms, other frame rates and watermarks.",
 )
 @click.option(
     "--robust-videos",
@@ -172,6 +174,13 @@ E = EvaluateConfig()
     default=E.robust_clips,
     show_default=True,
     help="Per video; 0: all.",
+)
+@click.option(
+    "--robust-kind",
+    "robust_kinds",
+    multiple=True,
+    metavar="NAME",
+    help="Robustness in these alone; repeat for several, such as H265, MSG.  [default: all]",
 )
 @click.option(
     "--protocol",
@@ -240,6 +249,7 @@ def command(
     from unmask.pipeline.scores.metrics import brief_keys
 
     options["manifests"] = tuple(options["manifests"])
+    options["robustness"] |= bool(options["robust_kinds"])
     if model:
         options["run"] = _released(model, options["run"], zoo, accepted)
     config, taken = defaults(EvaluateConfig(protocol=protocol or "", **options), runs)

@@ -226,7 +226,8 @@ class EvaluateConfig:
     zone: how that zone is found: for new videos (conformal), or counted on those of validation.
     bands: as in training; of distorted pixels they are always computed.
     clips: samples per video, 0 for all.
-    robust_videos, robust_clips: of robustness, videos per class and samples per video.
+    robust_videos, robust_clips, robust_kinds: of robustness, videos per class, samples per video
+        and names of the kinds of wear, () for all.
     explain: videos per class, farthest from their label, that are shown.
     pictures: draw curves and the map of features.
     probe: key of stored features on which a linear probe is measured beside the model, auto for the
@@ -258,6 +259,7 @@ class EvaluateConfig:
     robustness: bool = False
     robust_videos: int = 100
     robust_clips: int = 4
+    robust_kinds: tuple[str, ...] = ()
     protocol: str = ""
     explain: int = 3
     pictures: bool = True

@@ -46,6 +46,7 @@ HOMES = {
     "av": {
         "pipeline/decode",
         "pipeline/clips/h264.py",
+        "pipeline/clips/transcode.py",
         "pipeline/prediction/annotated_video.py",
         "pipeline/prediction/sound.py",
         "pipeline/demo/drawing.py",

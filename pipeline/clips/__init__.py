@@ -16,4 +16,5 @@ Interface, by file:
     samples: MODES, Picks, Sample, evaluation_picks, mode_of
     source: ClipSource
     stored_bands: BandsFrom
+    transcode: Coding, lacking, transcode
 """

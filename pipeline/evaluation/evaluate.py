@@ -6,6 +6,7 @@ table across.
         metrics.json    every number, with settings and hashes
         roc.png         and the other pictures
         report.html     all of it on one page
+        robustness.csv  one row a level of each kind of wear, where it was asked for
     RUN/evaluations/older/<name>-<number>/    what had this name before
     RUN/evaluations/across.{md,csv,json,tex}  several manifests in one call
     RUN/calibration.json    temperature, threshold and unsure zone for predict; always in the run
@@ -22,21 +23,22 @@ from unmask.pipeline.clips.source import ClipSource
 from unmask.pipeline.config import EvaluateConfig
 from unmask.pipeline.disk.files import refusals, write_whole
 from unmask.pipeline.errors import ManifestError, UsageError
-from unmask.pipeline.evaluation import protocols, robustness
+from unmask.pipeline.evaluation import protocols
 from unmask.pipeline.evaluation.admission import Allowed, admit
 from unmask.pipeline.evaluation.coverage import coverage_of
 from unmask.pipeline.evaluation.inference import Loaded, Progress, Scored, Scoring
+from unmask.pipeline.evaluation.ladder import Ladder, Robustness, check_kinds
 from unmask.pipeline.evaluation.most_wrong import explain
 from unmask.pipeline.evaluation.page import Extras, evaluation_page
 from unmask.pipeline.evaluation.probe import Probe, beside
 from unmask.pipeline.evaluation.provenance import provenance_of
-from unmask.pipeline.evaluation.robustness import Ladder, score_distorted
+from unmask.pipeline.evaluation.robustness import subset
 from unmask.pipeline.machine.devices import choose_device
 from unmask.pipeline.machine.memory import keep_freed_memory
 from unmask.pipeline.reports import plots
 from unmask.pipeline.reports.feature_map import embed
 from unmask.pipeline.reports.plots import Picture
-from unmask.pipeline.reports.tables import WRITERS, Table, metrics_table
+from unmask.pipeline.reports.tables import WRITERS, Table, comma_separated, metrics_table
 from unmask.pipeline.runs.run_folder import Run, load_model, open_run
 from unmask.pipeline.scores import calibration as cal
 from unmask.pipeline.scores.csv_file import read_scores, write_scores
@@ -55,6 +57,7 @@ from unmask.pipeline.scores.video_scores import video_scores
 from unmask.pipeline.shortcuts.page import read_summary
 
 REPORT = "report.html"
+ROBUSTNESS = "robustness.csv"
 # Fewer points make no picture; more make it slow and a blot.
 TSNE_VIDEOS = (8, 1500)
 
@@ -72,6 +75,7 @@ def evaluate(
     if not config.manifests:
         raise UsageError("evaluate needs at least one manifest")
     published = protocols.find_protocol(config.protocol) if config.protocol else None
+    check_kinds(config.robust_kinds)
     run, device = open_run(Path(config.run)), choose_device(config.device)
     keep_freed_memory(device)
     model, point = load_model(run, config.which)
@@ -195,6 +199,8 @@ class _Call:
                 robust.rows if robust else None,
                 self._probed(source, coverage) if self.probe else None,
             )
+            if robust:
+                write_whole(folder / ROBUSTNESS, comma_separated(robust.long).encode())
             self._write_page(folder, evaluation, source, scored, scores, robust, rate)
             write_metrics(folder, evaluation)
         return evaluation
@@ -222,13 +228,15 @@ class _Call:
         config = self.config
         if not config.robustness:
             return None
-        return score_distorted(
+        suite = Robustness(
             self.scoring,
-            source,
             self.options,
-            videos=config.robust_videos,
-            clips=config.robust_clips,
+            config.robust_videos,
+            config.robust_clips,
+            config.robust_kinds,
+            self.calibration,
         )
+        return suite.measure(source)
 
     def _write_page(
         self,
@@ -246,9 +254,10 @@ class _Call:
         """
         config, loaded, result = self.config, self.loaded, evaluation.result
         joined = video_scores(scores, config.rule, config.tracks)
-        pictures, worst, published = [], [], None
+        pictures, worn, worst, published = [], [], [], None
         if config.pictures:
             pictures = plots.pictures_of(result, joined) + _feature_map(source, scored)
+            worn = robust.pictures() if robust else []
         if config.explain:
             decided, threshold = self._decided(joined)
             worst = explain(
@@ -275,7 +284,7 @@ class _Call:
                 worst=worst,
                 provenance=list(provenance.items()),
                 protocol=published,
-                robustness=(robust.table, robust.picture, robust.line) if robust else None,
+                robustness=(robust.tables, worn, robust.line) if robust else None,
                 probe=(beside(result.video, evaluation.probe), self.probe.line)
                 if self.probe and evaluation.probe
                 else None,
@@ -301,7 +310,7 @@ def _feature_map(source: ClipSource, scored: Scored) -> list[Picture]:
     least, most = TSNE_VIDEOS
     if scored.feature is None or len(source) < least:
         return []
-    chosen = robustness.subset(source.labels, most // 2)
+    chosen = subset(source.labels, most // 2)
     method = [str(source.readers[i].attributes.get("method") or source.labels[i]) for i in chosen]
     return [
         plots.scatter(

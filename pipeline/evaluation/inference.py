@@ -29,9 +29,9 @@ from unmask.pipeline.runs.run_folder import Run
 from unmask.pipeline.scores.calibration import sigmoid
 from unmask.pipeline.scores.table import ABSENT, Scores, scores_table
 
-# One clip (T,S,S,3) uint8 and its random numbers -> the same shape: what robustness does to the
-# pixels.
-Change = Callable[[NDArray[np.uint8], np.random.Generator], NDArray[np.uint8]]
+# One clip (T,S,S,3) uint8, which sample it is and its random numbers -> the same shape: what
+# robustness puts in the place of the cached pixels.
+Change = Callable[[NDArray[np.uint8], Sample, np.random.Generator], NDArray[np.uint8]]
 # What is scored, samples done, samples in all.
 Progress = Callable[[str, int, int], None]
 
@@ -123,7 +123,8 @@ class Scoring:
         for raw in batches(source, plan, threads=self.threads, pin=pin, as_stored=unchanged):
             if change is not None:
                 for clip, sample in zip(raw.pixels, raw.samples, strict=True):
-                    clip.copy_(torch.from_numpy(change(clip.numpy(), random_of(sample))))
+                    changed = change(clip.numpy(), sample, random_of(sample))
+                    clip.copy_(torch.from_numpy(changed))
             ready = prepare(raw, source.spec, self.device)
             with (
                 torch.inference_mode(),

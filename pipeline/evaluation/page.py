@@ -55,14 +55,16 @@ class Extras:
     """What a full evaluation shows and a bare scores file cannot.
 
     provenance: (title, facts) groups.
-    protocol, robustness, probe: their table, and a line below the heading.
+    protocol, probe: their table, and a line below the heading.
+    robustness: what each table says and the table, the most telling three first; a picture a kind;
+        and the line.
     """
 
     pictures: Sequence[Picture] = ()
     worst: Sequence[Wrong] = ()
     provenance: Sequence[tuple[str, Sequence[tuple[str, Cell]]]] = ()
     protocol: tuple[Table, str] | None = None
-    robustness: tuple[Table, Picture, str] | None = None
+    robustness: tuple[Sequence[tuple[str, Table]], Sequence[Picture], str] | None = None
     probe: tuple[Table, str] | None = None
     cautions: Sequence[str] = field(default=())
 
@@ -102,7 +104,7 @@ def evaluation_page(title: str, subtitle: str, result: Result, extras: Extras) -
         breakdowns=breakdowns,
         calibration=calibration,
         robustness=extras.robustness
-        and dict(zip(("table", "picture", "line"), extras.robustness, strict=True)),
+        and dict(zip(("tables", "pictures", "line"), extras.robustness, strict=True)),
         probe=extras.probe and dict(zip(("table", "line"), extras.probe, strict=True)),
         protocol=extras.protocol and dict(zip(("table", "line"), extras.protocol, strict=True)),
         worst=[_wrong(entry) for entry in extras.worst],

@@ -1,5 +1,5 @@
-"""What is left of a detector when its crops are treated badly: seven distortions at five levels, an
-H.264 ladder, and whatever else is added to PERTURBATIONS, with as many levels as it has.
+"""What is done to cached crops to see what is left of a detector: seven distortions at five levels,
+an H.264 ladder, and whatever else is added to PERTURBATIONS, with as many levels as it has.
 
 Distortions and levels are those of DeeperForensics-1.0 (Jiang et al., CVPR 2020), parameters as in
 its released code, which applied them to whole frames; here they are applied to the cached face
@@ -9,25 +9,16 @@ brightness, JPEG shrinks and enlarges.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
-from functools import partial
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from unmask.pipeline.clips.batches import batches
 from unmask.pipeline.clips.h264 import h264
-from unmask.pipeline.clips.source import ClipSource
 from unmask.pipeline.errors import UsageError
-from unmask.pipeline.evaluation.inference import Change, Scoring
-from unmask.pipeline.reports import plots
-from unmask.pipeline.reports.plots import Picture
-from unmask.pipeline.reports.tables import Table
-from unmask.pipeline.scores.evaluate_scores import evaluate_scores
 from unmask.pipeline.scores.metrics import OURS
-from unmask.pipeline.scores.results import Options
 from unmask.plugins import take
 
 Clip = NDArray[np.uint8]  # (T, S, S, 3) RGB
@@ -222,81 +213,3 @@ def subset(label: NDArray, each: int) -> NDArray[np.int64]:
             ]
         )
     return np.sort(np.concatenate(chosen))
-
-
-@dataclass(frozen=True)
-class Ladder:
-    """Video AUC under every distortion.
-
-    header: names of the levels, clean first.
-    rows: title of a perturbation, then its AUC at each of them.
-    line: what was scored, and what was left out.
-    """
-
-    header: tuple[str, ...]
-    rows: tuple[tuple[str | float | None, ...], ...]
-    picture: Picture
-    line: str
-
-    @property
-    def table(self) -> Table:
-        return Table("Robustness", ("video AUC", *self.header), self.rows)
-
-
-def score_distorted(
-    scoring: Scoring, source: ClipSource, options: Options, *, videos: int, clips: int
-) -> Ladder:
-    """Video AUC under every distortion and level, on a subset that is named.
-
-    videos: at most so many of each class, 0 for all.
-    clips: at most so many of each video, 0 for all.
-    A perturbation with fewer levels than another leaves its last columns empty; one of another
-    distribution that fails is left out, and the line says why.
-    """
-    only = subset(source.labels, videos)
-    quick = replace(options, resamples=0)
-
-    def auc(what: str, change: Change | None = None) -> float | None:
-        scored = scoring.score(source, what, per_video=clips, only=only, change=change)
-        return evaluate_scores(scored.scores, quick).video.measure("auc").value
-
-    one = source.evaluation_samples(1)[:1]
-    first = next(batches(source, [one], threads=1, as_stored=False))
-    left_out = failing(first.pixels[0].numpy())
-    clean = auc("robustness: clean")
-    found: dict[str, list[float | None]] = {}
-    for perturbation, level in steps():
-        if perturbation.name not in left_out:
-            change = partial(_distorted, perturbation, level)
-            value = auc(f"robustness: {perturbation.name} {level}", change)
-            found.setdefault(perturbation.title, [clean]).append(value)
-    header, rows = columns(found)
-    picture = plots.lines("Robustness", found, header, "video AUC", "level")
-    ladder = ", ".join(f"{crf:g}" for crf in PERTURBATIONS["CRF"].levels)
-    line = (
-        f"Video AUC on {len(only)} videos, {clips or 'all'} clips each. "
-        "Distortions and levels of "
-        f"DeeperForensics-1.0, applied to the face crops; the H.264 ladder is crf {ladder}."
-    )
-    for name, why in left_out.items():
-        line += f" {name} of {PERTURBATIONS[name].origin} is left out: it fails at {why}."
-    for name in sorted(PERTURBATIONS.keys() - OWN_NAMES - left_out.keys()):
-        line += f" {PERTURBATIONS[name].title} is of package {PERTURBATIONS[name].origin}."
-    return Ladder(header, rows, picture, line)
-
-
-def _distorted(
-    perturbation: Perturbation, level: int, clip: Clip, rng: np.random.Generator
-) -> Clip:
-    return distort(clip, perturbation, level, rng)
-
-
-def columns(
-    found: Mapping[str, Sequence[float | None]],
-) -> tuple[tuple[str, ...], tuple[tuple[str | float | None, ...], ...]]:
-    """Column names and rows of equal length: clean, then the levels of the longest."""
-    longest = max(map(len, found.values()))
-    rows = tuple(
-        (title, *values, *[None] * (longest - len(values))) for title, values in found.items()
-    )
-    return ("clean", *map(str, range(1, longest))), rows

@@ -32,6 +32,8 @@ Draw = Callable[[Axes, "Palette"], None]
 # Rates at the ticks of a DET axis (and one minus them), and where a rate of zero is drawn.
 DET_TICKS = (0.001, 0.01, 0.05, 0.2, 0.4)
 DET_EDGE = 5e-4
+# Letters of tick names that fit beside each other.
+LETTERS = 34
 
 
 @dataclass(frozen=True)
@@ -345,8 +347,9 @@ def lines(
     ticks: Sequence[str],
     axis: str,
     below: str,
+    size: tuple[float, float] = (5.2, 4.6),
 ) -> Picture:
-    """One line per name over common steps; None leaves a gap."""
+    """One line per name over common steps, each between 0 and 1; None leaves a gap."""
 
     def draw(axes: Axes, palette: Palette) -> None:
         for number, (name, values) in enumerate(series.items()):
@@ -364,11 +367,15 @@ def lines(
                 label=_short(name),
             )
         axes.set_xticks(range(len(ticks)), ticks)
-        axes.set(xlabel=below, ylabel=axis, ylim=(min(0.4, axes.get_ylim()[0]), 1.01))
+        if sum(map(len, ticks)) > LETTERS:
+            axes.tick_params(axis="x", rotation=20)
+            for label in axes.get_xticklabels():
+                label.set(ha="right", rotation_mode="anchor")
+        axes.set(xlabel=below, ylabel=axis, ylim=(-0.02, 1.02))
         axes.grid(True, axis="y")
-        axes.figure.legend(loc="outside lower center", ncols=2, columnspacing=1.0, handlelength=1.6)
+        axes.figure.legend(loc="outside lower center", ncols=3, columnspacing=1.0, handlelength=1.6)
 
-    return picture(title, f"{axis} of {', '.join(series)}.", draw, (5.2, 4.6))
+    return picture(title, f"{', '.join(series)} over {', '.join(ticks)}.", draw, size)
 
 
 def pictures_of(result: Result, joined: Scores) -> list[Picture]:

@@ -108,12 +108,6 @@ def dark(clip: np.ndarray, amount: float, rng: np.random.Generator) -> np.ndarra
     return (clip * amount).astype(np.uint8)
 
 
-def test_columns_of_perturbations_with_other_numbers_of_levels() -> None:
-    header, rows = rb.columns({"two": [0.9, 0.8, 0.7], "four": [0.9, 0.6, 0.5, 0.4, None]})
-    assert header == ("clean", "1", "2", "3", "4")
-    assert rows == (("two", 0.9, 0.8, 0.7, None, None), ("four", 0.9, 0.6, 0.5, 0.4, None))
-
-
 @pytest.mark.parametrize(
     "wrong",
     [
