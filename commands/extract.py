@@ -291,7 +291,9 @@ def _extract(found: Any, config: ExtractConfig, cache: Path, manifests: Path, pa
     written = publish.publish(found, ended, config, cache, manifests)
     for path, entries in written.items():
         click.echo(f"{path}  {entries:,} entries")
-    lists = sorted({path.parent / "outcomes.jsonl" for path in written}) or [manifests / found.name]
+    # Also where no video was kept, and so no manifest written.
+    levels = sorted({video.compression for video in found.videos})
+    lists = [manifests / found.name / level / "outcomes.jsonl" for level in levels]
     click.echo(outcomes.summary(found.name, ended, time.monotonic() - started))
     bad = [o for o in ended if o.status != "ok"]
     for outcome in bad[:10]:

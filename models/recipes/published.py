@@ -15,6 +15,7 @@ Released code, repository, file and commit:
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 from unmask.models.recipes.losses import LossSpec
 from unmask.models.recipes.recipe import Recipe
@@ -206,8 +207,8 @@ RECIPES: dict[str, dict[str, Recipe]] = {
         ),
         "vtf": Recipe(
             source="Wang et al., arXiv 2104.09770, section 3.4: video transformer on a frozen "
-            "M2TR; nothing but the input is published, the other values are ours; with --option "
-            "video=vtf --option frames=16 and --init a trained M2TR",
+            "M2TR, which --init names; nothing but the input is published, the other values are "
+            "ours",
             lr=1e-4,
             weight_decay=1e-5,
             schedule="cosine",
@@ -260,12 +261,11 @@ RECIPES: dict[str, dict[str, Recipe]] = {
         "pe": replace(
             GEND,
             source="Yermakov et al. 2026, released training code for its PE-Core encoder: as for "
-            "CLIP, without the two losses on the feature; with --option backbone=pe-core-l",
+            "CLIP, without the two losses on the feature",
             loss=LossSpec(),
         ),
         "probe": Recipe(
-            source="ours: a head on a frozen encoder, with --option tune=none; seconds with "
-            "--features",
+            source="ours: a head on a frozen encoder; seconds with --features",
             optimizer="adamw",
             lr=1e-3,
             weight_decay=1e-2,
@@ -276,8 +276,8 @@ RECIPES: dict[str, dict[str, Recipe]] = {
             pretrained=True,
         ),
         "small": Recipe(
-            source="ours: few videos on a small machine; from random weights with --option "
-            "tune=full",
+            source="ours: few videos on a small machine; all of the encoder learns, from random "
+            "weights",
             lr=3e-4,
             schedule="cosine",
             warmup=0.5,
@@ -317,10 +317,12 @@ RECIPES: dict[str, dict[str, Recipe]] = {
     "dct_cnn": {
         "paper": Recipe(
             source="Frank et al. 2020, github.com/RUB-SysSec/GANDCTAnalysis, commit 44eb57c, "
-            "classifer.py: Adam 1e-3, batch 32, at most 50 epochs and a patience of 5 (--patience)",
+            "classifer.py: Adam 1e-3, batch 32, at most 50 epochs, each of every picture (here of "
+            "every cached frame), and a patience of 5 (--patience)",
             lr=1e-3,
             epochs=50,
             batch=32,
+            all_clips=True,
         ),
         "small": Recipe(
             source="ours: few videos on a small machine",
@@ -331,4 +333,15 @@ RECIPES: dict[str, dict[str, Recipe]] = {
             batch=8,
         ),
     },
+}
+
+# (model, recipe) -> the model's options that belong to it, where they are not the model's defaults;
+# whoever names an option decides it.
+RECIPE_OPTIONS: dict[tuple[str, str], dict[str, Any]] = {
+    ("m2tr", "vtf"): {"video": "vtf", "frames": 16},
+    ("encoder", "pe"): {"backbone": "pe-core-l"},
+    ("encoder", "probe"): {"tune": "none"},
+    ("encoder", "small"): {"tune": "full"},
+    ("vit", "paper"): {"size": 384},
+    ("vit", "short"): {"size": 384},
 }

@@ -14,7 +14,7 @@ from typing import Any, get_type_hints
 from unmask.models import MODELS, list_models, model_class
 from unmask.models.options import ModelError, fits, from_text, nearest, type_text
 from unmask.models.recipes.blends import REAL_ONLY
-from unmask.models.recipes.published import RECIPES
+from unmask.models.recipes.published import RECIPE_OPTIONS, RECIPES
 from unmask.models.recipes.recipe import Recipe
 
 # For a model of somebody's package that brings none of its own.
@@ -76,6 +76,15 @@ def get_recipe(model: str, name: str = "", overrides: Mapping[str, Any] | None =
     for key, value in (overrides or {}).items():
         recipe = _set(recipe, key, value, key)
     return recipe
+
+
+def recipe_options(model: str, name: str) -> dict[str, Any]:
+    """The model's options that belong to a recipe and are not the model's defaults; a twin on real
+    footage has those of the recipe it is made of.
+    """
+    own = _own_recipes(model)
+    made_of = name if name in own else next(iter(own))
+    return dict(RECIPE_OPTIONS.get((model, made_of), {}))
 
 
 def recipe_fields(recipe: Any = Recipe) -> dict[str, Any]:

@@ -36,7 +36,7 @@ SMALL = Recipe(
 )
 VIT = Recipe(
     source="the library of M2TR's authors, configs of its ViT: Adam, halved every 5 epochs, focal "
-    "loss, flip only; at 384 px (--option size=384); an epoch is every cached frame",
+    "loss, flip only; at 384 px; an epoch is every cached frame",
     lr=2e-4,
     weight_decay=1e-6,
     schedule="steps",

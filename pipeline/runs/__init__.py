@@ -6,7 +6,7 @@ Interface, by file:
     checkpoint: Checkpoint, SUMS, belongs, forget_after, load_into, load_optimizer, newest,
         read_weights, save, split_optimizer, weights_in
     knowledge: Knowledge, Spread, knowledge_from
-    networks: build_network, resolve
+    networks: build_network, refuse_frozen_noise, resolve
     newest: CHECKPOINTS, RUN_FILE, list_runs, newest_answering_run, newest_run, saved
     provenance: known_of, plain, run_facts
     repeat: go_on, repeat

@@ -9,7 +9,7 @@ from pathlib import Path
 from torch import nn
 
 from unmask.models import create_model, resolve_options
-from unmask.models.recipes.recipes import get_recipe, list_recipes
+from unmask.models.recipes.recipes import get_recipe, list_recipes, recipe_options
 from unmask.models.weights import load_pretrained, load_tensors
 from unmask.pipeline.config import TrainConfig
 from unmask.pipeline.errors import UsageError
@@ -30,7 +30,8 @@ def resolve(config: TrainConfig) -> TrainConfig:
         raise UsageError("--from-scratch and --pretrained exclude each other; leave one out")
     begins_with_imagenet = recipe.pretrained and not config.from_scratch and not config.init
     pretrained = config.pretrained or begins_with_imagenet
-    options = resolve_options(config.model, config.options, pretrained=pretrained)
+    options = {**recipe_options(config.model, name), **config.options}
+    options = resolve_options(config.model, options, pretrained=pretrained)
     return replace(config, options=options, recipe=name, pretrained=pretrained)
 
 
@@ -50,3 +51,19 @@ def build_network(config: TrainConfig, *, restored: bool = False) -> nn.Module:
         tensors = checkpoint.read_weights(Path(config.init), trust=config.trust_checkpoint)
         log.info("%s", load_tensors(network, tensors, config.init).sentence())
     return network
+
+
+def refuse_frozen_noise(network: nn.Module, config: TrainConfig) -> None:
+    """A network of which parts never learn must know something to begin with.
+
+    Raises: UsageError where those parts are random and nobody said --from-scratch.
+    """
+    if config.pretrained or config.init or config.from_scratch:
+        return
+    parts = [parameter for parameter in network.parameters() if not parameter.requires_grad]
+    if parts:
+        raise UsageError(
+            f"{len(parts)} of this network's weights do not learn with these options, and they "
+            "would be random: begin with a trained network (--init FILE) or with published "
+            "weights (--pretrained); --from-scratch trains the rest all the same"
+        )

@@ -60,9 +60,10 @@ class Finds:
         videos, missing = self._unique()
         videos, missing = self._of_methods(videos, missing)
         if not videos and not missing:
+            why = f"{self.problems[0]}; " if self.problems else ""
             raise UsageError(
-                f"{self.name}: no videos under {str(self.root)!r}; `datasets {self.name}` prints "
-                "the expected tree"
+                f"{self.name}: no videos under {str(self.root)!r}; {why}`datasets {self.name}` "
+                "prints the expected tree"
             )
         splits = self._derived(videos + missing)
         videos, missing = (self._disjoint(part, splits) for part in (videos, missing))

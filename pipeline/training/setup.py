@@ -34,7 +34,7 @@ from unmask.pipeline.errors import UsageError
 from unmask.pipeline.machine.memory import keep_freed_memory
 from unmask.pipeline.manifests.checked import Manifest
 from unmask.pipeline.runs import checkpoint
-from unmask.pipeline.runs.networks import build_network, resolve
+from unmask.pipeline.runs.networks import build_network, refuse_frozen_noise, resolve
 from unmask.pipeline.training.fabric import Fabric, Outputs, device_facts
 from unmask.pipeline.training.stored import take_encoder, with_features
 
@@ -116,6 +116,8 @@ def build_setup(config: TrainConfig, fabric: Fabric, *, restored: bool = False) 
     if config.features and not restored:
         take_encoder(network, config)
     frozen = freeze(network, recipe)
+    if not restored:
+        refuse_frozen_noise(network, config)
     soft = real_only and recipe.blend.mask != "hard"
     spec = replace(network.spec, masks=recipe.loss.seg > 0, soft_masks=soft)
     if spec.masks and not network.spec.masks:

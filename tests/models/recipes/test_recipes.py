@@ -203,6 +203,7 @@ def test_an_epoch_of_a_papers_recipe_shows_what_its_release_shows():
         ("vim", "finetune"),
         ("meso4", "paper"),
         ("mesoinception4", "paper"),
+        ("dct_cnn", "paper"),
     }
     for model in ("clrnet", "m2tr"):
         paper, short = get_recipe(model), get_recipe(model, "short")

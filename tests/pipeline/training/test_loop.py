@@ -488,7 +488,8 @@ def test_imagenet_weights_are_asked_by_the_recipe_and_refused_offline_in_one_lin
 
 def test_frozen_parts_keep_their_weights_and_statistics(tiny, tmp_path):
     trained = {"trained": ["stage3.*", "head.*"], "l2": []}
-    train.train(config(tiny, overrides={"epochs": 1, **trained}), run=tmp_path / "run")
+    asked = config(tiny, overrides={"epochs": 1, **trained}, from_scratch=True)
+    train.train(asked, run=tmp_path / "run")
     torch.manual_seed(0)
     first = create_model("clrnet", **CLRNET["options"]).state_dict()
     last = weights(tmp_path / "run")
