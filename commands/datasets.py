@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from unmask.commands.numbers import SEED
+from unmask.commands.quality_output import is_cached, quality_config, quality_options, run_quality
 from unmask.pipeline.errors import EXIT_OK, EXIT_SOME_FAILED, UsageError
 from unmask.pipeline.reports.printable import printable
 from unmask.pipeline.sources.dataset import Source, SourceOptions
@@ -73,6 +74,19 @@ SHOWN = 10
     help="With --audit: per class; 0: all.",
 )
 @click.option(
+    "--quality",
+    "rated",
+    is_flag=True,
+    help="How close cached fakes are to their originals: Mask-SSIM, E_warp, perceptual distance.",
+)
+@click.option(
+    "--quality-out",
+    type=click.Path(path_type=Path),
+    metavar="NAME",
+    help="With --quality: where page, JSON and rows go, without a suffix.  [default: NAME.quality]",
+)
+@quality_options
+@click.option(
     "--probe",
     is_flag=True,
     help="With --verify: open every file and report codec, size, fps and damage.",
@@ -119,6 +133,8 @@ def command(
     audit_out: Path | None,
     audit_videos: int,
     boosting: bool,
+    rated: bool,
+    quality_out: Path | None,
     probe: bool,
     as_json: bool,
     **words: Any,
@@ -130,10 +146,21 @@ def command(
     unmask datasets celebdf2
     unmask datasets ffpp --root /data/FaceForensics++ --verify
     unmask datasets ffpp --root /data/FaceForensics++ --audit
+    unmask datasets ffpp --quality --cache cache
     """
+    quality = quality_config(words, words["seed"], rated)
     if name is None:
         _print_table()
         return EXIT_OK
+    if rated:
+        if look or check or probe or as_json or audit_out:
+            raise UsageError("--quality goes without --audit, --verify, --probe and --json")
+        # A cache folder may have another name than the layout that filled it (extract --name).
+        dataset = name if is_cached(quality, name) else resolve(name).name
+        target = quality_out or Path(f"{dataset}.quality")
+        return run_quality(dataset, quality, _options(words).methods, target)
+    if quality_out is not None:
+        raise UsageError("--quality-out needs --quality")
     source = resolve(name)
     if look:
         if check or probe or as_json:

@@ -271,6 +271,39 @@ class EvaluateConfig:
 
 
 @dataclass(frozen=True)
+class QualityConfig:
+    """One call of datasets --quality.
+
+    cache: root of the crops; key: their settings, "" for the only ones there are.
+    pairs: of each method at most, whole leakage groups drawn by seed; clips: of each pair, spread
+        over it; 0 for all.
+    least_pairs: a method with fewer is not rated.
+    mask: where a fake is forged: as its owners say (published), where it differs from its original,
+        or the whole face; auto is published where all pairs of a method have one, else difference.
+    ssim: mean of the map over the mask, or of the masked pictures over everything (multiplied).
+    erode: px that the mask loses for SSIM.
+    flow: optical flow of E_warp.
+    perceptual: networks of the perceptual distance, separated by commas, "" for none.
+    features: the network whose features are compared, or the key of stored ones below store.
+    """
+
+    cache: str = "cache"
+    key: str = ""
+    pairs: int = 200
+    clips: int = 4
+    least_pairs: int = 10
+    mask: Literal["auto", "published", "difference", "face"] = "auto"
+    ssim: Literal["mean", "multiplied"] = "mean"
+    erode: int = 0
+    flow: Literal["dis", "raft-small"] = "dis"
+    perceptual: str = "lpips-alex,lite0"
+    features: str = "lite0"
+    store: str = "features"
+    resamples: int = 1000
+    seed: int = 0
+
+
+@dataclass(frozen=True)
 class PredictConfig:
     """One call of predict.
 

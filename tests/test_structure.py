@@ -25,7 +25,7 @@ CONTRACT = """
 commands | unmask | testing
 demo | doctor
 prediction | evaluation
-shortcuts
+shortcuts | quality
 training | reports
 features
 extraction | clips

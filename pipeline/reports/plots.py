@@ -317,7 +317,13 @@ def bars(title: str, rows: Sequence[Bar], axis: str = "AUC", chance: float | Non
     return picture(title, f"{axis}: {text}.", draw, (5.2, 0.9 + 0.42 * max(2, len(rows))))
 
 
-def scatter(title: str, place: NDArray, group: Sequence[str], label: NDArray) -> Picture:
+def scatter(
+    title: str,
+    place: NDArray,
+    group: Sequence[str],
+    label: NDArray,
+    alt: str = "t-SNE map of the videos' features.",
+) -> Picture:
     """Points (R, 2) coloured by group; reals as circles, fakes as crosses."""
 
     def draw(axes: Axes, palette: Palette) -> None:
@@ -338,7 +344,7 @@ def scatter(title: str, place: NDArray, group: Sequence[str], label: NDArray) ->
             loc="outside lower center", ncols=3, columnspacing=0.8, handletextpad=0.2
         )
 
-    return picture(title, "t-SNE map of the videos' features.", draw, (5.2, 4.6))
+    return picture(title, alt, draw, (5.2, 4.6))
 
 
 def lines(
