@@ -1,10 +1,11 @@
-"""AV-Deepfake1M and ++: one JSON list per labelled split; names differ from LAV-DF, stems repeat
-in every folder.
+"""AV-Deepfake1M and AV-Deepfake1M++: one JSON list per labelled split; names differ from LAV-DF,
+stems repeat in every folder. ++ is of three corpora and names the model of each picture.
 """
 
 from __future__ import annotations
 
 import re
+from functools import partial
 from pathlib import Path
 
 from unmask.pipeline.errors import UsageError
@@ -25,27 +26,37 @@ TYPES = {
 }
 SPANS = {"visual": "visual_fake_segments", "audio": "audio_fake_segments", "any": "fake_segments"}
 SPEAKER = re.compile(r"id[0-9]+")
+# Of ++: silent_videos/subject_17_<clip>/
+SUBJECT = re.compile(r"(subject_[0-9]+)_.*")
+TEST_LISTS = ("test_files.txt", "testA_files.txt", "testB_files.txt")
+COUNTS = {
+    "avdeepfake1m": [Expected(746_180, split="train"), Expected(57_340, split="val")],
+    "avdeepfake1mpp": [Expected(77_326, split="val")],
+}
 
 
-def discover(root: Path, options: SourceOptions) -> Dataset:
+def discover(name: str, root: Path, options: SourceOptions) -> Dataset:
     """Every video of the train and val metadata; the labels of test are not public, so it cannot be
     used.
+
+    name: of the data set.
 
     Raises: UsageError when neither metadata file is there.
     """
     root = nested_root(root, LISTS.values())
     present = {split: root / name for split, name in LISTS.items() if (root / name).is_file()}
     if not present:
-        raise UsageError(f"avdeepfake1m: no {' or '.join(LISTS.values())} in {str(root)!r}")
-    finds = Finds("avdeepfake1m", root, options)
+        raise UsageError(f"{name}: no {' or '.join(LISTS.values())} in {str(root)!r}")
+    finds = Finds(name, root, options)
     for split, path in present.items():
         _add_split(finds, split, path)
     for split in LISTS.keys() - present.keys():
         finds.notes.append(f"{LISTS[split]} is not there: no {split} videos")
-    if (root / "test_files.txt").is_file():
-        tests = len(read_lines(root / "test_files.txt"))
+    lists = [root / name for name in TEST_LISTS if (root / name).is_file()]
+    if lists:
+        tests = sum(len(read_lines(path)) for path in lists)
         finds.notes.append(f"{tests} test videos are not used: their labels are not public")
-    finds.expected = [Expected(746_180, split="train"), Expected(57_340, split="val")]
+    finds.expected = COUNTS[name]
     return finds.dataset()
 
 
@@ -89,18 +100,22 @@ def _record(finds: Finds, split: str, relative: str, row: dict) -> tuple[Video, 
     spans, wrong = clipped(row.get(SPANS[mode]), None)
     derived = finds.options.split_ratio is not None
     original = _below(split, row["original"]) if isinstance(row.get("original"), str) else None
-    speaker = next((part for part in relative.split("/") if SPEAKER.fullmatch(part)), None)
+    # The original of a real is a file of the corpus it was taken from, which is not here.
+    original = original if original != relative and (video_fake or audio_fake) else None
+    speaker = _person(relative)
+    model = row.get("video_model") if video_fake else row.get("audio_model") if audio_fake else None
+    named = finds.name == "avdeepfake1mpp" and isinstance(model, str) and model
     return Video(
         dataset=finds.name,
         key=strip_extension(relative),
         video_id="",
         path=finds.root / relative,
         label=label,
-        method=row["modify_type"],
+        method=model if named else row["modify_type"],
         split="none" if derived else split,
         split_origin="derived" if derived else "official",
         target=speaker,
-        pair=strip_extension(original) if original and original != relative else None,
+        pair=strip_extension(original) if original else None,
         group=speaker or strip_extension(original or relative),
         video_fake=video_fake,
         audio_fake=audio_fake,
@@ -108,11 +123,24 @@ def _record(finds: Finds, split: str, relative: str, row: dict) -> tuple[Video, 
     ), wrong
 
 
+def _person(relative: str) -> str | None:
+    """Who is seen: VoxCeleb's speaker, LRS3's film or the subject of a silent video."""
+    parts = relative.split("/")
+    for before, part in zip(["", *parts], parts, strict=False):
+        if SPEAKER.fullmatch(part):
+            return part
+        if before == "lrs3":
+            return f"lrs3-{part}"
+        if before == "silent_videos" and (match := SUBJECT.fullmatch(part)):
+            return match[1]
+    return None
+
+
 SOURCE = Source(
     name="avdeepfake1m",
-    title="AV-Deepfake1M and ++",
+    title="AV-Deepfake1M",
     kind="audio-visual videos",
-    size="286,721 reals, 860,039 fakes (++: about 2M videos)",
+    size="286,721 reals, 860,039 fakes",
     access="EULA of the 1M-Deepfakes challenge, gated Hugging Face",
     licence="CC BY-NC 4.0",
     tasks="temporal localisation, audio-visual detection",
@@ -124,6 +152,28 @@ SOURCE = Source(
     labels="modify_type by --label-mode; spans of the same modality (visual, audio or all "
     "segments)",
     splits="official train and val; test has no labels; groups are speakers",
-    discover=discover,
-    aliases=("avdeepfake1mpp", "avdeepfake1m++", "avd1m"),
+    discover=partial(discover, "avdeepfake1m"),
+    aliases=("avd1m",),
 )
+
+PLUS = Source(
+    name="avdeepfake1mpp",
+    title="AV-Deepfake1M++",
+    kind="audio-visual videos",
+    size="about 2M videos; labelled val of 20,220 reals and 57,106 fakes",
+    access="EULA of the 2025 1M-Deepfakes challenge, gated Hugging Face, archives to be joined",
+    licence="CC BY-NC 4.0",
+    tasks="temporal localisation, audio-visual detection",
+    tree="""\
+<root>/
+  train_metadata.json   train/{vox_celeb_2/<idXXXXX>,lrs3,silent_videos}/.../real.mp4, fake_...
+  val_metadata.json     val/...
+  testA_files.txt       testB_files.txt        (no public labels)""",
+    labels="modify_type by --label-mode; spans of the same modality; the method is the model of "
+    "the picture, else of the voice",
+    splits="official train and val; test has no labels; groups are speakers, films or subjects",
+    discover=partial(discover, "avdeepfake1mpp"),
+    aliases=("avdeepfake1m++", "avd1mpp"),
+)
+
+SOURCES = (SOURCE, PLUS)

@@ -15,7 +15,7 @@ from unmask.pipeline.records import FAKE, REAL, Video
 from unmask.pipeline.sources.dataset import Dataset, Expected, Source, SourceOptions
 from unmask.pipeline.sources.finds import Finds
 from unmask.pipeline.sources.listing import list_media, natural, stem_of, strip_extension
-from unmask.pipeline.sources.metadata import read_json, read_rows
+from unmask.pipeline.sources.metadata import read_json, read_rows, truth_of
 
 PART = re.compile(r"dfdc_train_part_?0*([0-9]+)")
 OFFICIAL = {"test": "test", "validation": "val"}
@@ -98,12 +98,12 @@ def _rows(finds: Finds, folder: Path) -> dict[str, tuple[int, str | None]]:
         }
     rows, bad = {}, 0
     for name, value in read_json(folder / "metadata.json", dict).items():
-        label = value.get("label") if isinstance(value, dict) else None
-        if not isinstance(label, str) or label.upper() not in WORDS:
+        label = _label(value)
+        if label is None:
             bad += 1
             continue
         try:
-            rows[name] = (WORDS[label.upper()], _original(value.get("original")))
+            rows[name] = (label, _original(value.get("original")))
         except ValueError as error:
             finds.problems.append(f"{folder.name}/metadata.json: {name!r} is left out: {error}")
     if bad and rows:
@@ -111,6 +111,16 @@ def _rows(finds: Finds, folder: Path) -> dict[str, tuple[int, str | None]]:
             f"{folder.name}/metadata.json: {bad} videos without a label REAL or FAKE"
         )
     return rows
+
+
+def _label(value: object) -> int | None:
+    """Of one video's entry: `label` in the training parts, `is_fake` in the released test set."""
+    if not isinstance(value, dict):
+        return None
+    label, fake = value.get("label"), truth_of(value.get("is_fake"))
+    if isinstance(label, str):
+        return WORDS.get(label.upper())
+    return None if fake is None else FAKE if fake else REAL
 
 
 def _original(value: object) -> str | None:
@@ -190,11 +200,11 @@ SOURCE = Source(
     tree="""\
 <root>/
   dfdc_train_part_0/ ... dfdc_train_part_49/     metadata.json and <10 letters>.mp4
-  test/         labels.csv and videos
+  test/         labels.csv, or metadata.json with is_fake, and videos
   validation/   labels.csv and videos
   train_sample_videos/ metadata.json             (Kaggle sample, used only without the parts)""",
-    labels="metadata.json REAL or FAKE, labels.csv 1 fake; a FAKE may be fake in its sound only, "
-    "nobody says which",
+    labels="metadata.json REAL or FAKE or is_fake, labels.csv 1 fake; a FAKE may be fake in its "
+    "sound only, nobody says which",
     splits="official validation/ and test/ where they have labels, else training parts 35-39 are "
     "val and 40-49 test; "
     "groups are the parts",

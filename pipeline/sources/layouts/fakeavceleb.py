@@ -4,16 +4,25 @@ column.
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
-from unmask.pipeline.errors import UsageError
 from unmask.pipeline.records import FAKE, Video
 from unmask.pipeline.sources.dataset import Dataset, Expected, Source, SourceOptions
 from unmask.pipeline.sources.finds import Finds, label_of
-from unmask.pipeline.sources.listing import list_media, nested_root, stem_of, strip_extension
+from unmask.pipeline.sources.listing import (
+    list_media,
+    natural,
+    nested_root,
+    stem_of,
+    strip_extension,
+)
 from unmask.pipeline.sources.metadata import find_file, read_rows
 
-LIST = "meta_data.csv"
+LISTS = ("meta_data.csv", "metadata.csv")
+# What copies without the table say of a fake: the end of its name.
+ENDS = {"wavtolip": "wav2lip", "wav2lip": "wav2lip", "faceswap": "faceswap", "fsgan": "fsgan"}
+DONOR = re.compile(r"id[0-9]{5}")
 # type of the owners -> (picture fake, voice fake)
 TYPES = {
     "RealVideo-RealAudio": (False, False),
@@ -25,24 +34,23 @@ TYPES = {
 
 def discover(root: Path, options: SourceOptions) -> Dataset:
     """Every row of meta_data.csv joined with the disk by folder and file name; the type folder
-    gives the labels.
+    gives the labels, also of copies that lost the table.
 
     A fake voice over a real picture is real for label_mode visual, fake for audio and any.
-    Raises: UsageError without the table.
     """
     root = nested_root(root, TYPES)
     finds = Finds("fakeavceleb", root, options)
     finds.people = "keep"
-    path = find_file((LIST,), root, root.parent)
-    if path is None:
-        raise UsageError(f"fakeavceleb: no {LIST} in {str(root)!r}")
+    path = find_file(LISTS, root, root.parent)
     found: set[str] = set()
     for folder in TYPES:
         listing = list_media(root, folder)
         found.update(listing.videos)
         finds.ignored += listing.ignored
+    if path is None:
+        finds.notes.append(f"no {LISTS[0]}: labels are those of the type folders, methods of names")
     bad = 0
-    for _, row in read_rows(path):
+    for row in _rows(path, found):
         relative = _relative(row)
         if relative is None:
             bad += 1
@@ -51,7 +59,7 @@ def discover(root: Path, options: SourceOptions) -> Dataset:
         found.discard(relative)
     finds.unlisted = list(found)
     if bad:
-        finds.problems.append(f"{LIST}: {bad} rows without one of the four type folders")
+        finds.problems.append(f"{LISTS[0]}: {bad} rows without one of the four type folders")
     finds.expected = [
         Expected(500, method="real"),
         Expected(9709 + 10835, FAKE),
@@ -59,13 +67,30 @@ def discover(root: Path, options: SourceOptions) -> Dataset:
     return finds.dataset()
 
 
+def _rows(path: Path | None, found: set[str]) -> list[dict[str, str]]:
+    """Rows of the table, or what the names of the files tell where there is none."""
+    if path is not None:
+        return [row for _, row in read_rows(path)]
+    return [_told(relative) for relative in sorted(found, key=natural)]
+
+
+def _told(relative: str) -> dict[str, str]:
+    folder, _, name = relative.rpartition("/")
+    parts = stem_of(name).split("_")
+    donor = next((part for part in parts[1:] if DONOR.fullmatch(part)), "-")
+    method = ENDS.get(parts[-1].casefold(), "")
+    return {"": folder, "path": name, "target1": donor, "method": method}
+
+
 def _relative(row: dict[str, str]) -> str | None:
     """Path below the root: the unnamed column is the folder, `path` the file name; v1.0 has all in
     `path`.
     """
-    whole = "/".join(
-        part for part in (row.get("", ""), row.get("path", "")) if part and part != "-"
-    )
+    # A table that went through pandas calls its unnamed column `Unnamed: 9`, and may have the
+    # numbers of its rows in another.
+    unnamed = [row[name] for name in row if name == "" or name.startswith("Unnamed")]
+    inner = next((text for text in unnamed if not text.isdigit()), "")
+    whole = "/".join(part for part in (inner, row.get("path", "")) if part and part != "-")
     parts = [part for part in whole.replace("\\", "/").split("/") if part]
     start = next((k for k, part in enumerate(parts) if part in TYPES), None)
     return None if start is None or len(parts) < start + 2 else "/".join(parts[start:])
@@ -103,7 +128,7 @@ SOURCE = Source(
     tasks="detection, audio-visual detection",
     tree="""\
 <root>/
-  meta_data.csv
+  meta_data.csv                                (copies that lost it are read by their names)
   {RealVideo,FakeVideo}-{RealAudio,FakeAudio}/<race>/<gender>/<idXXXXX>/00109.mp4""",
     labels="the type folder; RealVideo-FakeAudio is real with --label-mode visual (default), "
     "fake with audio or any",

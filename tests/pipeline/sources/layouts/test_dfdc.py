@@ -137,6 +137,17 @@ def test_broken_metadata_is_named(root):
         find("dfdc", root)
 
 
+def test_the_released_test_set_says_is_fake(root):
+    rows = {"eeeeeeeeee.mp4": {"is_fake": 1, "augmentations": {}}, "ffffffffff.mp4": {"is_fake": 0}}
+    plant(root / "test", *rows)
+    plant_json(root / "test" / "metadata.json", {**rows, "gggggggggg.mp4": {"is_fake": "maybe"}})
+    dataset = find("dfdc", root)
+    found = by_key(dataset)
+    assert [found[f"test/{name * 10}"].label for name in "ef"] == [1, 0]
+    assert found["test/eeeeeeeeee"].split_origin == "official"
+    assert any("1 videos without a label" in problem for problem in dataset.problems)
+
+
 class TestShared(DatasetTests):
     dataset_name = "dfdc"
 

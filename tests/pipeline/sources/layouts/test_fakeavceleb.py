@@ -99,10 +99,30 @@ def test_both_sides_of_the_join_are_reported(root):
     assert any("1 rows without" in problem for problem in dataset.problems)
 
 
-def test_without_the_table_it_is_refused(root):
+def test_a_copy_that_lost_the_table_is_read_by_folders_and_names(root):
+    whole = by_key(find("fakeavceleb", root))
     (root / "meta_data.csv").unlink()
-    with pytest.raises(UsageError, match=r"no meta_data\.csv"):
-        find("fakeavceleb", root)
+    dataset = find("fakeavceleb", root)
+    assert any(note.startswith("no meta_data.csv") for note in dataset.notes)
+    told = by_key(dataset)
+    for key, video in whole.items():
+        same = ("label", "target", "source", "pair", "group", "video_fake", "audio_fake", "split")
+        assert all(getattr(told[key], name) == getattr(video, name) for name in same), key
+    assert [told[key].method for key in (REAL, BOTH)] == ["real", "wav2lip"]
+    assert told[PICTURE].method == told[VOICE].method == "fake"  # their names do not say how
+
+
+def test_a_table_that_went_through_pandas_is_the_same_table(root):
+    whole = find("fakeavceleb", root)
+    lines = (HEADER + ROWS).splitlines()
+    numbered = [f",{lines[0]}Unnamed: 9", *(f"{n},{line}" for n, line in enumerate(lines[1:]))]
+    (root / "meta_data.csv").write_text("\n".join(numbered) + "\n")
+    assert find("fakeavceleb", root) == whole
+
+
+def test_an_empty_folder_is_refused(tmp_path):
+    with pytest.raises(UsageError, match="no videos under"):
+        find("fakeavceleb", tmp_path)
 
 
 class TestShared(DatasetTests):
