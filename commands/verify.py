@@ -66,6 +66,14 @@ def command(cache: Path, store: Path, dataset: str | None, repair: bool, jobs: i
     click.echo(f"verify: {counts}")
     bad = [*(checked.folder for checked in damaged), *missing]
     bad_features = _bad_features(store, dataset) if store.is_dir() else []
+    if repair and not bad:
+        from unmask.pipeline.extraction import repair as crops
+
+        crops.tidy(parents)
+    if repair and not bad_features and store.is_dir():
+        from unmask.pipeline.features import repair as features
+
+        features.tidy(store, dataset)
     if not bad and not bad_features:
         return EXIT_REFUSED if without_index else EXIT_OK
     if not repair:

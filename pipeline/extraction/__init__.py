@@ -8,7 +8,7 @@ Interface, by file:
     publish: is_listed, publish
     receipt: materialize, read_receipt, receipt_of, write_receipt
     reference: judged, measure, reference_of
-    repair: repair
+    repair: repair, tidy
     resume: content_hash, finished
     run: cache_folder, extract
 """

@@ -4,6 +4,7 @@ then swapped.
 
 from __future__ import annotations
 
+import contextlib
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -58,3 +59,12 @@ def repair(
     if without_row:
         raise without_row[0]
     return ended
+
+
+def tidy(parents: Sequence[Path]) -> None:
+    """Clear what a repair that died has left in cache folders where nothing needs mending any more;
+    a folder that another run holds, or that may not be written, stays as it is.
+    """
+    for parent in parents:
+        with contextlib.suppress(CacheError), run.held(parent, ExtractConfig()):
+            pass

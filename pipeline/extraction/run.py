@@ -65,7 +65,7 @@ def extract(
     parent = cache_folder(cache, videos[0].dataset, config.crop)
     config = replace(config, reference=reference_of(config.crop))
     prepare_folder(parent)
-    with _held(parent, config):
+    with held(parent, config):
         share = _own_share(videos, config.shard, config.crop.pair_boxes)
         write_index(parent, share, config.crop.settings(config.reference))
         mine = {video.video_id for video in share}
@@ -95,7 +95,7 @@ def prepare_folder(parent: Path) -> None:
 
 
 @contextlib.contextmanager
-def _held(parent: Path, config: ExtractConfig) -> Iterator[None]:
+def held(parent: Path, config: ExtractConfig) -> Iterator[None]:
     """The cache folder under its lock and without leftovers, before and after, however the run
     ends.
     """

@@ -5,7 +5,7 @@ Features lie in a store beside the cache; a head trains on them in seconds, a pr
 Interface, by file:
     compute: Call, compute
     frozen: Frozen, KEPT, MODEL, fingerprint, frozen_encoder, rebuilt
-    repair: damaged, repair
+    repair: damaged, repair, tidy
     settings: FeatureSettings, read_index
     store: Stored, find_key, read_features
 """

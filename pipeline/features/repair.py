@@ -4,11 +4,15 @@ again from the crops.
 
 from __future__ import annotations
 
+import contextlib
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from unmask.pipeline.cache.feature_group import verify_features
+from unmask.pipeline.disk.folders import restore_replaced
+from unmask.pipeline.disk.locks import lock_cache
+from unmask.pipeline.disk.temporaries import remove_stale
 from unmask.pipeline.errors import CacheError
 from unmask.pipeline.features.compute import Call, compute, outcomes_before
 from unmask.pipeline.features.frozen import rebuilt
@@ -74,3 +78,13 @@ def repair(folders: Sequence[Path], call: Call) -> list[Outcome]:
 def _refused(parent: Path) -> set[str]:
     """Ids of videos that have no features for a reason that is written down."""
     return {name for name, one in outcomes_before(parent).items() if one.status != "ok"}
+
+
+def tidy(store: Path, dataset: str | None = None) -> None:
+    """Clear what a repair that died has left where nothing needs mending any more; a folder that
+    another run holds, or that may not be written, stays as it is.
+    """
+    for parent in feature_folders(store, dataset):
+        with contextlib.suppress(CacheError), lock_cache(parent):
+            restore_replaced(parent)
+            remove_stale(parent)

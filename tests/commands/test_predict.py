@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from tests.pipeline.decode.test_one_size import write_changing
 from tests.support.predicting import trust
 from tests.support.tiny_cache import make_cache
 from tests.support.trained import CLRNET, make_run
@@ -136,17 +137,20 @@ def test_a_slow_or_broken_video_costs_nobody_else_a_verdict(
     shutil.copy(media / "faults" / "slow_20000_frames.gif", folder / "a.gif")
     whole = (folder / "person1.mp4").read_bytes()
     (folder / "cut.mp4").write_bytes(whole[: len(whole) // 2])
+    write_changing(folder / "shape.ts", [(320, 240), (160, 240)])
     words = ["--run", str(world / "run"), "--timeout", "25", "--jobs", "2", "--device", "cpu"]
     assert cli.main(["predict", str(folder), *words, "--json"]) == 3
     videos = json.loads(capsys.readouterr().out)["videos"]
     answered = {Path(video["path"]).name: video for video in videos}
-    assert set(answered) == {"a.gif", "cut.mp4", "person1.mp4", "person2.mp4"}
+    assert set(answered) == {"a.gif", "cut.mp4", "shape.ts", "person1.mp4", "person2.mp4"}
     last = Path(videos[-1]["path"]).name
     assert last == "a.gif", "it was first in the folder and holds nobody up"
     slow = answered["a.gif"]
     assert (slow["verdict"], slow["code"]) == ("unreadable", "timeout")
     assert "stopped by the watchdog after 25 s" in slow["reason"]
     assert answered["cut.mp4"]["verdict"] == "unreadable"
+    shape = answered["shape.ts"]
+    assert (shape["verdict"], shape["code"]) == ("unreadable", "mixed_sizes")
     assert {answered[f"person{n}.mp4"]["verdict"] for n in (1, 2)} == {"real"}
 
 

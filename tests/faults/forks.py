@@ -27,6 +27,9 @@ EVENTS = WRITES | {"open", "os.remove", "os.rmdir", "shutil.rmtree", "fcntl.floc
 # What goes wrong, given (number of the event, its name, its arguments).
 Fault = Callable[[int, str, tuple], None]
 
+# What is done with a dataset in a work folder: work/cache and work/manifests.
+Road = Callable[[Dataset, Path], None]
+
 
 def in_this_process(videos, config, parent) -> Iterator[Outcome]:
     """The tasks one after the other, so that every event happens in one process and in one
@@ -74,8 +77,10 @@ def ended(pid: int, reader: int) -> tuple[int, str]:
         return status, pipe.read().decode()
 
 
-def child(dataset: Dataset, work: Path, fault: Fault | None = None) -> tuple[int, str]:
-    """The road in a fork under a fault: its wait status, and its error or the number of its
+def child(
+    dataset: Dataset, work: Path, fault: Fault | None = None, road: Road = walk
+) -> tuple[int, str]:
+    """A road in a fork under a fault: its wait status, and its error or the number of its
     events.
     """
     place = str(work)
@@ -91,7 +96,7 @@ def child(dataset: Dataset, work: Path, fault: Fault | None = None) -> tuple[int
                     fault(seen, event, args)
 
         sys.addaudithook(count)
-        walk(dataset, work)
+        road(dataset, work)
         raise SystemExit(seen)
 
     status, told = ended(*start(task))

@@ -4,9 +4,12 @@ left; and the same for an extraction that replaces videos, damaged or described 
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
 import os
 import random
+import re
 import shutil
 import signal
 import sys
@@ -15,9 +18,11 @@ from dataclasses import replace
 from pathlib import Path
 
 from tests.faults.forks import CONFIG, child, groups, hashes, leftovers, prepare, start, walk
+from unmask.commands import main as cli
 from unmask.pipeline.cache.video import verify_video
 from unmask.pipeline.disk import folders
 from unmask.pipeline.extraction import run
+from unmask.pipeline.sources.dataset import Dataset
 
 
 def main(root: str, place: str, stride: str, random_kills: str) -> None:
@@ -71,28 +76,56 @@ def main(root: str, place: str, stride: str, random_kills: str) -> None:
     sys.stdout.write(json.dumps(result) + "\n")
 
 
+def verify(work: Path, *words: str) -> tuple[int, str]:
+    """The command on a cache, in this process: its exit code and what it said."""
+    said = io.StringIO()
+    with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
+        code = cli.main(["verify", "--cache", str(work / "cache"), "--jobs", "1", *words])
+    return code, said.getvalue()
+
+
+def mend(dataset: Dataset, work: Path) -> None:
+    """As a road: `verify --repair`."""
+    code, said = verify(work, "--repair")
+    if code:
+        raise RuntimeError(said)
+
+
+def told_in_full(work: Path, whole: int) -> bool:
+    """Whether `verify` counts both videos, so many as whole, and ends with 4 unless all are."""
+    code, said = verify(work)
+    counts = {word: int(n) for n, word in re.findall(r"(\d+) (whole|damaged|missing)", said)}
+    right = sum(counts.values()) == 2 and counts["whole"] == whole
+    return right and code == (0 if whole == 2 else 4)
+
+
 def replacing(root: str, place: str, stride: str, how: str) -> None:
-    """how: labels (the lists say something else now), damage (a file of each is), no-swap (labels,
-    on a file system that cannot exchange two names).
+    """how: labels (the lists say something else now), repair (`verify --repair` of one video with a
+    damaged file and one that is lost), no-swap (labels, on a file system that cannot exchange two
+    names).
     """
     dataset = prepare(Path(root), 2)
+    road = mend if how == "repair" else walk
     if how == "no-swap":
         folders.exchange = lambda first, second: False
     old, changed = Path(place) / "old", dataset
     status, told = child(dataset, old)
     assert status == 0, told
     parent = run.cache_folder(old / "cache", "ffpp", CONFIG.crop)
-    if how == "damage":
-        for video in dataset.videos:
-            (parent / video.video_id / "crops" / "zarr.json").write_bytes(b"{}")
+    truth = hashes(old)
+    if how == "repair":
+        damaged, lost = (parent / video.video_id for video in dataset.videos)
+        (damaged / "crops" / "zarr.json").write_bytes(b"{}")
+        shutil.rmtree(lost)
     else:
         videos = tuple(replace(video, method="other") for video in dataset.videos)
         changed = replace(dataset, videos=videos)
-    status, told = child(changed, Path(place) / "new")
-    assert status == 0, told
-    truth = hashes(Path(place) / "new")
+        status, told = child(changed, Path(place) / "new")
+        assert status == 0, told
+        truth = hashes(Path(place) / "new")
     names = {video.video_id for video in dataset.videos}
     result = {"points": 0, "gone": 0, "torn": 0, "leftovers": 0, "different": 0}
+    result |= {"silent": 0} if how == "repair" else {}
     kill_at, killed = 1, True
     while killed:
         work = Path(place) / f"{how}{kill_at}"
@@ -101,15 +134,21 @@ def replacing(root: str, place: str, stride: str, how: str) -> None:
             changed,
             work,
             lambda n, *_, at=kill_at: n == at and os.kill(os.getpid(), signal.SIGKILL),
+            road,
         )
         killed = os.WIFSIGNALED(status)
         here = run.cache_folder(work / "cache", "ffpp", CONFIG.crop)
         folders.restore_replaced(here)
         result["points"] += killed
-        result["gone"] += not names <= set(groups(work))
-        if how != "damage":
-            result["torn"] += sum(bool(verify_video(here / name)) for name in groups(work))
-        again, told = child(changed, work)
+        torn = {name for name in groups(work) if verify_video(here / name)}
+        if how == "repair":
+            result["gone"] += damaged.name not in groups(work)
+            result["torn"] += not torn <= {damaged.name}
+            result["silent"] += not told_in_full(work, len(groups(work)) - len(torn))
+        else:
+            result["gone"] += not names <= set(groups(work))
+            result["torn"] += len(torn)
+        again, told = child(changed, work, road=road)
         assert again == 0, f"the run after a kill failed: {told}"
         result["leftovers"] += len(leftovers(work)) + len([*work.rglob(".was-*")])
         result["different"] += hashes(work) != truth

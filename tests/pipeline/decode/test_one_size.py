@@ -61,6 +61,7 @@ def write_squeezed(path: Path, codec: str, size: tuple[int, int], aspect: Fracti
         ("libx264", ".ts"),
         ("mpeg4", ".avi"),
         ("mpeg2video", ".mpg"),
+        ("libvpx-vp9", ".mp4"),  # a codec that cannot say it: a box of the container does
     ],
 )
 def test_pixels_come_out_square_wherever_the_aspect_is_written(
@@ -76,6 +77,31 @@ def test_pixels_come_out_square_wherever_the_aspect_is_written(
     truth = cv2.resize(draw_picture(3, 320, 240), (width, 240))
     assert np.abs(clip.pixels[1].astype(int) - truth).mean() < 14
     assert np.array_equal(clip.part(16, 20, 90, 80)[1], clip.pixels[1][20:80, 16:90])
+
+
+def test_a_size_of_display_is_heeded(tmp_path: Path) -> None:
+    """Matroska says how large a picture is shown; here 320x240 of 160x240 stored, put into a file
+    that says nothing, at the cost of what it leaves empty.
+    """
+    path = write_squeezed(tmp_path / "v.webm", "libvpx-vp9", (160, 240), Fraction(2))
+    stored = "b081a0ba81f0"  # PixelWidth, PixelHeight (RFC 9559, section 5.1.4.1.28)
+    shown = "54b082014054ba81f0"  # DisplayWidth, DisplayHeight
+    data, more = path.read_bytes(), len(bytes.fromhex(shown))
+    empty = data.index(bytes.fromhex("ec01"))
+    tracks = data.index(bytes.fromhex("1654ae6b"), empty) + 4
+    entry = data.index(bytes.fromhex("ae01"), tracks) + 2
+    longer = bytearray(data)
+    longer[tracks] += more
+    longer[entry + 6] += more
+    longer[empty + 8] -= more
+    changed = bytes(longer).replace(
+        bytes.fromhex("e086" + stored), bytes.fromhex("e08f" + stored + shown)
+    )
+    assert len(changed) == len(data) + more
+    path.write_bytes(changed[: empty + 9] + changed[empty + 9 + more :])
+    info, clip = read(path, [0, 3])
+    assert (info.width, info.height) == (320, 240) and "anamorphic" in info.flags
+    assert difference(clip.pixels[1], 3, 320, 240) < 14
 
 
 def test_pixels_that_are_taller_than_wide_make_the_picture_taller(tmp_path: Path) -> None:

@@ -18,7 +18,9 @@ from unmask.pipeline.config import CropConfig, ExtractConfig
 from unmask.pipeline.demo.drawing import draw_frames, draw_identity, encode_video
 from unmask.pipeline.errors import VideoError
 from unmask.pipeline.extraction import dispatch, one_video, resume, run
+from unmask.pipeline.extraction.publish import publish
 from unmask.pipeline.records import Outcome, Video
+from unmask.pipeline.sources.dataset import Dataset
 
 CROP = CropConfig(clips=2, frames=2, size=48, bands=False, pair_boxes=True)
 CONFIG = ExtractConfig(crop=CROP, jobs=1)
@@ -188,3 +190,30 @@ def test_a_shard_never_touches_what_it_will_not_make(
     assert set(made) == share and 0 < len(share) < 6
     after = {path.name: path.stat().st_ino for path in parent.iterdir() if path.is_dir()}
     assert {name for name in before if before[name] != after[name]} == share
+
+
+def test_a_shard_that_was_slow_to_begin_takes_nothing_from_one_that_ended_meanwhile(
+    clips: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Shard 1 has judged every video when shard 2 comes, makes its own and ends."""
+    videos = [record(clips["one"], f"v{number}") for number in range(6)]
+    extract(tmp_path / "cache", *videos)
+    changed = [replace(video, method="other") for video in videos]
+    work, ended = dispatch.dispatch, {}
+
+    def meanwhile(*task) -> Iterator[Outcome]:
+        monkeypatch.setattr(dispatch, "dispatch", work)
+        ended.update(extract(tmp_path / "cache", *changed, config=replace(CONFIG, shard=(2, 2))))
+        yield from work(*task)
+
+    monkeypatch.setattr(dispatch, "dispatch", meanwhile)
+    ended |= extract(tmp_path / "cache", *changed, config=replace(CONFIG, shard=(1, 2)))
+    assert {name: outcome.status for name, outcome in ended.items()} == {
+        video.video_id: "ok" for video in videos
+    }
+    for video in videos:
+        assert attributes(tmp_path / "cache", video.video_id)["method"] == "other"
+    dataset = Dataset("again", tmp_path, tuple(changed))
+    config = replace(CONFIG, shard=(1, 2))
+    written = publish(dataset, [*ended.values()], config, tmp_path / "cache", tmp_path / "m")
+    assert sum(written.values()) == 6, "no line is lacking"

@@ -79,12 +79,15 @@ def test_a_name_that_no_file_can_have_is_passed_over_and_told(tmp_path, name, wh
     assert any(why in line and len(line) < 200 for line in dataset.problems)
 
 
-@pytest.mark.parametrize("nothing", [float("nan"), None, "", "NaN", []])
-def test_dfdc_as_pandas_writes_it_again_has_reals_without_original(tmp_path, nothing):
+@pytest.mark.parametrize("original", ["bb.mp4", ["bb.mp4"]])
+@pytest.mark.parametrize("nothing", [float("nan"), None, "", "NaN", "absent"])
+def test_dfdc_as_pandas_writes_it_again_has_reals_without_original(tmp_path, nothing, original):
     rows = {
-        "aa.mp4": {"label": "FAKE", "original": ["bb.mp4"] if nothing == [] else "bb.mp4"},
-        "bb.mp4": {"label": "REAL", "original": None if nothing == [] else nothing},
+        "aa.mp4": {"label": "FAKE", "original": original},
+        "bb.mp4": {"label": "REAL", "original": nothing},
     }
+    if nothing == "absent":
+        del rows["bb.mp4"]["original"]
     found = {v.key: v for v in find("dfdc", dfdc(tmp_path, rows)).videos}
     assert found["dfdc_train_part_0/bb"].pair is None
     assert found["dfdc_train_part_0/aa"].pair == "dfdc_train_part_0/bb"

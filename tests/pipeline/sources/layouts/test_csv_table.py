@@ -152,6 +152,12 @@ def test_tables_of_windows_and_of_pandas_are_read(tmp_path):
         dataset = find("csv", table)
         assert {v.key: v.label for v in dataset.videos} == {"vids/a.mp4": 0, "vids/b.mp4": 1}
         assert "t.csv: a column without a name (an index) is passed over" in dataset.notes
+    # "Unicode text" of Excel
+    table.write_bytes("path,label\r\nvids/a.mp4,0\r\nvids/b.mp4,1\r\n".encode("utf-16"))
+    assert {v.key: v.label for v in find("csv", table).videos} == {"vids/a.mp4": 0, "vids/b.mp4": 1}
+    table.write_bytes("path,label\n".encode("utf-16")[:-1])
+    with pytest.raises(UsageError, match="not readable UTF-16"):
+        find("csv", table)
     table.write_text("weight,path,label\n1,vids/a.mp4,0\n")
     with pytest.raises(UsageError, match="no column 'weight'"):
         find("csv", table)
