@@ -22,7 +22,8 @@ from av.stream import Discard, Disposition
 from av.video.stream import VideoStream
 
 from unmask.pipeline.config import Limits
-from unmask.pipeline.decode.ending import lacks_index, read_ending
+from unmask.pipeline.decode.ending import FileBytes, lacks_index, read_ending
+from unmask.pipeline.decode.sample_tables import NO_MATTER, stated_samples
 from unmask.pipeline.errors import VideoError
 from unmask.pipeline.formats import CONTAINERS, guess
 
@@ -40,6 +41,9 @@ PYAV = int(av.__version__.split(".")[0])
 _METADATA_ERRORS: dict[str, str] = {} if PYAV >= 19 else {"metadata_errors": "replace"}
 
 _NOT_VIDEO = Disposition.attached_pic | Disposition.timed_thumbnails | Disposition.still_image
+
+# What an mp4 or a QuickTime file may begin with.
+_BOXES = frozenset({b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip", b"pnot"})
 
 _DEFAULT_WORTH = 5_000_000  # px
 
@@ -91,7 +95,7 @@ def open_container(
     without that, an mp4 opens in a tenth of the time. `guess` does so always, `stated` where the
     stream does not state it, `ignore` never: the packets of an mp4 are then the same, but frames
     decoded in a row can come late or be lost.
-    Raises VideoError not_a_file, permission, missing, not_a_video, truncated, corrupt,
+    Raises VideoError not_a_file, permission, missing, not_a_video, truncated, corrupt, too_large,
     no_video_stream, unsupported_codec or out_of_memory.
     """
     head = read_head(path)
@@ -125,6 +129,8 @@ def _open_container(path: Path, head: bytes, quick: bool) -> InputContainer:
     words, kind = guess(head)
     if kind == "still":
         raise VideoError("no_video_stream", f"{path.name!r} looks like {words}")
+    if head[4:8] in _BOXES:
+        _refuse_impossible_index(path)
     options = {"format_whitelist": ",".join(CONTAINERS), "protocol_whitelist": "file"}
     if quick:
         options["skip_frame"] = (
@@ -149,6 +155,16 @@ def _open_container(path: Path, head: bytes, quick: bool) -> InputContainer:
             "not_a_video", f"{path.name!r} is read as {name!r}, which is not an accepted container"
         )
     return container
+
+
+def _refuse_impossible_index(path: Path) -> None:
+    """Raises VideoError too_large."""
+    with open(path, "rb") as file:
+        data = FileBytes(file)
+        stated = stated_samples(data)
+        if stated > max(len(data), NO_MATTER):
+            said = f"the index of {path.name!r} states {stated} samples in {len(data)} bytes"
+            raise VideoError("too_large", said)
 
 
 def open_input(

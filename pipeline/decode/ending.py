@@ -58,7 +58,7 @@ class Ending:
     pictures: int | None = None
 
 
-class _Bytes:
+class FileBytes:
     """A file as a sequence of bytes, read a block at a time; bytes that are gone read as nothing.
 
     Not a memory map: that kills the process where the file shrinks while it is read.
@@ -94,7 +94,7 @@ def read_ending(path: Path) -> Ending:
         reader = _reader_of(head)
         if reader is None:
             return Ending()
-        return reader(_Bytes(file), head)
+        return reader(FileBytes(file), head)
 
 
 def lacks_index(path: Path) -> bool:
@@ -103,10 +103,10 @@ def lacks_index(path: Path) -> bool:
         head = file.read(16)
         if not head[4:8].isalpha():
             return False
-        return not _walk_boxes(_Bytes(file))[1]
+        return not _walk_boxes(FileBytes(file))[1]
 
 
-def _reader_of(head: bytes) -> Callable[[_Bytes, bytes], Ending] | None:
+def _reader_of(head: bytes) -> Callable[[FileBytes, bytes], Ending] | None:
     if head[:4] == b"RIFF":
         return _riff
     if head[:4] == b"\x1a\x45\xdf\xa3":
@@ -128,7 +128,7 @@ def _reader_of(head: bytes) -> Callable[[_Bytes, bytes], Ending] | None:
     return None
 
 
-def _riff(data: _Bytes, head: bytes) -> Ending:
+def _riff(data: FileBytes, head: bytes) -> Ending:
     declared = int.from_bytes(head[4:8], "little") + 8
     return Ending(cut=_sizes(declared, len(data)))
 
@@ -137,11 +137,11 @@ def _sizes(declared: int, size: int) -> str:
     return f"{size} bytes of the {declared} that it declares" if declared > size else ""
 
 
-def _boxes(data: _Bytes, head: bytes) -> Ending:
+def _boxes(data: FileBytes, head: bytes) -> Ending:
     return Ending(cut="its last box is cut" if _walk_boxes(data)[0] else "")
 
 
-def _walk_boxes(data: _Bytes) -> tuple[bool, bool]:
+def _walk_boxes(data: FileBytes) -> tuple[bool, bool]:
     """Walk the top-level boxes of an mp4 (ISO/IEC 14496-12, section 4.2): is the last one cut, is
     there a `moov`?
     """
@@ -158,7 +158,7 @@ def _walk_boxes(data: _Bytes) -> tuple[bool, bool]:
     return position > len(data), index
 
 
-def _ebml_size(data: _Bytes, at: int) -> tuple[int, int]:
+def _ebml_size(data: FileBytes, at: int) -> tuple[int, int]:
     """The size of an EBML element (RFC 8794, section 4): value and length in bytes, length 0 where
     there is none. A size of all ones, which means unknown, is -1.
     """
@@ -171,7 +171,7 @@ def _ebml_size(data: _Bytes, at: int) -> tuple[int, int]:
     return (-1 if value == most else value), length
 
 
-def _ebml(data: _Bytes, head: bytes) -> Ending:
+def _ebml(data: FileBytes, head: bytes) -> Ending:
     """Walk the top level of Matroska; of a live one, which declares no duration, the clusters
     too.
     """
@@ -196,7 +196,7 @@ def _ebml(data: _Bytes, head: bytes) -> Ending:
     return Ending()
 
 
-def _gif(data: _Bytes, head: bytes) -> Ending:
+def _gif(data: FileBytes, head: bytes) -> Ending:
     """Walk the blocks of a GIF to its trailer (GIF89a specification, sections 18 to 27)."""
 
     def table(flags: int) -> int:
@@ -233,7 +233,7 @@ def _gif(data: _Bytes, head: bytes) -> Ending:
     return Ending(cut="it has no trailer", pictures=pictures)
 
 
-def _flv(data: _Bytes, head: bytes) -> Ending:
+def _flv(data: FileBytes, head: bytes) -> Ending:
     """The script's file size and duration; the last tag's time says how far all streams reach."""
 
     def number(name: bytes) -> float | None:
@@ -256,7 +256,7 @@ def _flv(data: _Bytes, head: bytes) -> Ending:
     return Ending(cut=cut, seconds=seconds if cut else None)
 
 
-def _asf(data: _Bytes, head: bytes) -> Ending:
+def _asf(data: FileBytes, head: bytes) -> Ending:
     at = head.find(_ASF_FILE)
     if at < 0 or at + 104 > len(head):
         return Ending()
@@ -273,7 +273,7 @@ def _asf(data: _Bytes, head: bytes) -> Ending:
     )
 
 
-def _ogg(data: _Bytes, head: bytes) -> Ending:
+def _ogg(data: FileBytes, head: bytes) -> Ending:
     """The last page must be whole and say that its stream ends (RFC 3533, section 6)."""
     tail = data.part(max(0, len(data) - 2 * _OGG_PAGE), len(data))
     at = tail.rfind(b"OggS")
@@ -287,7 +287,7 @@ def _ogg(data: _Bytes, head: bytes) -> Ending:
     return Ending(cut="" if page[5] & 4 else "its last page is not the end of a stream")
 
 
-def _program_stream(data: _Bytes, head: bytes) -> Ending:
+def _program_stream(data: FileBytes, head: bytes) -> Ending:
     """Walk packs and packets (ISO/IEC 13818-1, section 2.5.3; MPEG-1's packs are two bytes
     shorter).
     """
@@ -323,7 +323,7 @@ def _transport_packets(head: bytes) -> tuple[int, int]:
     )
 
 
-def _transport_stream(data: _Bytes, head: bytes) -> Ending:
+def _transport_stream(data: FileBytes, head: bytes) -> Ending:
     """Writers repeat their tables before pictures, never after the last one, and fill the last
     packet of a picture up with stuffing (ISO/IEC 13818-1, section 2.4.3).
     """
