@@ -33,6 +33,7 @@ TITLES = {
     "warp_original": "E_warp original",
     "warp_excess": "fake - original",
     "warp_fixed": "E_warp, original's flow",
+    "crop_warp_excess": "fake - original, crop",
     "neighbours": "5-NN accuracy",
     "separability": "linear AUC",
     "silhouette": "silhouette",
@@ -42,7 +43,7 @@ TITLES = {
     "kernel": "KID",
     "kernel_floor": "KID of reals",
 }
-BRIEF = ("mask_ssim", "warp_fake", "warp_original", "warp_excess")
+STEADY = ("warp_fake", "warp_original", "warp_excess", "warp_fixed", "crop_warp_excess")
 MIXING = ("neighbours", "separability", "silhouette", "background")
 DISTANCES = ("frechet", "frechet_floor", "kernel", "kernel_floor")
 
@@ -82,14 +83,8 @@ def quality_words(quality: Quality) -> list[str]:
     if len(quality.unread) > 5:
         lines.append(f"{len(quality.unread) - 5} more pairs could not be read.")
     lines += [f"No {name}: {why}." for name, why in quality.absent]
+    lines += _gaps(quality)
     for rating in quality.rated:
-        lacking: dict[str, list[str]] = {}
-        for key, measure in rating.measures.items():
-            if measure.value is None and key in TITLES:
-                lacking.setdefault(measure.note, []).append(TITLES[key])
-        lines += [
-            f"{name_of(rating.kind)}: no {', '.join(n)}: {why}." for why, n in lacking.items()
-        ]
         if rating.whole_face:
             lines.append(
                 f"{name_of(rating.kind)}: {rating.whole_face} of {rating.frames} frames differ "
@@ -114,9 +109,24 @@ def quality_words(quality: Quality) -> list[str]:
     return lines
 
 
+def _gaps(quality: Quality) -> list[str]:
+    """Numbers that do not exist, a sentence for each reason."""
+    whose: dict[tuple[str, str], list[str]] = {}
+    for rating in quality.rated:
+        for key, measure in rating.measures.items():
+            # where the distance itself has no number, that of the originals is of no use
+            if measure.value is None and key in TITLES and not key.endswith("_floor"):
+                named = whose.setdefault((TITLES[key], measure.note), [])
+                named.append(name_of(rating.kind))
+    return [f"No {title}: {why} ({', '.join(names)})." for (title, why), names in whose.items()]
+
+
 def quality_tables(quality: Quality) -> list[Table]:
     """Closeness, feature space and distances of every method, and the published values."""
-    tables = [_table("How close fakes are to their originals", quality, _close(quality), mask=True)]
+    tables = [
+        _table("How close fakes are to their originals", quality, _close(quality), mask=True),
+        _table("How steady they are in time: E_warp, grey levels squared", quality, STEADY),
+    ]
     if quality.space is not None:
         tables.append(
             _table(f"Real and fake among the features of {quality.space.network}", quality, MIXING)
@@ -133,7 +143,7 @@ def quality_tables(quality: Quality) -> list[Table]:
 
 
 def _close(quality: Quality) -> tuple[str, ...]:
-    return (*BRIEF[:1], *(n.name for n in quality.networks), *BRIEF[1:], "warp_fixed", "crop_ssim")
+    return ("mask_ssim", *(network.name for network in quality.networks), "crop_ssim")
 
 
 def _table(title: str, quality: Quality, names: Sequence[str], mask: bool = False) -> Table:
@@ -168,7 +178,7 @@ def brief_table(quality: Quality) -> Table:
         name, pairs = name_of(rating.kind)[:24], str(rating.pairs)
         if rating.refused:
             rows.append((name, pairs, "not rated", rating.refused))
-        for key in (*_close(quality), *MIXING, *DISTANCES):
+        for key in (*_close(quality), *STEADY, *MIXING, *DISTANCES):
             measure = rating.measures.get(key)
             if measure is None or measure.value is None:  # said in the words below
                 continue
