@@ -13,7 +13,7 @@ Size: 303,181,826 parameters, 104,450 of them in LayerNorms and head; 81.01 GMAC
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import nullcontext
+from dataclasses import replace
 from typing import ClassVar, Literal
 
 import torch
@@ -22,6 +22,7 @@ from torch import Tensor, nn
 
 from unmask.models.backbones import BACKBONES, find_backbone, how_it_is_made, make_backbone
 from unmask.models.layers.low_rank import LowRank, add_low_rank, merge_low_rank
+from unmask.models.layers.pictures import GRIDS, Thumbnail, picture_spec, pictures_of
 from unmask.models.options import ModelError
 from unmask.models.spec import ClipSpec
 from unmask.models.weights import Backbone
@@ -63,6 +64,8 @@ class Encoder(nn.Module):
     pool: how frames are joined: mean of their features, mean of their logits, or attention.
     head: linear, or mlp (D, 256, 2; GELU, dropout 0.1; no norm).
     frames: of a sample: 1, up to 5 neighbours, or more, one of each of so many clips.
+    thumbnail: 2x2 lays four consecutive frames out as one picture; `frames` then counts pictures,
+        each of another part of the video.
     """
 
     small: ClassVar[dict[str, object]] = {
@@ -85,13 +88,14 @@ class Encoder(nn.Module):
         fit: Literal["resize", "crop"] = "resize",
         rank: int = 8,
         alpha: float = 16.0,
+        thumbnail: Thumbnail = "none",
     ) -> None:
         super().__init__()
         if frames < 1 or rank < 1:
             raise ModelError(f"encoder: frames={frames} and rank={rank} must be at least 1")
         known = find_backbone(backbone)
-        mode = "single" if frames == 1 else "consecutive" if frames <= NEIGHBOURS else "sparse"
-        self.spec = ClipSpec(mode, frames, size, fit=fit, norm=known.norm)  # type: ignore[arg-type]
+        self.grid = GRIDS[thumbnail]
+        self.spec = _spec(frames, size, fit, known.norm, thumbnail)
         self.conditioning, self.tune, self.joined = conditioning, tune, pool
         self.encoder = make_backbone(known, size)
         self.pretrained = (Backbone(known.source, "encoder", made=how_it_is_made(known, size)),)
@@ -119,7 +123,7 @@ class Encoder(nn.Module):
         return self
 
     def frame_features(self, clip: Tensor) -> Tensor:
-        """(B, T, 3, S, S) frames -> (B, T, D), as the encoder gives them.
+        """(B, T, 3, S, S) frames -> (B, T, D), as the encoder gives them; of thumbnails a row each.
 
         Raises ModelError for a clip of another side.
         """
@@ -128,8 +132,8 @@ class Encoder(nn.Module):
             raise ModelError(
                 f"encoder: expected a clip (B, T, 3, {side}, {side}), got {tuple(clip.shape)}"
             )
-        with torch.no_grad() if self.tune == "none" else nullcontext():
-            return self.encoder(clip.flatten(0, 1)).unflatten(0, clip.shape[:2])
+        pictures = pictures_of(clip, self.grid)
+        return self.encoder(pictures.flatten(0, 1)).unflatten(0, pictures.shape[:2])
 
     def outputs(self, clip: Tensor, bands: Tensor | None = None) -> dict[str, Tensor]:
         """Logits (B, 2), feature (B, D) of the clip after conditioning, frame_feature (B, T, D) of
@@ -162,6 +166,17 @@ class Encoder(nn.Module):
     def merge(self) -> None:
         """Make plain layers of low-rank ones: the same answers, nothing of them left to train."""
         merge_low_rank(self.encoder)
+
+
+def _spec(frames: int, size: int, fit: str, norm: str, thumbnail: Thumbnail) -> ClipSpec:
+    """Raises ModelError for a side that the frames of a thumbnail do not divide."""
+    if thumbnail != "none":
+        one = picture_spec("encoder", size, fit, norm, thumbnail)
+        if frames == 1:
+            return one
+        return replace(one, mode="runs", frames=frames * one.frames, run=one.frames)
+    mode = "single" if frames == 1 else "consecutive" if frames <= NEIGHBOURS else "sparse"
+    return ClipSpec(mode, frames, size, fit=fit, norm=norm)  # type: ignore[arg-type]
 
 
 def _mlp(width: int) -> nn.Sequential:

@@ -21,8 +21,8 @@ import timm
 import torch
 from torch import Tensor, nn
 
+from unmask.models.layers.pictures import GRIDS, PictureModel, Thumbnail, picture_spec
 from unmask.models.options import ModelError
-from unmask.models.spec import ClipSpec
 from unmask.models.weights import Backbone
 
 # timm's network -> the tag of its ImageNet weights
@@ -33,7 +33,7 @@ TAGS = {
 }
 
 
-class Lite(nn.Module):
+class Lite(PictureModel):
     """EfficientNet-Lite0 with two classes; see the module docstring.
 
     size: side of the frames, px; fit: how they come of the cached crop.
@@ -41,8 +41,10 @@ class Lite(nn.Module):
     norm: of the pixels.
     backbone: tf_efficientnet_b4 is what self-blended images were published with (380 px, norm
         unit); test_efficientnet is for tests on small machines.
+    thumbnail: 2x2 lays four consecutive frames out as one picture.
     """
 
+    name = "lite"
     small: ClassVar[dict[str, object]] = {"size": 64, "backbone": "test_efficientnet"}
 
     def __init__(
@@ -55,27 +57,23 @@ class Lite(nn.Module):
         backbone: Literal[
             "tf_efficientnet_lite0", "tf_efficientnet_b4", "test_efficientnet"
         ] = "tf_efficientnet_lite0",
+        thumbnail: Thumbnail = "none",
     ) -> None:
         super().__init__()
         if size < 32:
             raise ModelError(f"lite: size {size} leaves nothing of the last map; use 32 or more")
-        self.spec = ClipSpec("single", 1, size, fit=fit, norm=norm)
+        self.spec = picture_spec("lite", size, fit, norm, thumbnail)
+        self.grid = GRIDS[thumbnail]
         self.backbone = timm.create_model(backbone, num_classes=0)
         self.pretrained = (Backbone(f"{backbone}.{TAGS[backbone]}", "backbone"),)
         self.dropout = nn.Dropout(dropout)
         self.head = nn.Linear(self.backbone.num_features, 2)
         self.to(memory_format=torch.channels_last)
 
-    def outputs(self, clip: Tensor, bands: Tensor | None = None) -> dict[str, Tensor]:
-        """Logits (B, 2) and feature (B, D), means over the frames. Raises ModelError for what is
-        no clip (B, T, 3, S, S).
-        """
-        if clip.ndim != 5 or clip.shape[2] != 3:
-            raise ModelError(f"lite: expected a clip (B, T, 3, S, S), got {tuple(clip.shape)}")
-        images = clip.flatten(0, 1).contiguous(memory_format=torch.channels_last)  # (B*T, 3, S, S)
-        feature = self.backbone(images)  # (B*T, D)
-        logits = self.head(self.dropout(feature)).unflatten(0, clip.shape[:2])
-        return {"logits": logits.mean(1), "feature": feature.unflatten(0, clip.shape[:2]).mean(1)}
+    def feature_of(self, pictures: Tensor) -> Tensor:
+        """(N, 3, S, S) -> (N, D): the mean over the places of the last map."""
+        return self.backbone(pictures.contiguous(memory_format=torch.channels_last))
 
-    def forward(self, clip: Tensor, bands: Tensor | None = None) -> Tensor:
-        return self.outputs(clip, bands)["logits"]
+    def logits_of(self, feature: Tensor) -> Tensor:
+        """(N, D) -> (N, 2)."""
+        return self.head(self.dropout(feature))

@@ -21,8 +21,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from unmask.models.layers.pictures import GRIDS, PictureModel, Thumbnail, picture_spec
 from unmask.models.options import ModelError
-from unmask.models.spec import ClipSpec
 
 SLOPE, DROPOUT = 0.1, 0.5
 
@@ -46,26 +46,32 @@ class Inception(nn.Module):
         return torch.cat([first, *widened], 1)
 
 
-class _MesoNet(nn.Module):
+class _MesoNet(PictureModel):
     """What both have in common; `blocks` are their four feature layers.
 
     side: of the picture the network looks at, px.
     window: (S, top, left): the crop comes with S px a side and the network looks at the `side` px
         from there on; () takes the whole crop, resized.
+    thumbnail: 2x2 lays four consecutive frames out as one picture.
     """
 
     def __init__(
-        self, blocks: tuple[tuple[nn.Module, int], ...], side: int, window: tuple[int, ...]
+        self,
+        blocks: tuple[tuple[nn.Module, int], ...],
+        side: int,
+        window: tuple[int, ...],
+        thumbnail: Thumbnail,
     ) -> None:
         super().__init__()
-        name = type(self).__name__.lower()
+        name = self.name
         if side < 32 or side % 32:
             raise ModelError(f"{name}: side {side} is not a multiple of 32")
         self.side = side
         outer, self.top, self.left = window or (side, 0, 0)
         if not 0 <= max(self.top, self.left) <= outer - side or min(self.top, self.left) < 0:
             raise ModelError(f"{name}: window {window} does not hold {side} px")
-        self.spec = ClipSpec("single", 1, outer, fit="resize", norm="unit")
+        self.spec = picture_spec(name, outer, "resize", "unit", thumbnail)
+        self.grid = GRIDS[thumbnail]
         self.convs = nn.ModuleList(block for block, _ in blocks)
         # torch counts momentum from the other end than Keras' 0.99
         self.norms = nn.ModuleList(
@@ -74,58 +80,51 @@ class _MesoNet(nn.Module):
         self.dense = nn.Linear(blocks[-1][1] * (side // 32) ** 2, 16)
         self.head = nn.Linear(16, 2)
 
-    def outputs(self, clip: Tensor, bands: Tensor | None = None) -> dict[str, Tensor]:
-        """Logits (B, 2) and feature (B, 16), means over the frames. Raises ModelError for a clip of
-        another side.
-        """
-        outer = self.spec.size
-        if clip.ndim != 5 or clip.shape[2:] != (3, outer, outer):
-            name = type(self).__name__.lower()
-            raise ModelError(
-                f"{name}: expected a clip (B, T, 3, {outer}, {outer}), got {tuple(clip.shape)}"
-            )
-        x = clip.flatten(0, 1)[..., self.top :, self.left :][..., : self.side, : self.side]
+    def feature_of(self, pictures: Tensor) -> Tensor:
+        """(N, 3, S, S) -> (N, 16)."""
+        x = pictures[..., self.top :, self.left :][..., : self.side, : self.side]
         for place, (conv, norm) in enumerate(zip(self.convs, self.norms, strict=True)):
             x = conv(x) if isinstance(conv, Inception) else F.relu(conv(x))
             x = F.max_pool2d(norm(x), 4 if place == 3 else 2)
         x = F.dropout(x.flatten(1), DROPOUT, self.training)
-        feature = F.leaky_relu(self.dense(x), SLOPE)
-        logits = self.head(F.dropout(feature, DROPOUT, self.training))
-        frames = clip.shape[:2]
-        return {
-            "logits": logits.unflatten(0, frames).mean(1),
-            "feature": feature.unflatten(0, frames).mean(1),
-        }
+        return F.leaky_relu(self.dense(x), SLOPE)
 
-    def forward(self, clip: Tensor, bands: Tensor | None = None) -> Tensor:
-        return self.outputs(clip, bands)["logits"]
+    def logits_of(self, feature: Tensor) -> Tensor:
+        """(N, 16) -> (N, 2)."""
+        return self.head(F.dropout(feature, DROPOUT, self.training))
 
 
 class Meso4(_MesoNet):
     """Four plain convolutions; see the module docstring and _MesoNet for the options."""
 
+    name = "meso4"
     small: ClassVar[dict[str, object]] = {"side": 64}
 
-    def __init__(self, *, side: int = 256, window: tuple[int, ...] = ()) -> None:
+    def __init__(
+        self, *, side: int = 256, window: tuple[int, ...] = (), thumbnail: Thumbnail = "none"
+    ) -> None:
         blocks = (
             (nn.Conv2d(3, 8, 3, padding=1), 8),
             (nn.Conv2d(8, 8, 5, padding=2), 8),
             (nn.Conv2d(8, 16, 5, padding=2), 16),
             (nn.Conv2d(16, 16, 5, padding=2), 16),
         )
-        super().__init__(blocks, side, window)
+        super().__init__(blocks, side, window, thumbnail)
 
 
 class MesoInception4(_MesoNet):
     """Two inception layers, two plain convolutions; options as of Meso4."""
 
+    name = "mesoinception4"
     small: ClassVar[dict[str, object]] = {"side": 64}
 
-    def __init__(self, *, side: int = 256, window: tuple[int, ...] = ()) -> None:
+    def __init__(
+        self, *, side: int = 256, window: tuple[int, ...] = (), thumbnail: Thumbnail = "none"
+    ) -> None:
         blocks = (
             (Inception(3, (1, 4, 4, 2)), 11),
             (Inception(11, (2, 4, 4, 2)), 12),
             (nn.Conv2d(12, 16, 5, padding=2), 16),
             (nn.Conv2d(16, 16, 5, padding=2), 16),
         )
-        super().__init__(blocks, side, window)
+        super().__init__(blocks, side, window, thumbnail)

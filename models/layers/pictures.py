@@ -60,8 +60,8 @@ def picture_spec(name: str, size: int, fit: str, norm: str, option: Thumbnail) -
 
 
 class PictureModel(nn.Module):
-    """A detector of which a subclass says how pictures become features: `feature_of`, `spec` and
-    `head`. The pictures of a clip are judged alone and their logits averaged.
+    """A detector of which a subclass says how pictures become features: `name`, `spec`, `head` and
+    `feature_of`. The pictures of a clip are judged alone and their logits averaged.
 
     grid: frames on a side of a picture.
     """
@@ -75,6 +75,10 @@ class PictureModel(nn.Module):
         """(N, 3, S, S) -> (N, D)."""
         raise NotImplementedError
 
+    def logits_of(self, feature: Tensor) -> Tensor:
+        """(N, D) -> (N, 2)."""
+        return self.head(feature)
+
     def outputs(self, clip: Tensor, bands: Tensor | None = None) -> dict[str, Tensor]:
         """Logits (B, 2) and feature (B, D), means over the pictures. Raises ModelError for a clip
         of another side.
@@ -87,7 +91,7 @@ class PictureModel(nn.Module):
         pictures = pictures_of(clip, self.grid)  # (B, n, 3, S, S)
         count = pictures.shape[1]
         feature = self.feature_of(pictures.flatten(0, 1))  # (B*n, D)
-        logits = self.head(feature).unflatten(0, (-1, count))
+        logits = self.logits_of(feature).unflatten(0, (-1, count))
         return {"logits": logits.mean(1), "feature": feature.unflatten(0, (-1, count)).mean(1)}
 
     def forward(self, clip: Tensor, bands: Tensor | None = None) -> Tensor:

@@ -35,7 +35,10 @@ def with_features(config: TrainConfig) -> TrainConfig:
     entries = _entries(config)
     key = find_key(Path(config.store), entries, config.features)
     settings = _settings(config, entries, key)
-    decided = {name: getattr(settings, name) for name in KEPT} | {"tune": "none"}
+    decided = {name: getattr(settings, name) for name in KEPT} | {
+        "tune": "none",
+        "thumbnail": "none",
+    }
     for name, value in config.options.items():
         same = find_backbone(str(value)).source if name == "backbone" else value
         if name in decided and same != decided[name]:

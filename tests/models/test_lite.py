@@ -152,5 +152,5 @@ def test_several_frames_are_judged_alone_and_averaged() -> None:
 def test_what_it_cannot_take_is_refused_in_words() -> None:
     with pytest.raises(ModelError, match="size 16 leaves nothing of the last map"):
         create_model("lite", size=16)
-    with pytest.raises(ModelError, match=r"lite: expected a clip \(B, T, 3, S, S\)"):
+    with pytest.raises(ModelError, match=r"lite: expected a clip \(B, T, 3, 160, 160\)"):
         create_model("lite")(torch.zeros(1, 3, 160, 160))

@@ -133,6 +133,15 @@ def test_maps_of_transformers_hang_on_the_places_and_not_on_the_class_token_alon
     assert float(heat.max()) == pytest.approx(1.0)
 
 
+@pytest.mark.parametrize("name", ["encoder", "lite", "vit"])
+def test_each_frame_that_any_model_takes_in_a_thumbnail_gets_its_own_heat(name: str) -> None:
+    torch.manual_seed(0)
+    model = create_model(name, **{**model_class(name).small, "size": 128}, thumbnail="2x2").eval()
+    heat, what = heat_of(model, batch_of(torch.randn(1, 4, 3, 64, 64)))
+    assert what == "Grad-CAM" and len(heat) == 4 and heat.amax() > 0
+    assert len({one.sum().item() for one in heat}) == 4
+
+
 def test_each_frame_of_a_thumbnail_gets_its_own_heat() -> None:
     torch.manual_seed(0)
     model = create_model("tall_swin", **model_class("tall_swin").small).eval()

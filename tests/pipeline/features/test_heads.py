@@ -12,12 +12,17 @@ import numpy as np
 import pytest
 import torch
 
-from tests.support.tiny_cache import make_cache
+from tests.support.predicting import trust
+from tests.support.tiny_cache import KEY, make_cache
 from unmask.commands.main import main
 from unmask.commands.train import seeds_of
-from unmask.pipeline.config import TrainConfig
+from unmask.pipeline.cache.index import write_index
+from unmask.pipeline.config import CropConfig, PredictConfig, TrainConfig
+from unmask.pipeline.demo.drawing import draw_frames, draw_identity, encode_video
 from unmask.pipeline.errors import EXIT_OK, EXIT_REFUSED, UsageError
 from unmask.pipeline.evaluation.probe import chosen_strength, fitted, unit
+from unmask.pipeline.prediction.page import write_prediction_page
+from unmask.pipeline.prediction.predict import open_scorers, predict
 from unmask.pipeline.runs.run_folder import load_model, open_run
 from unmask.pipeline.training.train import train
 
@@ -30,7 +35,8 @@ TRAIN += ["--epochs", "6", "--set", "lr=0.03"]
 def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with cache/, manifests/tiny/ and features/ of every split."""
     root = tmp_path_factory.mktemp("home")
-    make_cache(root, {"train": 6, "val": 3, "test": 3})
+    cache, _ = make_cache(root, {"train": 6, "val": 3, "test": 3})
+    write_index(cache / "tiny" / KEY, [], CropConfig(clips=4, frames=3, size=64).settings())
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(root)
         every = [f"--manifest=manifests/tiny/{name}.txt" for name in ("train", "val", "test")]
@@ -89,6 +95,44 @@ def test_scores_from_pixels_are_those_from_features(at_home: Path, run: Path) ->
         logits = model(torch.from_numpy(middle).float()[:, None])
     expected = (logits[:, 1] - logits[:, 0]).numpy()
     np.testing.assert_allclose(scored.logit, expected, rtol=0, atol=5e-3)
+
+
+@pytest.fixture(scope="module")
+def judge(run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The run with the papers of a good one, and beside it a video, talk.mp4."""
+    root = tmp_path_factory.mktemp("judge")
+    shutil.copytree(run, root / "run")
+    trust(root / "run", 0.5, 0.5)
+    frames = draw_frames(draw_identity(1), 20, (320, 240), seed=1)
+    encode_video(root / "talk.mp4", [picture for picture, _ in frames])
+    return root / "run"
+
+
+def test_a_head_judges_a_video_through_its_encoder_with_a_page(
+    at_home: Path, judge: Path, tmp_path: Path
+) -> None:
+    config = PredictConfig(models=(str(judge),), device="cpu")
+    scorers = open_scorers(config)
+    looked = predict(judge.parent / "talk.mp4", scorers, config, moments=True)
+    assert 0 < looked.prediction.score < 1
+    write_prediction_page(tmp_path / "talk.html", looked, scorers, config)
+    text = (tmp_path / "talk.html").read_text()
+    assert "talk.mp4" in text and "encoder" in text and "Grad-CAM" in text
+
+
+@pytest.mark.slow
+def test_a_head_leaves_as_onnx_with_its_encoder(
+    at_home: Path, judge: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("onnxruntime")
+    onnx, talk = tmp_path / "head.onnx", judge.parent / "talk.mp4"
+    assert main(["export-model", "--run", str(judge), "--to", str(onnx)]) == EXIT_OK
+    assert "scores agree" in capsys.readouterr().out
+    scores = []
+    for model in (onnx, judge):
+        config = PredictConfig(models=(str(model),), device="cpu")
+        scores.append(predict(talk, open_scorers(config), config).prediction.score)
+    assert scores[0] == pytest.approx(scores[1], abs=1e-4)
 
 
 def test_the_same_seed_gives_the_same_bytes_and_a_stopped_run_ends_equal(
