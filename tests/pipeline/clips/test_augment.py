@@ -18,6 +18,7 @@ from unmask.pipeline.clips.augment import (
     deepfakebench,
     flip,
     hsv_to_rgb,
+    hue_and_saturation,
     jitter,
     reverse_time,
     rgb_to_hsv,
@@ -174,6 +175,19 @@ def test_sharpening_is_the_mixture_with_its_kernel():
     mixed = 0.7 * np.eye(3)[1][:, None] * np.eye(3)[1] + 0.3 * kernel
     theirs = opencv(CLIP, lambda f: cv2.filter2D(f, -1, mixed, borderType=cv2.BORDER_REPLICATE))
     assert (sharpen(CLIP, 0.3, 0.7).int() - theirs.int()).abs().amax() <= 1
+
+
+def test_hue_saturation_and_value_are_shifted_as_far_as_released():
+    """By 20, 30 and 20 at most, in the units of OpenCV's bytes, either way."""
+    one = torch.tensor([150, 100, 70], dtype=torch.uint8).view(1, 3, 1, 1).expand(1, 3, 4, 4)
+    units = torch.tensor([180.0, 255.0, 255.0])
+    before = rgb_to_hsv(one)[0, :, 0, 0]
+    moved = torch.stack(
+        [rgb_to_hsv(hue_and_saturation(one, numbers(n)))[0, :, 0, 0] - before for n in range(200)]
+    )
+    moved[:, 0] = (moved[:, 0] + 0.5) % 1 - 0.5
+    for part, most in zip((moved * units).T, (20, 30, 20), strict=True):
+        assert 0.85 * most < part.max() < most + 1.5 and -most - 1.5 < part.min() < -0.85 * most
 
 
 def test_jitter_turns_the_hue_by_a_fifth_of_the_circle_either_way():
