@@ -28,7 +28,7 @@ lint: $(READY)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-FAULTS := tests/faults $(addprefix tests/pipeline/,decode/test_damage.py cache/test_damage.py runs/test_checkpoint.py manifests/test_checked.py)
+FAULTS := tests/faults $(addprefix tests/pipeline/,decode/test_damage.py decode/test_account.py cache/test_damage.py runs/test_checkpoint.py manifests/test_checked.py sources/test_finds.py)
 faults: $(READY)
 	$(PYTEST) $(FAULTS) -m "slow or not slow"
 

@@ -121,7 +121,7 @@ def summary_row(name: str) -> tuple[str, ...]:
 def show_model(name: str, texts: tuple[str, ...], depth: int) -> None:
     """One detector: stages with shapes and counts, its options and recipes."""
     from unmask.models.cost import measure_cost
-    from unmask.models.recipes.recipes import recipes_of
+    from unmask.models.recipes.recipes import recipe_options, recipes_of
 
     cls = model_class(name)
     options = typed_options(name, texts)
@@ -147,11 +147,11 @@ def show_model(name: str, texts: tuple[str, ...], depth: int) -> None:
     click.echo("\n" + table(rows))
     if parts := getattr(cls, "backbones", None):
         click.echo("\n" + table([("backbone", "timm", "licence of its weights"), *parts()]))
-    rows = [("recipe", "lr", "batch", "epochs", "source")]
+    rows = [("recipe", "lr", "batch", "epochs", "options", "source")]
     for recipe, values in recipes_of(name).items():
-        rows.append(
-            (recipe, f"{values.lr:g}", str(values.batch), str(values.epochs), values.source)
-        )
+        own = " ".join(f"{key}={value}" for key, value in recipe_options(name, recipe).items())
+        counts = (f"{values.lr:g}", str(values.batch), str(values.epochs))
+        rows.append((recipe, *counts, own or "-", values.source))
     click.echo("\n" + table(rows, right=(1, 2, 3)))
 
 

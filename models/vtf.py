@@ -3,8 +3,8 @@
 Paper: https://arxiv.org/abs/2104.09770, section 3.4: 16 frames, 4 encoder layers, 8 heads, a class
 token. No code was released; ours projects the 1792-d features to 512 channels, learns positions,
 normalises first, and has an MLP of 2048.
-Input: features (B, T, D) of a frozen M2TR, in time order: `--model m2tr --recipe vtf --option
-video=vtf --option frames=16 --init RUN/checkpoints/best-.../model.safetensors` trains it.
+Input: features (B, T, D) of a frozen M2TR, in time order: `--model m2tr --recipe vtf --init
+RUN/checkpoints/best-.../model.safetensors` trains it.
 Output: logits (B, 2).
 Size: 13,538,818 parameters at D = 1792 and 16 frames.
 """

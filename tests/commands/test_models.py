@@ -39,7 +39,10 @@ def test_one_model_by_stage_with_its_options_and_recipes(capsys):
     ]
     assert lines["total"][1] == "CLRNet"
     assert lines["gate_act"] == ["gate_act", "hard02", "hard02|sigmoid"]
-    assert lines["paper"][:4] == ["paper", "5e-05", "16", "300"]
+    assert lines["paper"][:5] == ["paper", "5e-05", "16", "300", "-"]
+    assert main(["models", "m2tr", "--option", "backbone=test_efficientnet"]) == 0
+    (vtf,) = [ln for ln in capsys.readouterr().out.splitlines() if ln.split()[:1] == ["vtf"]]
+    assert vtf.split()[4:6] == ["video=vtf", "frames=16"]
 
 
 def _counts(channels: int, filters: int, kernel: int, places: int) -> list[str]:
