@@ -275,7 +275,7 @@ class QualityConfig:
     """One call of datasets --quality.
 
     cache: root of the crops; key: their settings, "" for the only ones there are.
-    pairs: of each method at most, whole leakage groups drawn by seed; clips: of each pair, spread
+    pairs: of each method at most, leakage groups drawn by seed; clips: of each pair, spread
         over it; 0 for all.
     least_pairs: a method with fewer is not rated.
     mask: where a fake is forged: as its owners say (published), where it differs from its original,

@@ -97,6 +97,11 @@ class Described:
         return self._array("index", np.int64, self.shape[:2])
 
     @property
+    def windows(self) -> NDArray[np.int64]:
+        """(N,) which of the planned clips of the source video each clip is."""
+        return self._array("window", np.int64, self.shape[:1])
+
+    @property
     def times(self) -> NDArray[np.float64]:
         """(N, T) time of each crop's frame in the source video, seconds."""
         return self._array("pts", np.float64, self.shape[:2])

@@ -142,13 +142,20 @@ def _mark(pair: Pair, mask: str, config: QualityConfig, tools: Tools) -> str:
 def _kept(path: Path) -> dict[str, Measured]:
     try:
         rows = [
-            record_of(Measured, row, f"{path}:{number}", CacheError)
-            for number, row in json_lines(path, MAX_LINE, CacheError)
+            _row(row, f"{path}:{number}") for number, row in json_lines(path, MAX_LINE, CacheError)
         ]
     except CacheError as error:  # of another version, or not ours: measured again
         log.warning("%s; its pairs are measured again", error)
         return {}
     return {row.of: row for row in rows}
+
+
+def _row(found: object, where: str) -> Measured:
+    row = record_of(Measured, found, where, CacheError)
+    numbers = [value for value in row.values.values() if value is not None]
+    if "mask_ssim" not in row.values or not all(type(v) in (int, float) for v in numbers):
+        raise CacheError(f"{where}: damaged: its values are no numbers")
+    return row
 
 
 def _keep(path: Path, rows: Sequence[Measured]) -> None:

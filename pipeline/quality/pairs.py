@@ -8,8 +8,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
-from unmask.pipeline.cache.video import CachedVideo, open_video
+from unmask.pipeline.cache.video import open_video
 from unmask.pipeline.config import QualityConfig
 from unmask.pipeline.errors import CacheError, ManifestError, UsageError
 from unmask.pipeline.records import FAKE
@@ -19,6 +20,7 @@ REASONS = {
     "no_original": "the cache has no original of it: extract the originals with the same settings, "
     "and fakes again after them",
     "stretched": "it is fake in parts or stretched in time: its frames are not its original's",
+    "only_sound": "its picture is its original's, only the sound is forged",
     "size_differs": "its picture has another size than its original's",
     "other_window": "it was cut at other frames than its original: extract with --pair-boxes",
     "other_transform": "it was cut at other places than its original: extract with --pair-boxes",
@@ -71,29 +73,25 @@ def find_pairs(dataset: str, config: QualityConfig, methods: Sequence[str] = ())
     Raises UsageError where the cache has no such folder, or several and config names none.
     """
     parent = _folder(Path(config.cache), dataset, config.key)
-    originals: dict[str, list[CachedVideo]] = defaultdict(list)
-    fakes: list[CachedVideo] = []
+    originals: dict[str, list[_Cut]] = defaultdict(list)
+    fakes: list[_Cut] = []
     refused: dict[tuple[str, str], Counter[str]] = defaultdict(Counter)
     for path in sorted(parent.iterdir()):
         if not path.is_dir() or path.name.startswith("."):
             continue
         try:
-            video = open_video(path)
-            label, key = video.label, video.key
+            cut = _cut_of(path)
         except (CacheError, ManifestError):
             refused["", ""]["damaged"] += 1
             continue
-        if label != FAKE:
-            originals[key].append(video)
-        elif not methods or video.method in methods:
-            fakes.append(video)
+        if cut.label != FAKE:
+            originals[cut.key].append(cut)
+        elif not methods or cut.method in methods:
+            fakes.append(cut)
     found: dict[tuple[str, str], list[Pair]] = defaultdict(list)
     for fake in fakes:
-        kind = (_text(fake, "method"), _text(fake, "compression"))
-        try:
-            pair = _pair(fake, originals.get(_text(fake, "pair"), []), config)
-        except (CacheError, ManifestError):
-            pair = "damaged"
+        kind = (fake.method, fake.compression)
+        pair = _pair(fake, originals.get(fake.pair, []), config)
         if isinstance(pair, str):
             refused[kind][pair] += 1
         else:
@@ -124,25 +122,67 @@ def _folder(cache: Path, dataset: str, key: str) -> Path:
     return parent / (key or there[0])
 
 
-def _text(video: CachedVideo, name: str) -> str:
-    return str(video.attributes.get(name) or "")
+@dataclass(frozen=True)
+class _Cut:
+    """What of a cached video says where and when it was cut: little, for many thousands are held.
 
-
-def _pair(fake: CachedVideo, originals: Sequence[CachedVideo], config: QualityConfig) -> Pair | str:
-    """A fake beside that person of its original whose places most of its clips have, or why none.
-
-    Raises CacheError for attributes that are damaged.
+    shape: (N, T, S, S, 3). size: of the video's picture. frames: (N, T). transforms: (N, 2, 3).
+    window: (N,). excluded: why it is compared with nothing, or "".
     """
+
+    folder: Path
+    label: int
+    key: str
+    pair: str
+    method: str
+    compression: str
+    group: str
+    masks: bool
+    excluded: str
+    shape: tuple[int, ...]
+    size: tuple[object, object]
+    frames: NDArray[np.int64]
+    window: NDArray[np.int64]
+    transforms: NDArray[np.float32]
+
+
+def _cut_of(folder: Path) -> _Cut:
+    """Raises CacheError for a video that is damaged or says too little."""
+    video = open_video(folder)
+    told = video.attributes
+    media = told.get("media") or {}
+    silent = told.get("video_fake") is False and video.label == FAKE
+    partly = told.get("fake_spans") or told.get("fake_frames")
+    return _Cut(
+        folder=folder,
+        label=video.label,
+        key=video.key,
+        pair=str(told.get("pair") or ""),
+        method=str(told.get("method") or ""),
+        compression=str(told.get("compression") or ""),
+        group=str(told.get("group") or ""),
+        masks="masks" in video.arrays,
+        excluded="only_sound" if silent else "stretched" if partly else "",
+        shape=video.shape,
+        size=(media.get("width"), media.get("height")),
+        frames=video.frame_numbers,
+        window=video.windows,
+        transforms=video.transforms,
+    )
+
+
+def _pair(fake: _Cut, originals: Sequence[_Cut], config: QualityConfig) -> Pair | str:
+    """A fake beside the person of its original whose places most of its clips have, or why none."""
+    if fake.excluded:
+        return fake.excluded
     if not originals:
         return "no_original"
-    if fake.attributes.get("fake_spans") or fake.attributes.get("fake_frames"):
-        return "stretched"
-    if config.mask == "published" and "masks" not in fake.arrays:
+    if config.mask == "published" and not fake.masks:
         return "no_masks"
     compared = [(_common(fake, original), original) for original in originals]
     (clips, dropped), original = max(compared, key=lambda one: len(one[0][0]))
     if not clips:
-        return dropped.most_common(1)[0][0] if dropped else "other_window"
+        return dropped.most_common(1)[0][0]
     if config.clips and len(clips) > config.clips:
         places = np.rint(np.linspace(0, len(clips) - 1, config.clips)).astype(int)
         clips = [clips[place] for place in places]
@@ -150,32 +190,26 @@ def _pair(fake: CachedVideo, originals: Sequence[CachedVideo], config: QualityCo
         fake=fake.folder,
         original=original.folder,
         video_id=fake.folder.name,
-        method=_text(fake, "method"),
-        compression=_text(fake, "compression"),
-        group=_text(fake, "group") or original.folder.name,
-        masks="masks" in fake.arrays,
+        method=fake.method,
+        compression=fake.compression,
+        group=fake.group or original.folder.name,
+        masks=fake.masks,
         clips=tuple(clips),
         dropped=dict(dropped),
     )
 
 
-def _common(fake: CachedVideo, original: CachedVideo) -> tuple[list[tuple[int, int]], Counter[str]]:
+def _common(fake: _Cut, original: _Cut) -> tuple[list[tuple[int, int]], Counter[str]]:
     """Clips cut at the same frames and places, and how many of the fake's are not."""
-    size = [
-        [video.attributes.get("media", {}).get(name) for name in ("width", "height")]
-        for video in (fake, original)
-    ]
-    if size[0] != size[1] or fake.shape[1:] != original.shape[1:]:
-        return [], Counter({"size_differs": fake.clips})
-    windows = {window: clip for clip, window in enumerate(original.attributes.get("window", []))}
-    frames = (fake.frame_numbers, original.frame_numbers)
-    transforms = (fake.transforms, original.transforms)
+    if fake.size != original.size or fake.shape[1:] != original.shape[1:]:
+        return [], Counter({"size_differs": fake.shape[0]})
+    windows = {window: clip for clip, window in enumerate(original.window.tolist())}
     clips, dropped = [], Counter[str]()
-    for mine, window in enumerate(fake.attributes.get("window", [])):
+    for mine, window in enumerate(fake.window.tolist()):
         theirs = windows.get(window)
-        if theirs is None or (frames[0][mine] != frames[1][theirs]).any():
+        if theirs is None or (fake.frames[mine] != original.frames[theirs]).any():
             dropped["other_window"] += 1
-        elif np.abs(transforms[0][mine] - transforms[1][theirs]).max() > SAME:
+        elif np.abs(fake.transforms[mine] - original.transforms[theirs]).max() > SAME:
             dropped["other_transform"] += 1
         else:
             clips.append((mine, theirs))
@@ -183,7 +217,7 @@ def _common(fake: CachedVideo, original: CachedVideo) -> tuple[list[tuple[int, i
 
 
 def _chosen(pairs: Sequence[Pair], most: int, seed: int) -> list[Pair]:
-    """At most so many, whole leakage groups in a drawn order, sorted by name."""
+    """At most so many, leakage group by group in a drawn order, sorted by name."""
     names = sorted({pair.group for pair in pairs})
     rank = dict(zip(names, np.random.default_rng(seed).permutation(len(names)), strict=True))
     ordered = sorted(pairs, key=lambda pair: (rank[pair.group], pair.video_id))

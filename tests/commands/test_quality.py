@@ -131,6 +131,11 @@ def test_a_stopped_run_goes_on_and_ends_in_the_bytes_of_a_fresh_one(
         ended, fresh = ((tmp_path / f"{n}{suffix}").read_bytes() for n in ("stopped", "fresh"))
         assert ended == fresh
     counted += [None] * 5
+    rows = (tmp_path / "stopped.jsonl").read_text()
+    damaged = rows.replace('"mask_ssim": ', '"mask_ssim": "much", "other": ', 1)
+    (tmp_path / "stopped.jsonl").write_text(damaged)
+    assert quality(cache, tmp_path / "stopped") == 0  # measured again, never believed
+    assert (tmp_path / "stopped.jsonl").read_text() == rows
     before = len(counted)
     assert quality(cache, tmp_path / "stopped", "--mask", "face") == 0
     assert len(counted) == before + PAIRS  # another definition: nothing of the old is taken

@@ -58,13 +58,15 @@ def test_every_other_ending_has_its_name(cache) -> None:
     put(cache, "own-box", 1, {"transform": moved})
     put(cache, "smaller", 1, media={"width": 320, "height": 240})
     put(cache, "partly", 1, fake_spans=[[0.0, 0.5]])
+    put(cache, "spoken", 1, video_fake=False, audio_fake=True)
     put(cache, "broken", 1)
+    put(cache, "silent", 1, media=None)
     (cache / "set" / KEY / "broken" / "zarr.json").write_bytes(b"{")
     found = found_in(cache)
     assert not found.pairs
     assert found.refused["swap", "none"] == {
-        "no_original": 1, "other_window": 1, "other_transform": 1, "size_differs": 1,
-        "stretched": 1,
+        "no_original": 1, "other_window": 1, "other_transform": 1, "size_differs": 2,
+        "stretched": 1, "only_sound": 1,
     }  # fmt: skip
     assert found.refused["", ""] == {"damaged": 1}
 
