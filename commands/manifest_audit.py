@@ -28,6 +28,11 @@ from unmask.pipeline.errors import UsageError
     "--files/--no-files", default=True, help="Also ask the video files, where they still lie."
 )
 @click.option(
+    "--frames/--no-frames",
+    default=True,
+    help="Also decode some frames of them: quantiser, corners, traces of an earlier compression.",
+)
+@click.option(
     "--permutations",
     type=click.IntRange(19, 9999),
     default=199,
@@ -59,6 +64,7 @@ def audit(
     out: Path | None,
     videos: int,
     files: bool,
+    frames: bool,
     permutations: int,
     boosting: bool,
     scores: Path | None,
@@ -68,7 +74,7 @@ def audit(
     strict: bool,
 ) -> int:
     """How well real and fake are told apart here without looking at the forgery: container,
-    encoder, rate, sound, frame rate, size, crop and background.
+    encoder, rate, sound, frame rate, size, crop, background and corners.
     """
     from unmask.commands.audit_output import run_audit
     from unmask.pipeline.config import Limits
@@ -79,7 +85,7 @@ def audit(
         raise UsageError("--scores-after and --scores-placebo need --scores")
     manifest = read_shown(path, cache, allow_missing)
     return run_audit(
-        lambda tick: of_manifest(manifest, Limits(), videos, seed, files, tick),
+        lambda tick: of_manifest(manifest, Limits(), videos, seed, files, frames, tick),
         f"Audit of {path}",
         out or beside_manifest(path).with_suffix(""),
         permutations=permutations,

@@ -7,6 +7,7 @@ Interface, by file:
     clips: decode_clips
     containers: AV_ERRORS, open_container, open_input, read_head
     facts: Facts, Value, facts_of
+    frame_facts: frame_facts_of
     frames: ArrayFrames, DecodedFrames
     growing: Growing, GrowingClips, PROBE
     picture_folder: CONTAINER, decode, list_pictures, read_rgb

@@ -36,6 +36,8 @@ REMEDIES = {
     "crop": "cut fakes at their originals' boxes: `extract --pair-boxes`",
     "background": "the surroundings carry the label: take originals and fakes of the same footage, "
     "and re-encode both alike",
+    "frame": "cover the corners where a logo stands, in both classes; re-encode both alike, from "
+    "sources that were compressed equally often",
 }
 
 

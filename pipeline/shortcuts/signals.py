@@ -15,6 +15,7 @@ from unmask.pipeline.cache.index import read_index
 from unmask.pipeline.cache.video import attributes_of, open_video
 from unmask.pipeline.config import Limits
 from unmask.pipeline.decode.facts import Facts, facts_of
+from unmask.pipeline.decode.frame_facts import frame_facts_of
 from unmask.pipeline.errors import CacheError, VideoError
 from unmask.pipeline.manifests.checked import Manifest
 from unmask.pipeline.records import FAKE, REAL
@@ -24,12 +25,13 @@ from unmask.pipeline.sources.dataset import Dataset
 FAMILIES = {
     "container": "container and its tags",
     "encoder": "encoder and its settings",
-    "rate": "bit rate, packets, key frames, file size",
+    "rate": "bit rate, quantiser, packets, key frames, file size",
     "sound": "sound",
     "time": "frame rate, length",
     "size": "picture size",
     "crop": "where and how large the face is, how it was cut",
     "background": "pixels of the crop outside the face",
+    "frame": "rim and corners of the frame: logos, block grid, earlier compression",
 }
 # The outer part of a crop, in which no face lies, as a share of its side.
 RING = 0.1
@@ -62,8 +64,6 @@ def of_dataset(
     progress: Callable[[], None] = lambda: None,
 ) -> Signals:
     """Of files alone. most: videos of each class, chosen by leakage group; 0 for all."""
-    from unmask.pipeline.decode.scan import scan
-
     chosen = _chosen(
         [v.label for v in dataset.videos], [v.group for v in dataset.videos], most, seed
     )
@@ -71,7 +71,7 @@ def of_dataset(
     for place in chosen:
         video = dataset.videos[place]
         try:
-            info = scan(video.path, limits)
+            info, seen = frame_facts_of(video.path, limits)
             media = {
                 "fps": info.fps,
                 "frames": info.frames,
@@ -80,7 +80,7 @@ def of_dataset(
                 "flags": info.flags,
                 "rotation": info.rotation,
             }
-            rows.append({**facts_of(video.path, limits), **_media(media)})
+            rows.append(_joined(facts_of(video.path, limits), seen, _media(media)))
             kept.append(video)
         except VideoError as error:
             unread.append(f"{video.key}: {error.reason}")
@@ -102,10 +102,12 @@ def of_manifest(
     most: int = 0,
     seed: int = 0,
     files: bool = True,
+    frames: bool = True,
     progress: Callable[[], None] = lambda: None,
 ) -> Signals:
     """Of the cache, and of the files where they still lie where they were extracted from.
 
+    frames: decode some of each file, which costs about a second of 1920x1080.
     Raises CacheError for a damaged group.
     """
     attributes = [attributes_of(folder) for folder in manifest.folders]
@@ -122,7 +124,9 @@ def of_manifest(
         source = places.get((folder.parent, str(facts.get("key"))))
         if source is not None:
             try:
-                row |= facts_of(source, limits)
+                row = facts_of(source, limits)
+                if frames:
+                    row = _joined(row, frame_facts_of(source, limits)[1])
             except VideoError as error:
                 unread.append(f"{manifest.entries[place].folder}: {error.reason}")
         media = facts.get("media")
@@ -140,6 +144,15 @@ def of_manifest(
         dataset=str(attributes[0].get("dataset") or "") if attributes else "",
         unread=tuple(unread),
     )
+
+
+def _joined(*parts: Facts) -> Facts:
+    """One row of several; families that two of them know have the signals of both."""
+    row: Facts = {}
+    for part in parts:
+        for family, values in part.items():
+            row[family] = row.get(family, {}) | values
+    return row
 
 
 def _sources(manifest: Manifest) -> dict[tuple[Path, str], Path]:

@@ -23,8 +23,10 @@ PLANTS = {
     "encoder": "container",
     "scale": "crop",
     "sound": "sound",
+    "quantiser": "rate",
+    "logo": "frame",
 }
-QUICK = ("fps", "border")
+QUICK = ("fps", "border", "logo")
 PAIRS = 40
 
 
@@ -32,14 +34,14 @@ def drawn(plant: str, seed: int, strength: float = 0.9) -> Signals:
     """40 pairs; the planted signal is equal to the label with this probability, all others are
     drawn alike for both classes.
     """
-    rng = np.random.default_rng([seed, 5])
+    rng, later = np.random.default_rng([seed, 5]), np.random.default_rng([seed, 6])
     rows, label, group = [], [], []
     for pair in range(PAIRS):
         height = float(rng.choice([480, 720]))
         for fake in (0, 1):
             leak = fake if rng.random() < strength else 1 - fake
 
-            def of(name: str, leak: int = leak) -> int:
+            def of(name: str, leak: int = leak, rng: np.random.Generator = rng) -> int:
                 return leak if name == plant else int(rng.integers(2))
 
             pictures = rng.normal(120, 20, (2, 32, 32, 3))
@@ -48,7 +50,18 @@ def drawn(plant: str, seed: int, strength: float = 0.9) -> Signals:
             rows.append(
                 {
                     "container": {"encoder": ("Lavf58", "Lavf60")[of("encoder")], "streams": "v"},
-                    "rate": {"bits per second": float(rng.lognormal(13, 0.5))},
+                    "rate": {
+                        "bits per second": float(rng.lognormal(13, 0.5)),
+                        "quantiser": float(
+                            later.normal(23 + 4 * of("quantiser", leak, later), 1.5)
+                        ),
+                    },
+                    "frame": {
+                        "top right edges that stay": float(later.exponential(0.002))
+                        + 0.01 * of("logo", leak, later),
+                        "top right level": float(later.normal(110, 20)),
+                        "comb": float(later.exponential(0.02)),
+                    },
                     "time": {"fps": (25.0, 29.97)[of("fps")], "frames": float(rng.integers(2, 9))},
                     "size": {"height": height},
                     "crop": {"crop scale": float(rng.normal(1 + 0.4 * of("scale"), 0.1))},
