@@ -26,9 +26,10 @@ from unmask.pipeline.extraction.resume import content_hash
 from unmask.pipeline.extraction.run import cache_folder, extract
 from unmask.pipeline.manifests.checked import PICTURES_KEY, Manifest
 from unmask.pipeline.records import Outcome, Video
-from unmask.pipeline.sources.listing import list_media
+from unmask.pipeline.sources.listing import list_media, stem_of
 
 FORMAT, MAX_LINE = 1, 2**24
+OTHER_BYTES = "its file has other bytes than the receipt's"
 
 
 @dataclass(frozen=True)
@@ -65,7 +66,8 @@ class Row:
 
 @dataclass(frozen=True)
 class Compared:
-    """One video of a receipt, made again. reason: why it could not be, or "".
+    """One video of a receipt, made again. reason: why it could not be, or that its file is
+    another one; else "".
 
     equal, different: numbers of the clips whose pixels are the receipt's, and of the others
     (absent ones among them).
@@ -166,11 +168,12 @@ def materialize(
     jobs: int = -1,
     progress: Callable[[Outcome], None] = lambda outcome: None,
 ) -> tuple[list[Compared], list[str]]:
-    """Cut the crops of a receipt again from the files under `root`, found by their bytes, and
-    compare every clip; and what to know first.
+    """Cut the crops of a receipt again from the files under `root` and compare every clip; and what
+    to know first.
 
-    The files may have any names. A fake that was cut at its original's boxes needs the original in
-    the receipt and under `root`.
+    A file of the receipt's bytes may have any name. Where there is none, the one file called as the
+    owners call the video is taken: it may be another copy of the same pixels, or an altered one. A fake
+    that was cut at its original's boxes needs the original in the receipt and under `root`.
     Raises ManifestError for settings that are not those of an extraction, CacheError as extract.
     """
     names = {field.name for field in fields(CropConfig)}
@@ -182,11 +185,15 @@ def materialize(
         for name, (there, mine) in CropConfig.differing(head.settings, here).items()
     ]
     places = _by_content(root, rows)
+    named = _by_name(root, [row for row in rows if row.source not in places], places)
+    if named:
+        notes.append(f"{len(named)} videos were found by their names; their files have other bytes")
     videos: dict[str, Video] = {}
     for row in rows:
-        if row.source in places:
+        path = places.get(row.source) or named.get(row.name)
+        if path is not None:
             mask = places.get(row.mask)
-            values = {**row.video, "path": str(places[row.source]), "mask": mask and str(mask)}
+            values = {**row.video, "path": str(path), "mask": mask and str(mask)}
             video = record_of(Video, values, f"receipt: {row.name}", ManifestError)
             if not row.mask or mask is not None:
                 videos[video.video_id] = replace(video, pair_id=None)
@@ -194,7 +201,11 @@ def materialize(
     outcomes = extract(list(videos.values()), config, cache, progress)
     ended = {outcome.video_id: outcome for outcome in outcomes}
     parent = cache_folder(cache, head.dataset, crop)
-    return [_compared(row, parent, videos, ended) for row in rows], notes
+    found = [_compared(row, parent, videos, ended) for row in rows]
+    return [
+        replace(one, reason=one.reason or OTHER_BYTES) if one.name in named else one
+        for one in found
+    ], notes
 
 
 def _by_content(root: Path, rows: Sequence[Row]) -> dict[str, Path]:
@@ -211,6 +222,26 @@ def _by_content(root: Path, rows: Sequence[Row]) -> dict[str, Path]:
             digest = content_hash(path)
             if digest in wanted:
                 found.setdefault(digest, path)
+    return found
+
+
+def _by_name(root: Path, rows: Sequence[Row], taken: Mapping[str, Path]) -> dict[str, Path]:
+    """Name of a row -> the one file whose name, and as many folders as possible, are those of its
+    key; files that are another row's by their bytes are nobody's.
+    """
+    stems: dict[str, list[str]] = {}
+    others = set(taken.values())
+    for relative in list_media(root).media if rows else ():
+        if root.absolute() / relative not in others:
+            stems.setdefault(stem_of(relative).casefold(), []).append(relative)
+    found = {}
+    for row in rows:
+        *folders, last = str(row.video.get("key")).casefold().split("/")
+        known = stems.get(stem_of(last), [])
+        alike = [len(set(folders) & set(path.casefold().split("/")[:-1])) for path in known]
+        best = [path for path, count in zip(known, alike, strict=True) if count == max(alike)]
+        if len(best) == 1:
+            found[row.name] = root.absolute() / best[0]
     return found
 
 

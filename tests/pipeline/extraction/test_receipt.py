@@ -7,6 +7,7 @@ import shutil
 from dataclasses import replace
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 
@@ -80,6 +81,48 @@ def test_crops_are_cut_again_from_files_of_other_names_and_compared(world, tmp_p
     assert by_name[videos[0].video_id].different == (1,), "the altered frame is found"
     assert by_name[videos[1].video_id].equal == (0, 1)
     assert by_name[videos[2].video_id].reason == "no file of these bytes"
+
+
+def rewrite(source: Path, target: Path, altered: int) -> None:
+    """The same pixels in another file, but for a patch of one frame."""
+    with av.open(str(source)) as container:
+        frames = list(container.decode(video=0))
+    with av.open(str(target), "w") as container:
+        stream = container.add_stream("libx264", rate=25, options={"qp": "0", "preset": "veryfast"})
+        stream.width, stream.height, stream.pix_fmt = frames[0].width, frames[0].height, "yuv420p"
+        for number, frame in enumerate(frames):
+            planes = frame.to_ndarray(format="yuv420p")
+            if number == altered:
+                height, width = frames[0].height, frames[0].width
+                middle = planes[height // 3 : height // 2, width // 3 : 2 * width // 3]
+                middle[:] = np.clip(middle.astype(int) + 12, 0, 235)
+            again = av.VideoFrame.from_ndarray(planes, format="yuv420p")
+            again.colorspace, again.color_range = frame.colorspace, frame.color_range
+            container.mux(stream.encode(again))
+        container.mux(stream.encode())
+
+
+def test_one_altered_frame_of_another_file_is_exactly_one_different_clip(
+    world, tmp_path: Path
+) -> None:
+    videos, cache, manifest, data = world
+    first = open_video(read_manifest(manifest, cache).folders[0])
+    name = videos[0].path.name
+    # Not the frame in which the face is looked for, so that the clip is cut at the same place.
+    altered = int(first.frame_numbers[1, 0])
+    for folder, number in (("same", -1), ("altered", altered)):
+        where = tmp_path / folder / "youtube"
+        where.mkdir(parents=True)
+        rewrite(videos[0].path, where / name, number)
+        receipt = tmp_path / "r.jsonl"
+        receipt.write_bytes(data)
+        head, rows = read_receipt(receipt)
+        cut_again = materialize(head, rows, where.parent, tmp_path / f"c-{folder}", jobs=1)
+        one = {found.name: found for found in cut_again[0]}[first.folder.name]
+        assert one.reason == "its file has other bytes than the receipt's"
+        assert any("1 videos were found by their names" in note for note in cut_again[1])
+        expected = ((0, 1), ()) if number < 0 else ((0,), (1,))
+        assert (one.equal, one.different) == expected, folder
 
 
 def test_the_commands_write_and_compare(world, tmp_path: Path, capsys) -> None:
