@@ -172,8 +172,8 @@ def materialize(
     to know first.
 
     A file of the receipt's bytes may have any name. Where there is none, the one file called as the
-    owners call the video is taken: it may be another copy of the same pixels, or an altered one. A fake
-    that was cut at its original's boxes needs the original in the receipt and under `root`.
+    owners call the video is taken: it may be another copy of the same pixels, or an altered one.
+    A fake that was cut at its original's boxes needs the original in the receipt and under `root`.
     Raises ManifestError for settings that are not those of an extraction, CacheError as extract.
     """
     names = {field.name for field in fields(CropConfig)}
