@@ -5,7 +5,7 @@ A root folder comes in; a `Dataset` of `Video` records with labels, splits and s
 Interface, by file:
     audit: Probe, Report, audit
     dataset: DRAWN_MARKER, Dataset, Source, SourceOptions
-    listing: list_media, natural
+    listing: list_media, natural, stem_of
     metadata: read_json, read_lines
     registry: SOURCES, broken_sources, default_root, discover, list_sources, origin_of, resolve
     splits: joined_groups, read_ratio
