@@ -8,6 +8,7 @@ import pytest
 
 from unmask.commands.main import main
 from unmask.models import list_models
+from unmask.models.recipes import published
 
 
 def test_the_table_lists_every_model_with_counted_numbers(capsys):
@@ -21,7 +22,9 @@ def test_the_table_lists_every_model_with_counted_numbers(capsys):
         assert word in rows["xception_lstm"]
 
 
-def test_one_model_by_stage_with_its_options_and_recipes(capsys):
+def test_one_model_by_stage_with_its_options_and_recipes(capsys, monkeypatch):
+    own = {"width": 8, "frames": 3}
+    monkeypatch.setitem(published.RECIPE_OPTIONS, ("clrnet", "short"), own)
     assert main(["models", "clrnet", "--option", "width=8", "--option", "size=96"]) == 0
     text = capsys.readouterr().out
     lines = {line.split()[0]: line.split() for line in text.splitlines() if line.split()}
@@ -40,9 +43,7 @@ def test_one_model_by_stage_with_its_options_and_recipes(capsys):
     assert lines["total"][1] == "CLRNet"
     assert lines["gate_act"] == ["gate_act", "hard02", "hard02|sigmoid"]
     assert lines["paper"][:5] == ["paper", "5e-05", "16", "300", "-"]
-    assert main(["models", "m2tr", "--option", "backbone=test_efficientnet"]) == 0
-    (vtf,) = [ln for ln in capsys.readouterr().out.splitlines() if ln.split()[:1] == ["vtf"]]
-    assert vtf.split()[4:6] == ["video=vtf", "frames=16"]
+    assert lines["short"][4:6] == ["width=8", "frames=3"]
 
 
 def _counts(channels: int, filters: int, kernel: int, places: int) -> list[str]:
