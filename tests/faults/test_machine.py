@@ -1,6 +1,4 @@
-"""Any sequence of extract, kill, delete, corrupt, verify, repair and open keeps the promises; so
-do manifests.
-"""
+"""Any sequence of extract, kill, delete, corrupt, verify, repair and open keeps the promises."""
 
 from __future__ import annotations
 
@@ -11,9 +9,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-
-from tests.pipeline.cache import test_damage
-from tests.pipeline.manifests import test_checked
 
 ROOT = Path(__file__).parent.parent.parent
 
@@ -39,16 +34,3 @@ def test_five_hundred_sequences_of_faults_keep_the_promises(
     drawn: Path, tmp_path: Path, figure: Callable[[str, str], None]
 ) -> None:
     sequences(drawn, tmp_path, 500, figure)
-
-
-@pytest.mark.slow
-def test_manifests_and_the_cache_alone_in_their_long_forms(
-    tmp_path: Path, figure: Callable[[str, str], None]
-) -> None:
-    test_checked.test_what_is_written_is_read_back_long()
-    test_checked.test_any_bytes_give_entries_or_a_manifest_error_long()
-    test_damage._run_machine(tmp_path, 500)
-    figure(
-        "manifests and records",
-        "2 x 2,000 examples: parse(write(x)) == x, nothing but ManifestError",
-    )
