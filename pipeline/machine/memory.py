@@ -47,6 +47,8 @@ _TOLD = re.compile(
     r"DefaultCPUAllocator|can't allocate memory|[Cc]annot allocate memory|out of memory"
     r"|Insufficient memory|failed to map segment|can't start new thread|std::bad_alloc"
 )
+# oneDNN, which computes torch's convolutions, says no more than this when it gets no memory.
+_TOLD_NO_MORE = re.compile(r"could not (create|execute) a primitive(?! descriptor)")
 _ROOM = 256 << 20  # bytes; a limit that came closer than this may be what made a decoder fail
 
 
@@ -58,8 +60,10 @@ def is_memory_error(error: BaseException) -> bool:
         return True
     # cv2.error is a plain Exception of its own.
     foreign = type(error).__module__.partition(".")[0] in ("cv2", "torch")
-    known = isinstance(error, (RuntimeError, ImportError)) or foreign
-    return known and bool(_TOLD.search(str(error)))
+    if not (foreign or isinstance(error, (RuntimeError, ImportError))):
+        return False
+    told = str(error)
+    return bool(_TOLD.search(told) or (_limited() and _TOLD_NO_MORE.search(told)))
 
 
 def near_limit() -> bool:
@@ -75,6 +79,12 @@ def near_limit() -> bool:
         return False
     peak = _told("VmPeak")
     return peak is not None and limit - peak * 1024 < max(_ROOM, limit // 16)
+
+
+def _limited() -> bool:
+    import resource
+
+    return resource.getrlimit(resource.RLIMIT_AS)[0] != resource.RLIM_INFINITY
 
 
 def address_space() -> int:

@@ -61,6 +61,15 @@ def test_opencv_s_refusal_is_known() -> None:
     assert is_memory_error(caught.value)
 
 
+def test_onednn_that_says_no_more_than_that_it_could_not_means_the_limit_if_there_is_one() -> None:
+    """Its refusal under `--memory-limit`, as torch 2.15 passed it on."""
+    refused = RuntimeError("could not create a primitive")
+    with limited(64):
+        assert is_memory_error(refused)
+        assert not is_memory_error(RuntimeError("could not create a primitive descriptor for ..."))
+    assert not is_memory_error(refused)
+
+
 @pytest.mark.parametrize(
     "error", [RuntimeError("shape mismatch"), ValueError("out of memory"), OSError(errno.ENOENT)]
 )
