@@ -31,7 +31,10 @@ from unmask.pipeline.runs.run_folder import load_model, open_run
 from unmask.pipeline.training import loop, train, validation
 
 PROCESSES = multiprocessing.get_context("forkserver")
-PROCESSES.set_forkserver_preload(["tests.pipeline.training.test_loop"])
+# What training imports only when it needs it costs each process three seconds.
+PROCESSES.set_forkserver_preload(
+    ["tests.pipeline.training.test_loop", "unmask.models.m2tr", "sklearn.metrics"]
+)
 
 CLRNET = {
     "model": "clrnet",
