@@ -26,16 +26,17 @@ def extract_command(drawn: Path, tmp_path: Path, *words: str) -> list[str]:
 
 
 def running(drawn: Path, tmp_path: Path) -> tuple[subprocess.Popen[str], list[psutil.Process]]:
-    """The real command, some moments after its workers have started."""
+    """The real command, some moments after its workers were forked from their server."""
     command = extract_command(drawn, tmp_path, "--jobs", "2")
     command += ["--methods", "Deepfakes,NeuralTextures"]
     run = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
     deadline = time.monotonic() + 120
-    while (
-        not (children := psutil.Process(run.pid).children(recursive=True))
-        and time.monotonic() < deadline
-    ):
+    workers: list[psutil.Process] = []
+    while not workers:
+        assert time.monotonic() < deadline and run.poll() is None
         time.sleep(0.1)
+        children = psutil.Process(run.pid).children(recursive=True)
+        workers = [child for child in children if child.ppid() != run.pid]
     time.sleep(1.0)
     return run, psutil.Process(run.pid).children(recursive=True) or children
 
@@ -47,7 +48,7 @@ def test_a_signal_ends_the_run_within_seconds_and_leaves_no_orphan(
     run, children = running(drawn, tmp_path)
     os.kill(run.pid, number)
     assert run.wait(timeout=10) == code
-    _, alive = psutil.wait_procs(children, timeout=5)
+    _, alive = psutil.wait_procs(children, timeout=20)
     assert not alive
     assert "Traceback" not in run.stderr.read()
 
@@ -59,7 +60,7 @@ def test_when_the_command_dies_or_its_terminal_goes_the_workers_go_too(
     run, children = running(drawn, tmp_path)
     os.kill(run.pid, number)
     assert run.wait(timeout=5) == -number
-    _, alive = psutil.wait_procs(children, timeout=5)
+    _, alive = psutil.wait_procs(children, timeout=20)
     assert not alive
 
 

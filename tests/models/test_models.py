@@ -36,6 +36,18 @@ class TestOurModels(ModelTests):
     def name(self, request: pytest.FixtureRequest) -> str:
         return request.param
 
+    # The two whose 50 and more layers take torch 10 to 20 seconds to read.
+    @pytest.mark.parametrize(
+        "name",
+        [
+            pytest.param(n, marks=pytest.mark.slow) if n in ("clrnet", "xception_lstm") else n
+            for n in MODELS
+        ],
+        indirect=True,
+    )
+    def test_compiles_without_a_graph_break(self, model):
+        super().test_compiles_without_a_graph_break(model)
+
 
 @pytest.mark.parametrize("name", MODELS)
 def test_default_size_is_the_published_one(name):

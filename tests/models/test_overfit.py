@@ -19,7 +19,7 @@ from unmask.pipeline.clips.prepare import prepare
 from unmask.pipeline.clips.samples import Sample
 from unmask.pipeline.demo.drawing import Forgery, draw_frames, draw_identity
 
-PEOPLE, STEPS, MOST_STEPS = 4, 20, 200
+PEOPLE, STEPS, MOST_STEPS = 4, 4, 200
 
 
 def drawn_clips(frames: int, side: int) -> tuple[torch.Tensor, torch.Tensor]:

@@ -7,9 +7,9 @@ from __future__ import annotations
 import pytest
 import torch
 from torch import Tensor, nn
-from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.plain_stil import PlainSTIL, load
+from unmask.models.cost import measure_cost
 from unmask.models.options import ModelError
 from unmask.models.stil import ISM, SIM, STIL, TIM, Plane, Shift, resnet50d_name
 
@@ -41,18 +41,6 @@ def count(module: nn.Module) -> int:
     return sum(p.numel() for p in module.parameters())
 
 
-def macs(frames: int) -> dict[str, int]:
-    """MACs per module name, on the meta device."""
-    with torch.device("meta"):
-        model, clip = STIL(), torch.empty(1, frames, 3, 224, 224)
-    with FlopCounterMode(display=False, depth=4) as counter:
-        model(clip)
-    return {
-        name.removeprefix("STIL."): sum(c.values()) // 2
-        for name, c in counter.get_flop_counts().items()
-    }
-
-
 def test_parameters_are_the_published_ones_by_stage_and_by_module() -> None:
     with torch.device("meta"):
         model = STIL()
@@ -66,19 +54,12 @@ def test_parameters_are_the_published_ones_by_stage_and_by_module() -> None:
 
 
 def test_macs_are_the_published_ones() -> None:
-    counted = macs(8)
-    stages = {
-        name: sum(
-            n for key, n in counted.items() if key.startswith(f"{name}.") and key.count(".") == 1
-        )
-        for name in MACS
-        if name != "stem"
-    }
-    assert stages == {name: n for name, n in MACS.items() if name != "stem"}
-    assert counted["stem"] == MACS["stem"]
+    cost = measure_cost("stil")
+    assert {stage.name: stage.macs for stage in cost.stages if stage.name in MACS} == MACS
     # ours averages features before the head: one product of 2048 x 2 per clip, not per frame
-    assert counted["Global"] == 37_531_135_232 - 7 * 4_096
-    assert macs(5)["Global"] == 23_456_959_520 - 4 * 4_096
+    assert cost.total.macs == 37_531_135_232 - 7 * 4_096
+    five = measure_cost("stil", clip=(1, 5, 3, 224, 224))
+    assert five.total.macs == 23_456_959_520 - 4 * 4_096
 
 
 @pytest.mark.parametrize("train", [True, False])
