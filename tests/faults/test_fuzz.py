@@ -81,7 +81,7 @@ def judge(ways: Counter[str], figure: Callable[[str, str], None]) -> None:
 def test_mutated_videos_end_in_crops_or_reasons(
     faces: dict[str, bytes], tmp_path: Path, figure: Callable[[str, str], None]
 ) -> None:
-    judge(fuzz(faces, range(80), tmp_path), figure)
+    judge(fuzz(faces, range(40), tmp_path), figure)
 
 
 @pytest.mark.slow

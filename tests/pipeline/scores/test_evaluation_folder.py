@@ -159,7 +159,7 @@ def test_a_field_that_is_gone_or_of_another_kind_is_never_a_crash(written: Evalu
     dice = random.Random(1)
     odd = (None, True, -1, 2**70, 1e308, float("nan"), "x" * 200_001, [], {}, [[[]]], {"n": {}})
     refused = 0
-    for _ in range(1500):
+    for _ in range(400):
         raw = json.loads(good)
         for _ in range(dice.choice((1, 1, 3))):
             holder, key = dice.choice(list(places(raw)))
@@ -173,7 +173,7 @@ def test_a_field_that_is_gone_or_of_another_kind_is_never_a_crash(written: Evalu
         except ScoresError as error:
             assert str(path) in str(error)
             refused += 1
-    assert refused > 900
+    assert refused > 240
 
 
 def test_an_evaluation_from_before_promises_and_honesty_is_read(written: Evaluation) -> None:

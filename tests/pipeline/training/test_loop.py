@@ -402,7 +402,7 @@ def test_patience_stops_a_run_that_gets_no_better(tiny, tmp_path):
 def test_the_detector_learns_the_flickering_patch(tiny, tmp_path):
     kind = {**CLRNET, "options": {**CLRNET["options"], "bn_momentum": 0.1}}
     # The whole list in one batch: losses of single steps are then comparable.
-    overrides = {"epochs": 40, "augment": ["flip"], "batch": 10}
+    overrides = {"epochs": 25, "augment": ["flip"], "batch": 10}
     result = train.train(
         config(tiny, kind, checkpoint_steps=0, overrides=overrides), run=tmp_path / "run"
     )
