@@ -75,7 +75,7 @@ def run_quality(dataset: str, config: QualityConfig, methods: Sequence[str], tar
     from unmask.pipeline.quality.page import Quality, brief_table, quality_words, write_quality
     from unmask.pipeline.quality.pairs import find_pairs
     from unmask.pipeline.quality.rating import rate
-    from unmask.pipeline.quality.space import space_of
+    from unmask.pipeline.quality.space import Encoder, space_of
     from unmask.pipeline.reports.printable import printable
     from unmask.pipeline.reports.tables import terminal
 
@@ -86,6 +86,8 @@ def run_quality(dataset: str, config: QualityConfig, methods: Sequence[str], tar
     networks, absent = _networks(config.perceptual)
     encoder, stored = _encoder(config.features, absent)
     pairs = find_pairs(dataset, config, methods)
+    if stored and pairs.pairs:
+        Encoder(config, pairs.pairs, None)  # refused now, not after everything is measured
     quiet = not sys.stderr.isatty()
     with tqdm(total=len(pairs.pairs), unit="pair", desc="pairs", disable=quiet) as bar:
         kept = target.with_name(f"{target.name}.jsonl")

@@ -10,5 +10,5 @@ Interface, by file:
     page: Quality, brief_table, quality_words, write_quality
     pairs: find_pairs
     rating: rate
-    space: space_of
+    space: Encoder, space_of
 """

@@ -164,11 +164,13 @@ def test_bad_usage_is_one_line(cache, tmp_path, capsys) -> None:
     assert quality(cache, tmp_path / "q", "--verify") == 2
     assert quality(cache, tmp_path / "q", "--features", "lpips-alex") == 2
     assert quality(cache, tmp_path / "q", "--perceptual", "inception") == 2
+    assert quality(cache, tmp_path / "q", "--features", "liteo") == 2
     assert main(["datasets", "ffpp", "--least-pairs", "3"]) == 2
     assert main(["datasets", "ffpp", "--quality-out", "x"]) == 2
     lines = capsys.readouterr().err.splitlines()
-    assert len(lines) == 5 and all(line.startswith("unmask: ") for line in lines)
-    assert lines[3].endswith("--least-pairs needs --quality")
+    assert len(lines) == 6 and all(line.startswith("unmask: ") for line in lines)
+    assert lines[4].endswith("--least-pairs needs --quality")
+    assert not (tmp_path / "q.jsonl").exists()  # refused before anything is measured
 
 
 @pytest.mark.slow
