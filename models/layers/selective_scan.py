@@ -9,7 +9,8 @@ sequences, L steps, I channels, S state.
 The states of all steps, L times S times as large as the input, never exist: time is cut into
 segments of SEGMENT steps, a forward pass keeps the state before each segment alone, and the
 backward pass makes a segment's states again. Inside a segment all that is parallel is one
-operation, and each step is one fused multiply-add.
+operation, and each step is one fused multiply-add. Of many sequences as many go together as leave
+these states in a cache.
 
     selective_scan     what a layer calls: mamba_ssm's CUDA kernel where there is one, else ours;
                        torch.export gets the doubling form
@@ -19,15 +20,15 @@ operation, and each step is one fused multiply-add.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import cache
 
 import torch
 from torch import Tensor
 from torch.utils.flop_counter import register_flop_formula
 
-# Steps whose states exist at a time: 16 of them are 0.8 MB of Vim tiny, which stay in a cache.
-SEGMENT = 16
+# Steps whose states exist at a time, and numbers of these: 0.8 MB for a picture in Vim tiny.
+SEGMENT, TOGETHER = 16, 2**18
 
 _SCHEMA = "(Tensor x, Tensor delta, Tensor A, Tensor B, Tensor C) -> (Tensor, Tensor)"
 _SCHEMA_BACK = (
@@ -105,20 +106,39 @@ def _by_time(part: slice, *tensors: Tensor) -> list[Tensor]:
     return [tensor[:, :, part].movedim(2, 0).contiguous() for tensor in tensors]
 
 
+def _blocks(x: Tensor, states: int) -> Iterator[slice]:
+    """The sequences of x (D, N, L, I) that go together."""
+    scans, sequences, _, channels = x.shape
+    size = max(1, TOGETHER // (SEGMENT * scans * channels * states))
+    return (slice(first, first + size) for first in range(0, sequences, size))
+
+
 @torch.library.custom_op("unmask::selective_scan", mutates_args=(), schema=_SCHEMA)
 def _scan(x: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor) -> tuple[Tensor, Tensor]:
     """y, and the state before each segment (segments, D, N, S, I)."""
+    scans, sequences, steps, channels = x.shape
+    states = A.shape[-1]
     A = A.transpose(1, 2).unsqueeze(1).contiguous()  # (D, 1, S, I)
-    y, starts = torch.empty_like(x, memory_format=torch.contiguous_format), []
-    state = x.new_zeros(*x.shape[:2], A.shape[2], x.shape[3])
-    for first in range(0, x.shape[2], SEGMENT):
-        part = slice(first, first + SEGMENT)
+    y = torch.empty_like(x, memory_format=torch.contiguous_format)
+    starts = x.new_empty(-(-steps // SEGMENT), scans, sequences, states, channels)
+    for block in _blocks(x, states):
+        parts = (tensor[:, block] for tensor in (x, delta, B, C))
+        _scan_block(*parts, A, y[:, block], starts[:, :, block])
+    return y, starts
+
+
+def _scan_block(
+    x: Tensor, delta: Tensor, B: Tensor, C: Tensor, A: Tensor, y: Tensor, starts: Tensor
+) -> None:
+    """Fill y and starts of some sequences."""
+    state = torch.zeros_like(starts[0])
+    for number, start in enumerate(starts):
+        part = slice(number * SEGMENT, (number + 1) * SEGMENT)
         xs, ds, bs, cs = _by_time(part, x, delta, B, C)
-        starts.append(state)
+        start.copy_(state)
         _, states = _segment(xs, ds, A, bs, state)
         y[:, :, part] = torch.matmul(cs.unsqueeze(-2), states).squeeze(-2).movedim(0, 2)
         state = states[-1].clone()
-    return y, torch.stack(starts)
 
 
 @_scan.register_fake
@@ -136,11 +156,33 @@ def _scan_backward(
     l_{t+1}, the same scan from the end.
     """
     whole = torch.contiguous_format
-    to_x, to_delta, to_B, to_C = (
-        torch.empty_like(tensor, memory_format=whole) for tensor in (x, delta, B, C)
-    )
+    found = [torch.empty_like(tensor, memory_format=whole) for tensor in (x, delta, B, C)]
     A = A.transpose(1, 2).unsqueeze(1).contiguous()  # (D, 1, S, I)
-    to_A, later = torch.zeros_like(A), None
+    to_A = torch.zeros_like(A)
+    for block in _blocks(x, A.shape[2]):
+        parts = (tensor[:, block] for tensor in (grad, x, delta, B, C))
+        into = [tensor[:, block] for tensor in found]
+        to_A += _back_block(*parts, A, starts[:, :, block], *into).sum(1, keepdim=True)
+    to_x, to_delta, to_B, to_C = found
+    return to_x, to_delta, to_A.squeeze(1).transpose(1, 2).contiguous(), to_B, to_C
+
+
+def _back_block(
+    grad: Tensor,
+    x: Tensor,
+    delta: Tensor,
+    B: Tensor,
+    C: Tensor,
+    A: Tensor,
+    starts: Tensor,
+    to_x: Tensor,
+    to_delta: Tensor,
+    to_B: Tensor,
+    to_C: Tensor,
+) -> Tensor:
+    """Fill the gradients of some sequences; returns that of A, (D, N, S, I), of each."""
+    to_A, later = torch.zeros_like(starts[0]), None
+    by_state = A.unbind(2)  # (D, 1, I) each
     for number in reversed(range(len(starts))):
         part = slice(number * SEGMENT, (number + 1) * SEGMENT)
         gs, xs, ds, bs, cs = _by_time(part, grad, x, delta, B, C)
@@ -158,13 +200,18 @@ def _scan_backward(
         to_x[:, :, part] = (entered * ds).movedim(0, 2)
         both = (ds * xs).unsqueeze(-2)
         to_B[:, :, part] = torch.matmul(both, adjoint.mT).squeeze(-2).movedim(0, 2)
-        # what remains goes through decay = exp(delta A)
+        # what remains goes through decay = exp(delta A); sums are taken slice by slice, so that
+        # no product of their size is written
         through = decay.mul_(adjoint)
         through[1:] *= states[:-1]
         through[0] *= starts[number]
-        to_A += torch.mul(through, ds.unsqueeze(-2), out=states).sum((0, 2)).unsqueeze(1)
-        to_delta[:, :, part] = (through.mul_(A).sum(-2) + entered * xs).movedim(0, 2)
-    return to_x, to_delta, to_A.squeeze(1).transpose(1, 2).contiguous(), to_B, to_C
+        for at_step, step_delta in zip(through.unbind(0), ds.unsqueeze(-2).unbind(0), strict=True):
+            to_A.addcmul_(at_step, step_delta)
+        slope = entered.mul_(xs)
+        for at_state, rate in zip(through.unbind(3), by_state, strict=True):
+            slope.addcmul_(at_state, rate)
+        to_delta[:, :, part] = slope.movedim(0, 2)
+    return to_A
 
 
 @_scan_backward.register_fake

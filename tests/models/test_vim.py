@@ -47,9 +47,15 @@ def drawn(
     return tuple(part.clone().requires_grad_() for part in parts)
 
 
-@pytest.mark.parametrize("steps", [1, 17, 64, 65, 197])
-def test_the_scan_is_the_loop_and_so_are_its_gradients(steps: int) -> None:
+@pytest.mark.parametrize(
+    ("steps", "together"), [(1, 3), (17, 2), (64, 1), (65, 3), (197, 1), (197, 2)]
+)
+def test_the_scan_is_the_loop_and_so_are_its_gradients(
+    steps: int, together: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     parts = drawn(steps)
+    # so many of the three sequences at a time: 2 scans of 5 channels with 4 states
+    monkeypatch.setattr(module, "TOGETHER", together * module.SEGMENT * 2 * 5 * 4)
     ours, truth = selective_scan(*parts), loop(*parts)
     assert (ours - truth).abs().max() < 1e-10
     assert (doubling_scan(*parts) - truth).abs().max() < 1e-10
