@@ -29,10 +29,12 @@ LEVEL = 0.05  # of a family of tests
 
 @dataclass(frozen=True)
 class Row:
-    """One detector on one data set. auc, acc, eer: of the seed that stands for it.
+    """One detector on one data set.
 
-    seed: the one whose AUC is the (lower) median of its seeds.
-    seeds: mean and spread of the AUC over them.
+    seed: whose scores are tested and drawn: of several the one whose AUC is the (lower) median.
+    auc, acc, eer, recall: of that seed, with intervals over videos.
+    seeds, acc_seeds, eer_seeds, recall_seeds: the same over all seeds; what a reader is shown of
+        several.
     gap: AUC of the best minus its own, with DeLong's interval; None for the best and baselines.
     p, adjusted: of that test, alone and after Holm's correction over the data set.
     paired: best minus own over the seeds that both have, None with fewer than two.
@@ -46,6 +48,8 @@ class Row:
     acc: Measure
     eer: Measure
     seeds: Spread
+    acc_seeds: Spread
+    eer_seeds: Spread
     gap: Measure | None
     p: float | None
     adjusted: float | None
@@ -53,11 +57,12 @@ class Row:
     verdict: str
     point: OperatingPoint
     recall: Mapping[str, Measure]
+    recall_seeds: Mapping[str, Spread]
 
 
 @dataclass(frozen=True)
 class Sheet:
-    """One data set: rows by falling AUC, baselines last.
+    """One data set: rows by falling mean AUC over seeds, baselines last.
 
     left_out: videos that not all detectors have.
     """
@@ -71,7 +76,7 @@ class Sheet:
 
 @dataclass(frozen=True)
 class Beside:
-    """One published cell and what one detector reaches there."""
+    """One published cell and what one detector reaches there, the mean of its seeds."""
 
     detector: str
     cell: Published
@@ -109,7 +114,8 @@ def board_of(
     published = [
         beside
         for sheet in made
-        for beside in (_published(sheet.standing, protocol) if protocol else ())
+        for entries_of in (sheet.standing if protocol else ())
+        for beside in _published(entries_of, protocol)
     ]
     sources = tuple((e.detector, e.seed, e.dataset, e.source, e.sha256) for e in entries)
     return Board(
@@ -139,8 +145,12 @@ class _Sheet:
         for place, entry in enumerate(entries):
             by_detector.setdefault((entry.detector, entry.baseline), []).append(place)
         self.seeds = {_median(places, self.auc): places for places in by_detector.values()}
-        order = sorted(self.seeds, key=lambda k: (entries[k].baseline, -self.auc[k]))
-        self.standing = [entries[k] for k in order]
+        mean = {k: float(np.mean(self.auc[places])) for k, places in self.seeds.items()}
+        order = sorted(self.seeds, key=lambda k: (entries[k].baseline, -mean[k]))
+        # Entries of each detector, the seed that stands for it first.
+        self.standing = [
+            [entries[k], *(entries[j] for j in self.seeds[k] if j != k)] for k in order
+        ]
         tested = [k for k in order if not entries[k].baseline]
         self.best = tested[0] if tested else None
         tests = {
@@ -159,7 +169,9 @@ class _Sheet:
 
     def _row(self, k: int, test: object, adjusted: float | None) -> Row:
         entry, score = self.entries[k], self.scores[k]
-        point = operating_point(score[self.label == REAL], self.false_alarms)
+        point = self._point(score)
+        every = [self.scores[j] for j in self.seeds[k]]
+        found = [self._recall(one, self._point(one)) for one in every]
         verdict = "baseline" if entry.baseline else "best"
         if test is not None:
             verdict = (
@@ -172,6 +184,8 @@ class _Sheet:
             acc=self._acc(score),
             eer=Measure(*equal_error(self.label, score, self.resamples, self.random)),
             seeds=spread([float(self.auc[j]) for j in self.seeds[k]]),
+            acc_seeds=spread([self._acc(one).value for one in every]),
+            eer_seeds=spread([equal_error(self.label, one)[0] for one in every]),
             gap=None if test is None else Measure(test.difference, test.low, test.high, test.note),
             p=None if test is None else test.p,
             adjusted=adjusted,
@@ -179,7 +193,11 @@ class _Sheet:
             verdict=verdict,
             point=point,
             recall=self._recall(score, point),
+            recall_seeds={name: spread([r[name].value for r in found]) for name in found[0]},
         )
+
+    def _point(self, score: Floats) -> OperatingPoint:
+        return operating_point(score[self.label == REAL], self.false_alarms)
 
     def _auc(self, k: int) -> Measure:
         value = float(self.auc[k])
@@ -215,24 +233,28 @@ def _median(places: Sequence[int], auc: Floats) -> int:
 
 
 def _published(entries: Sequence[Entry], protocol: Protocol) -> list[Beside]:
-    """The cells that these entries, one a detector, can answer."""
+    """The cells that all seeds of one detector can answer."""
     found = []
-    for entry in entries:
-        compressions = set(entry.videos.compression.tolist())
-        for cell in protocol.cells:
-            table = _at_level(entry, cell.level)
-            if cell.dataset != entry.dataset or table is None or entry.baseline:
-                continue
-            if cell.compression and compressions != {cell.compression}:
-                continue
-            if cell.method:
-                of_method = (table.method == cell.method) & (table.label == FAKE)
-                if not of_method.any():
-                    continue
-                table = table.take(of_method | (table.label == REAL))
-            value = METRICS[cell.metric].value(table.label, table.score, 0.5)
-            found.append(Beside(entry.detector, cell, float(value)))
+    for cell in protocol.cells:
+        values = [value for entry in entries if (value := _answer(entry, cell)) is not None]
+        if len(values) == len(entries):
+            found.append(Beside(entries[0].detector, cell, float(np.mean(values))))
     return found
+
+
+def _answer(entry: Entry, cell: Published) -> float | None:
+    """What one scores file says of a published cell; None where it is of other videos."""
+    table = _at_level(entry, cell.level)
+    if cell.dataset != entry.dataset or table is None or entry.baseline:
+        return None
+    if cell.compression and set(entry.videos.compression.tolist()) != {cell.compression}:
+        return None
+    if cell.method:
+        of_method = (table.method == cell.method) & (table.label == FAKE)
+        if not of_method.any():
+            return None
+        table = table.take(of_method | (table.label == REAL))
+    return float(METRICS[cell.metric].value(table.label, table.score, 0.5))
 
 
 def _at_level(entry: Entry, level: str) -> Scores | None:

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
 from unmask.pipeline.disk.files import write_whole
-from unmask.pipeline.evaluation.board import Board, Row, Sheet
+from unmask.pipeline.evaluation.board import Beside, Board, Row, Sheet
 from unmask.pipeline.reports.html import write_page
 from unmask.pipeline.reports.tables import WRITERS, Cell, Table
-from unmask.pipeline.scores.metrics import Measure
+from unmask.pipeline.scores.metrics import METRICS, Measure
 from unmask.pipeline.scores.spread import Spread
 
 PAGE, DOCUMENT = "board.html", "board.json"
@@ -20,13 +20,16 @@ FORMAT = 1
 NOTES = (
     "AUC has DeLong's interval, ACC and recall Wilson's, EER a bootstrap over videos. They say how "
     "far other videos of the same kind would move a number.",
-    "The spread over seeds is mean and standard deviation (n - 1) of AUC over trainings; the other "
-    "columns are of the seed whose AUC is the median.",
-    "Each detector is tested against the best of its data set (DeLong, two-sided); p after Holm "
+    "Where a detector has several seeds its numbers are mean ± standard deviation (n - 1) over "
+    "trainings: how far another training would move them, not other videos.",
+    "Each detector is tested against the best of its data set (DeLong, two-sided; of several seeds "
+    "the one whose AUC is the median stands for all, as the test takes one); p after Holm "
     "keeps the chance of one false \u201cworse\u201d in a table at 5 %. The best is chosen on the "
     "same videos, so a small gap is flattered.",
     "DeLong's test takes videos as independent. Several fakes of one original are not: then p is "
     "too small and intervals too narrow.",
+    "Where a paper reports methods one by one, the published value of a data set is their mean, and "
+    "the difference that of the same methods.",
     "An average over data sets hides its members, so they stand beside it.",
 )
 
@@ -36,7 +39,7 @@ def tables_of(board: Board) -> Iterator[tuple[str, Table]]:
     if len(board.sheets) > 1:
         yield "ranking", ranking(board)
     for sheet in board.sheets:
-        yield f"set-{_slug(sheet.dataset)}", sheet_table(sheet)
+        yield f"set-{_slug(sheet.dataset)}", sheet_table(sheet, board.published)
     for sheet in board.sheets:
         yield f"recall-{_slug(sheet.dataset)}", recall_table(sheet, board.false_alarms)
     if board.published:
@@ -60,30 +63,66 @@ def ranking(board: Board) -> Table:
         "All data sets",
         header,
         tuple(
-            (name, count, mean, lowest, *(None if row is None else row.auc for row in found))
+            (name, count, mean, lowest, *(None if row is None else _auc(row) for row in found))
             for count, name, mean, lowest, found in rows
         ),
     )
 
 
-def sheet_table(sheet: Sheet) -> Table:
-    """One data set, best first."""
+def _auc(row: Row) -> Cell:
+    return _over(row.seeds, row.auc)
+
+
+def _over(seeds: Spread, one: Measure) -> Cell:
+    """Mean and deviation over several seeds, else the one with its interval over videos."""
+    return str(seeds) if seeds.runs > 1 else one
+
+
+def sheet_table(sheet: Sheet, published: Sequence[Beside] = ()) -> Table:
+    """One data set, best first; what papers report of it beside, where a protocol knows it."""
+    heading, papers = _papers(sheet, published)
     several = any(row.seeds.runs > 1 for row in sheet.rows)
     paired = any(row.paired is not None for row in sheet.rows)
     header = [
         *("detector", "AUC"),
-        *(("seeds", "AUC over seeds") if several else ()),
-        *("ACC", "EER", "best minus it", "p", "p after Holm"),
+        *(("seeds",) if several else ()),
+        *("ACC", "EER"),
+        *((heading, "difference") if papers else ()),
+        *("best minus it", "p", "p after Holm"),
         *(("over paired seeds",) if paired else ()),
         "verdict",
     ]
     rows = []
     for row in sheet.rows:
-        seeds: tuple[Cell, ...] = (row.seeds.runs, str(row.seeds)) if several else ()
+        seeds: tuple[Cell, ...] = (row.seeds.runs,) if several else ()
+        measured = (_over(row.acc_seeds, row.acc), _over(row.eer_seeds, row.eer))
+        beside: tuple[Cell, ...] = papers.get(row.detector, (None, "")) if papers else ()
         shared: tuple[Cell, ...] = (_measure(row.paired),) if paired else ()
         tests = (row.gap, _p(row.p), _p(row.adjusted))
-        rows.append((row.detector, row.auc, *seeds, row.acc, row.eer, *tests, *shared, row.verdict))
+        numbers = (_auc(row), *seeds, *measured, *beside, *tests, *shared)
+        rows.append((row.detector, *numbers, row.verdict))
     return Table(_title(sheet), tuple(header), tuple(rows))
+
+
+def _papers(sheet: Sheet, published: Sequence[Beside]) -> tuple[str, dict[str, tuple[float, str]]]:
+    """Heading, and of each detector the published value of a data set and measured minus it: of all
+    its videos where a paper says so, video level and AUC before others, else the mean over the
+    methods that it reports.
+    """
+    mine = [one for one in published if one.cell.dataset == sheet.dataset]
+    if not mine:
+        return "", {}
+    kinds = {one: (bool(one.cell.method), one.cell.level, one.cell.metric) for one in mine}
+    kind = min(kinds.values(), key=lambda k: (k[0], k[1] != "video", k[2] != "auc"))
+    _, level, metric = kind
+    found = {}
+    for row in sheet.rows:
+        alike = [o for o in mine if o.detector == row.detector and kinds[o] == kind]
+        if alike:
+            value = sum(one.cell.value for one in alike) / len(alike)
+            off = sum(one.measured - one.cell.value for one in alike) / len(alike)
+            found[row.detector] = value, f"{off:+.3f}"
+    return f"published {'' if level == 'video' else f'{level} '}{METRICS[metric].name}", found
 
 
 def _measure(found: Spread | None) -> Measure | None:
@@ -114,9 +153,13 @@ def recall_table(sheet: Sheet, false_alarms: float) -> Table:
 
 def _recall_row(row: Row, methods: list[str]) -> tuple[Cell, ...]:
     alarms = f"{row.point.alarms} of {row.point.reals}"
-    values = [row.recall[name].value or 0.0 for name in methods if name in row.recall]
+    values = [row.recall_seeds[name].mean for name in methods if name in row.recall]
     joined = (min(values), sum(values) / len(values)) if len(methods) > 1 else ()
-    return (row.detector, alarms, *joined, *(row.recall.get(name) for name in methods))
+    cells = (
+        _over(row.recall_seeds[name], row.recall[name]) if name in row.recall else None
+        for name in methods
+    )
+    return (row.detector, alarms, *joined, *cells)
 
 
 def published_table(board: Board) -> Table:
@@ -176,7 +219,7 @@ def _tiles(board: Board) -> list[tuple[str, str, str]]:
             rivals = sum(row.verdict == "not shown to differ" for row in sheet.rows)
             tiles.append(
                 (
-                    f"{best.auc.value:.3f}",
+                    f"{best.seeds.mean:.3f}",
                     f"{best.detector} on {sheet.dataset}",
                     f"{rivals or 'none'} of the others not shown to be worse",
                 )

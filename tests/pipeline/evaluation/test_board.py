@@ -6,6 +6,7 @@ import csv
 import json
 import statistics
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -119,7 +120,8 @@ def test_ranking_tests_and_spreads_are_those_of_an_independent_computation(board
         aucs.setdefault(name, {})[seed] = roc_auc_score(*plain(path))
     chosen = {name: sorted(of, key=of.get)[(len(of) - 1) // 2] for name, of in aucs.items()}
     value = {name: of[chosen[name]] for name, of in aucs.items()}
-    expected = sorted(value, key=value.get, reverse=True)
+    mean = {name: statistics.mean(of.values()) for name, of in aucs.items()}
+    expected = sorted(mean, key=mean.get, reverse=True)
     assert [row.detector for row in sheet.rows] == expected
     assert expected[0] == "d0" and expected[-1] == "d9", "the true ends"
 
@@ -143,9 +145,49 @@ def test_ranking_tests_and_spreads_are_those_of_an_independent_computation(board
     seeds = list(aucs["d3"].values())
     assert three.seeds.mean == pytest.approx(statistics.mean(seeds))
     assert three.seeds.sd == pytest.approx(statistics.stdev(seeds))
+    files_of = [plain(files[f"d3#{s}"])[1] for s in (1, 2, 3)]
+    right = [accuracy_score(label, score >= 0.5) for score in files_of]
+    wrong = [equal_error_rate(label, score) for score in files_of]
+    for found, by_hand in ((three.acc_seeds, right), (three.eer_seeds, wrong)):
+        assert found.mean == pytest.approx(statistics.mean(by_hand))
+        assert found.sd == pytest.approx(statistics.stdev(by_hand))
     gaps = [aucs["d0"][s] - aucs["d3"][s] for s in ("1", "2", "3")]
     assert three.paired.mean == pytest.approx(statistics.mean(gaps))
     assert three.paired.sd == pytest.approx(statistics.stdev(gaps))
+
+
+def test_of_several_seeds_mean_and_deviation_are_shown_and_no_single_one(board) -> None:
+    tables = dict(tables_of(board))
+    (sheet,) = board.sheets
+    shown = {
+        row[0]: dict(zip(tables["set-ffpp"].header, row, strict=True))
+        for row in tables["set-ffpp"].rows
+    }
+    for row in sheet.rows:
+        cells = shown[row.detector]
+        if row.seeds.runs == 1:
+            assert (cells["AUC"], cells["ACC"], cells["EER"]) == (row.auc, row.acc, row.eer)
+        else:
+            assert cells["seeds"] == 3 and cells["AUC"] == str(row.seeds)
+            assert " ± " in cells["AUC"] and cells["ACC"] == str(row.acc_seeds)
+            assert cells["EER"] == str(row.eer_seeds)
+    recall = next(row for row in tables["recall-ffpp"].rows if row[0] == "d3")
+    three = next(row for row in sheet.rows if row.detector == "d3")
+    assert recall[4:] == tuple(str(three.recall_seeds[name]) for name in METHODS)
+
+
+def test_a_published_value_and_its_difference_stand_in_the_sets_table(board) -> None:
+    table = dict(tables_of(board))["set-ffpp"]
+    rows = {row[0]: dict(zip(table.header, row, strict=True)) for row in table.rows}
+    # The paper reports ACC of each method; three of them are here.
+    cells = [c for c in find_protocol("stil-paper").cells if c.compression == "c23"]
+    papers = {c.method: c.value for c in cells if c.dataset == "ffpp" and c.method in METHODS}
+    mean = statistics.mean(papers.values())
+    assert rows["d5"]["published ACC"] == pytest.approx(mean)
+    measured = [one.measured for one in board.published if one.detector == "d5"]
+    assert rows["d5"]["difference"] == f"{statistics.mean(measured) - mean:+.3f}"
+    plain_table = dict(tables_of(replace(board, published=())))["set-ffpp"]
+    assert not any("published" in name for name in plain_table.header)
 
 
 def test_recall_of_each_generator_at_one_threshold(board, files) -> None:
