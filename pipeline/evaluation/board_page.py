@@ -28,8 +28,8 @@ NOTES = (
     "same videos, so a small gap is flattered.",
     "DeLong's test takes videos as independent. Several fakes of one original are not: then p is "
     "too small and intervals too narrow.",
-    "Where a paper reports methods one by one, the published value of a data set is their mean, and "
-    "the difference that of the same methods.",
+    "Where a paper reports methods one by one, a data set's published value is their mean, and the "
+    "difference that of the same methods.",
     "An average over data sets hides its members, so they stand beside it.",
 )
 
