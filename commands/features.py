@@ -41,6 +41,12 @@ SHOWN = 20  # videos without features that are named
     help="Root of the features.",
 )
 @click.option("--init", default="", metavar="FILE", help="The encoder's weights (.safetensors).")
+@click.option(
+    "--run",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="Of a trained encoder: its best weights, low-rank changes merged.",
+)
 @click.option("--from-scratch", is_flag=True, help="Random weights in place of pretrained ones.")
 @click.option("--seed", type=SEED, default=0, show_default=True, help="Of random weights.")
 @click.option("--allow-missing", is_flag=True, help="Leave videos out that are not in the cache.")
@@ -54,6 +60,7 @@ def command(
     cache: Path,
     store: Path,
     init: str,
+    run: Path | None,
     from_scratch: bool,
     seed: int,
     allow_missing: bool,
@@ -75,8 +82,8 @@ def command(
 
     if model != "encoder":
         raise UsageError(f"--model {model:.80}: only the model encoder has stored features")
-    if from_scratch and init:
-        raise UsageError("--from-scratch and --init exclude each other; leave one out")
+    if from_scratch + bool(init) + (run is not None) > 1:
+        raise UsageError("--from-scratch, --init and --run exclude each other; take one")
     found = []
     for path in manifests:
         if path.suffix == ".h5":
@@ -89,9 +96,31 @@ def command(
     origin = f"random:{seed}" if from_scratch else init or "timm"
     try:
         chosen = typed_options(model, list(options))
+        if run is not None:
+            chosen, origin = _options_of(run, chosen), str(run)
         return _compute(entries, chosen, origin, keys.pop(), (cache, store, device))
     except ModelError as error:
         raise UsageError(str(error)) from error
+
+
+def _options_of(run: Path, chosen: dict) -> dict:
+    """The run's own options; those that were typed must be the same. Raises UsageError,
+    CheckpointError.
+    """
+    from unmask.models.backbones import find_backbone
+    from unmask.pipeline.features.frozen import options_of
+    from unmask.pipeline.runs.run_folder import open_run
+
+    own = options_of(open_run(run))
+    for name, value in chosen.items():
+        same = (
+            find_backbone(str(value)) == find_backbone(str(own[name]))
+            if name == "backbone"
+            else value == own.get(name, value)
+        )
+        if not same:
+            raise UsageError(f"--option {name}={value}: {run} has {name}={own[name]}")
+    return {**chosen, **own}
 
 
 def _compute(

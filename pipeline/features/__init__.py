@@ -4,7 +4,7 @@ Features lie in a store beside the cache; a head trains on them in seconds, a pr
 
 Interface, by file:
     compute: Call, compute
-    frozen: Frozen, KEPT, MODEL, fingerprint, frozen_encoder, rebuilt
+    frozen: Frozen, KEPT, MODEL, fingerprint, frozen_encoder, options_of, rebuilt
     repair: damaged, repair, tidy
     settings: FeatureSettings, read_index
     store: Stored, find_key, read_features

@@ -17,11 +17,13 @@ from unmask.models.weights import load_pretrained, load_tensors
 from unmask.pipeline.errors import CheckpointError, UsageError
 from unmask.pipeline.features.settings import FeatureSettings
 from unmask.pipeline.runs import checkpoint
+from unmask.pipeline.runs.run_folder import Run, load_model, open_run
 
 MODEL = "encoder"
 # Options of the model that decide its features; all others are the head's.
 KEPT = ("backbone", "size", "fit")
 RANDOM = "random:"
+LOW_RANK = (".down", ".up")
 
 
 @dataclass(frozen=True)
@@ -40,7 +42,7 @@ def frozen_encoder(options: Mapping[str, Any], origin: str, crops: str) -> Froze
     """The encoder of these options.
 
     options: of KEPT.
-    origin: timm, random:SEED, or a .safetensors file with its tensors.
+    origin: timm, random:SEED, a .safetensors file with its tensors, or the folder of a run.
     crops: cache key of what it will see.
     Raises ModelError (an unknown backbone, weights that cannot be had), CheckpointError, UsageError
     for an option that features do not depend on.
@@ -56,7 +58,8 @@ def frozen_encoder(options: Mapping[str, Any], origin: str, crops: str) -> Froze
     if origin == "timm":
         load_pretrained(model)
     elif not origin.startswith(RANDOM):
-        _take_encoder(model, Path(origin))
+        path = Path(origin)
+        _take_trained(model, path) if path.is_dir() else _take_encoder(model, path)
     spec, (part,) = model.spec, model.pretrained
     settings = FeatureSettings(
         crops=crops,
@@ -102,6 +105,28 @@ def _bytes_of(value: Tensor) -> memoryview:
     return memoryview(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
 
 
+def options_of(run: Run) -> dict[str, Any]:
+    """The options of a run's encoder that decide its features. Raises UsageError for a run of
+    another model, and for one that sees thumbnails: their features are of no single frame.
+    """
+    if run.model != MODEL:
+        raise UsageError(f"{run.folder}: a run of {run.model}; only {MODEL} has stored features")
+    if run.options.get("thumbnail", "none") != "none":
+        raise UsageError(f"{run.folder}: its encoder sees four frames as one picture")
+    return {name: run.options[name] for name in KEPT}
+
+
+def _take_trained(model: Any, folder: Path) -> None:
+    """The encoder of a run's best weights, low-rank changes merged. Raises CheckpointError,
+    UsageError.
+    """
+    run = open_run(folder)
+    options_of(run)
+    trained: Any = load_model(run)[0]
+    trained.merge()
+    model.encoder.load_state_dict(trained.encoder.state_dict())
+
+
 def _take_encoder(model: nn.Module, path: Path) -> None:
     """The encoder's tensors out of a file of a run or of an encoder alone. Raises CheckpointError,
     ModelError.
@@ -109,6 +134,10 @@ def _take_encoder(model: nn.Module, path: Path) -> None:
     tensors = checkpoint.read_weights(path)
     if not any(name.startswith("encoder.") for name in tensors):
         tensors = {f"encoder.{name}": value for name, value in tensors.items()}
+    if any(name.endswith(LOW_RANK) for name in tensors):
+        raise CheckpointError(
+            f"{path}: holds low-rank changes, whose strength only their run knows; name it: --run"
+        )
     report = load_tensors(model, tensors, str(path), "encoder")
     if report.missing or report.reshaped:
         raise CheckpointError(f"not all of the encoder: {report.sentence()}")

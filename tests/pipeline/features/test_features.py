@@ -26,6 +26,7 @@ from unmask.pipeline.cache.video import open_video
 from unmask.pipeline.errors import EXIT_OK, EXIT_REFUSED, EXIT_SOME_FAILED, CacheError
 from unmask.pipeline.features.frozen import frozen_encoder
 from unmask.pipeline.features.settings import read_index
+from unmask.pipeline.runs.run_folder import load_model, open_run
 
 ROOT = Path(__file__).parents[3]
 OPTIONS = {"backbone": "test_vit.r160_in1k", "size": 32}
@@ -261,6 +262,48 @@ def test_killed_at_ten_random_moments_it_ends_in_the_same_bytes(
                 assert not verify_features(path)
     assert features(crops, store) == EXIT_OK
     assert hashes(store) == hashes(stored)
+
+
+def test_a_tuned_encoder_gives_the_features_of_its_run(
+    crops: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cache, manifests = crops
+    run, store = tmp_path / "run", tmp_path / "features"
+    words = ["--manifest", str(manifests / "train.txt"), "--cache", str(cache), "--device", "cpu"]
+    options = ["--option", "tune=lora", "--set", "lr=0.1", "--set", "batch=4", "--steps", "3"]
+    small = ["--model", "encoder", "--recipe", "pe", "--no-val", "--run", str(run)]
+    assert main(["train", *words, *small, *options, *WORDS]) == EXIT_OK
+    model, _ = load_model(open_run(run))
+    assert any(p.abs().max() > 0 for n, p in model.named_parameters() if n.endswith(".up"))
+    assert features(crops, store, "--run", str(run)) == EXIT_OK
+    found = zarr.open_group(folder_of(store) / "f001", mode="r")["features"]
+    pixels = open_video(cache / "tiny" / KEY / "f001").read_crops()
+    mean, std = (np.array(values) for values in NORMS["half"])
+    clip = torch.tensor((pixels / 255 - mean) / std).float().permute(0, 1, 4, 2, 3)
+    with torch.no_grad():
+        expected = model.frame_features(clip).numpy()
+    np.testing.assert_allclose(found[:], expected, rtol=2e-3, atol=2e-3)
+    # not those of the frozen weights that it began with
+    assert np.abs(found[:] - frozen_encoder(OPTIONS, "random:0", KEY).model.frame_features(
+        clip).detach().numpy()).max() > 0.05  # fmt: skip
+    # a head trains on them, and its run holds the merged encoder
+    head = ["train", "--features", "--store", str(store), *words, "--no-val", "--epochs", "1"]
+    assert main([*head, "--run", str(tmp_path / "head")]) == EXIT_OK
+    with torch.no_grad():
+        merged, _ = load_model(open_run(tmp_path / "head"), "last")
+        torch.testing.assert_close(
+            merged.frame_features(clip), torch.from_numpy(expected), rtol=1e-4, atol=1e-5
+        )
+    capsys.readouterr()
+    (weights,) = run.glob("checkpoints/step-*/model.safetensors")
+    for more, code, message in (
+        (["--run", str(run), "--option", "size=64"], 2, "has size=32"),
+        (["--run", str(run), "--from-scratch"], 2, "exclude each other"),
+        ([*WORDS[:-1], "--init", str(weights)], EXIT_REFUSED, "holds low-rank changes"),
+        (["--run", str(tmp_path / "nowhere")], EXIT_REFUSED, "nowhere"),
+    ):
+        assert features(crops, tmp_path / "none", *more) == code
+        assert message in capsys.readouterr().err
 
 
 def test_bad_usage_is_one_line(
