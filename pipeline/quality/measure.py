@@ -27,7 +27,7 @@ from unmask.pipeline.quality.networks import Network
 from unmask.pipeline.quality.pairs import Pair
 from unmask.pipeline.quality.perceptual import perceptual_distance
 from unmask.pipeline.quality.similarity import dilated, mask_ssim
-from unmask.pipeline.quality.warping import Flow, motion_of, warp_error
+from unmask.pipeline.quality.warping import Flow, motion_of, warp_errors
 
 log = logging.getLogger(__name__)
 
@@ -242,14 +242,11 @@ def _clip(
         own = motion_of(tools.flow, forged[t], forged[t + 1])
         its = motion_of(tools.flow, true[t], true[t + 1])
         found["visible"].append(float(own.visible.mean()))
-        for start, region in (("", dilated(inside[t], SEAM)), ("crop_", whole)):
-            errors = (
-                warp_error(true[t], true[t + 1], its, region),
-                warp_error(forged[t], forged[t + 1], own, region),
-                warp_error(forged[t], forged[t + 1], its, region),
-            )
-            for name, error in zip(WARPS, errors, strict=True):
-                found[start + name].append(error)
+        regions = (dilated(inside[t], SEAM), whole)
+        for name, video, moves in zip(WARPS, (true, forged, forged), (its, own, its), strict=True):
+            errors = warp_errors(video[t], video[t + 1], moves, regions)
+            found[name].append(errors[0])
+            found[f"crop_{name}"].append(errors[1])
     values = {name: _mean(list_of) for name, list_of in found.items()}
     for start in ("", "crop_"):
         pair = (values[f"{start}warp_fake"], values[f"{start}warp_original"])

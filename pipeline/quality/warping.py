@@ -7,7 +7,7 @@ OpenCV's DIS and not FlowNet2, and pixels whose target leaves the crop are left 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -83,8 +83,18 @@ def warp_error(
 
     Published values in [0, 1] are these divided by 65,025.
     """
+    everything = np.ones_like(motion.visible) if region is None else region
+    return warp_errors(one, two, motion, [everything])[0]
+
+
+def warp_errors(
+    one: NDArray[np.uint8], two: NDArray[np.uint8], motion: Motion, regions: Sequence[Mask]
+) -> list[float | None]:
+    """warp_error of several regions, for the price of one."""
     squared = ((warp(two, motion.flow) - one) ** 2).mean(axis=2)
-    counted = motion.visible if region is None else motion.visible & region
-    if not counted.any():
-        counted = np.ones_like(motion.visible) if region is None else region
-    return float(squared[counted].mean()) if counted.any() else None
+    found: list[float | None] = []
+    for region in regions:
+        seen = motion.visible & region
+        counted = seen if seen.any() else region
+        found.append(float(squared[counted].mean()) if counted.any() else None)
+    return found
