@@ -121,7 +121,7 @@ def run_quality(dataset: str, config: QualityConfig, methods: Sequence[str], tar
         click.echo(printable(line))
     files = write_quality(quality, target, f"Quality of {dataset}")
     if not quality.rated:
-        click.echo(f"\nno method has {config.least_pairs} pairs that can be compared: {files[1]}")
+        click.echo(f"\nno method has enough pairs that can be compared; page: {files[1]}")
         return EXIT_REFUSED
     click.echo(f"\npage: {files[1]}; a row for each pair: {kept}")
     return EXIT_SOME_FAILED if unread else EXIT_OK

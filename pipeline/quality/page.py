@@ -123,21 +123,21 @@ def _gaps(quality: Quality) -> list[str]:
 
 def quality_tables(quality: Quality) -> list[Table]:
     """Closeness, feature space and distances of every method, and the published values."""
-    tables = [
-        _table("How close fakes are to their originals", quality, _close(quality), mask=True),
-        _table("How steady they are in time: E_warp, grey levels squared", quality, STEADY),
-    ]
+    tables = []
+    if quality.ratings:
+        tables = [
+            _table("How close fakes are to their originals", quality, _close(quality), mask=True),
+            _table("How steady they are in time: E_warp, grey levels squared", quality, STEADY),
+        ]
     if quality.space is not None:
-        tables.append(
-            _table(f"Real and fake among the features of {quality.space.network}", quality, MIXING)
-        )
-        if any(
-            r.measures.get(n, Measure(None)).value is not None
-            for r in quality.rated
-            for n in DISTANCES
+        network = quality.space.network
+        for title, names in (
+            (f"Real and fake among the features of {network}", MIXING),
+            (f"Distance of the distributions (FD-{network})", DISTANCES),
         ):
-            named = f"Distance of the distributions (FD-{quality.space.network})"
-            tables.append(_table(named, quality, DISTANCES))
+            known = (r.measures.get(name) for r in quality.rated for name in names)
+            if any(measure is not None and measure.value is not None for measure in known):
+                tables.append(_table(title, quality, names))
     tables.append(_beside(quality))
     return tables
 

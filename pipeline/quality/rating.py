@@ -111,7 +111,7 @@ def mean_of(
     names, place = np.unique(group[known], return_inverse=True)
     mean = float(value.mean())
     if len(names) < LEAST_GROUPS:
-        return Measure(mean, note=f"no interval from {len(names)} leakage groups")
+        return Measure(mean, note=f"leakage groups: {len(names)}, too few for an interval")
     total = np.bincount(place, value, len(names))
     count = np.bincount(place, minlength=len(names))
     drawn = drawn_groups(len(names), resamples, seed)

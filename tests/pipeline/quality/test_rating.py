@@ -34,7 +34,11 @@ def test_pairs_without_a_value_count_with_nobody() -> None:
     assert found.value == pytest.approx(0.6) and found.low < 0.6 < found.high
     assert mean_of([None, None], groups[:2]).value is None
     few = mean_of([0.5, 0.7], groups[:2])
-    assert few.value == pytest.approx(0.6) and few.low is None and "2 leakage groups" in few.note
+    assert (
+        few.value == pytest.approx(0.6)
+        and few.low is None
+        and "leakage groups: 2, too few" in few.note
+    )
 
 
 def test_methods_are_never_pooled_and_too_few_pairs_are_not_rated() -> None:
