@@ -21,7 +21,6 @@ from unmask.pipeline.quality.space import Space, name_of
 from unmask.pipeline.reports.html import write_page
 from unmask.pipeline.reports.plots import Picture, image_uri, scatter
 from unmask.pipeline.reports.tables import Cell, Table
-from unmask.pipeline.scores.metrics import Measure
 
 FORMAT = 1
 MOST_METHODS = 12  # whose pairs are shown
