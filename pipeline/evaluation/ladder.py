@@ -21,7 +21,7 @@ from unmask.pipeline.clips.source import ClipSource
 from unmask.pipeline.errors import UsageError
 from unmask.pipeline.evaluation import robustness
 from unmask.pipeline.evaluation.inference import Change, Scoring
-from unmask.pipeline.evaluation.recut import Again, cut_again
+from unmask.pipeline.evaluation.recut import Again, WornError, cut_again
 from unmask.pipeline.evaluation.robustness import Perturbation, distort, failing, subset
 from unmask.pipeline.evaluation.wear import WEAR, Wear
 from unmask.pipeline.reports.plots import Picture, lines
@@ -228,7 +228,9 @@ class Robustness:
             again = self._again(source, chosen, worn)
             line += _cut_line(again, len(chosen))
             if len({int(source.labels[video]) for video in again.origins}) == 2:
-                kinds += self._worn(source, worn, again, clean, len(chosen))
+                kinds += self._worn(source, worn, again, clean, len(chosen), left_out)
+            else:
+                line += " So these kinds are left out."
         for name, why in left_out.items():
             line += f" {name} is left out: {why}."
         for kind in crops:
@@ -279,17 +281,28 @@ class Robustness:
         return Kind(kind.name, kind.title, len(chosen), tuple(steps))
 
     def _worn(
-        self, source: ClipSource, worn: list[Wear], again: Again, clean: Step, videos: int
+        self,
+        source: ClipSource,
+        worn: list[Wear],
+        again: Again,
+        clean: Step,
+        videos: int,
+        left_out: dict[str, str],
     ) -> list[Kind]:
+        """left_out: gets a kind for which a file failed after all, which costs no other kind."""
         chosen = np.array(sorted(again.origins))
         if len(chosen) < videos:
             clean = self._step(source, "robustness: clean, cut again", chosen, CLEAN)
         kinds = []
         for wear in worn:
             steps = [clean]
-            for level, (what, _) in enumerate(wear.levels, 1):
-                name, change = f"robustness: {wear.name} {level}", again.change(wear, level)
-                steps.append(self._step(source, name, chosen, what, change))
+            try:
+                for level, (what, _) in enumerate(wear.levels, 1):
+                    name, change = f"robustness: {wear.name} {level}", again.change(wear, level)
+                    steps.append(self._step(source, name, chosen, what, change))
+            except WornError as error:
+                left_out[wear.name] = str(error)
+                continue
             kinds.append(Kind(wear.name, wear.title, len(chosen), tuple(steps)))
         return kinds
 

@@ -19,6 +19,7 @@ from unmask.pipeline.clips.samples import Sample
 from unmask.pipeline.clips.source import ClipSource
 from unmask.pipeline.config import Limits
 from unmask.pipeline.decode.clips import decode_clips
+from unmask.pipeline.decode.containers import AV_ERRORS
 from unmask.pipeline.decode.frames import ArrayFrames
 from unmask.pipeline.decode.retry import with_fallback
 from unmask.pipeline.decode.windows import count_from, find_windows
@@ -29,6 +30,10 @@ from unmask.pipeline.records import VideoInfo
 
 # What a player assumes where a file names no frame rate.
 USUAL_RATE = 25.0
+
+
+class WornError(Exception):
+    """A file could be cut again, and failed when something was done to it."""
 
 
 class NotAgainError(Exception):
@@ -124,7 +129,7 @@ class Again:
     ) -> Callable[[NDArray[np.uint8], Sample, np.random.Generator], NDArray[np.uint8]]:
         """What Scoring.score puts in the place of the cached pixels at a level from 1.
 
-        It raises VideoError when a file has gone since.
+        It raises WornError when a file has gone since, or an encoder fails on it.
         """
         _, parameter = wear.levels[level - 1]
 
@@ -135,8 +140,11 @@ class Again:
             cut = {}
             for number in sample.clips:
                 around = wear.around(origin.index.shape[1])
-                stretch = origin.stretch(number, *around)
-                frames = wear.apply(stretch, parameter, rng)
+                try:
+                    stretch = origin.stretch(number, *around)
+                    frames = wear.apply(stretch, parameter, rng)
+                except (VideoError, OSError, RuntimeError, *AV_ERRORS) as error:
+                    raise WornError(f"{origin.path.name}: {error}"[:200]) from error
                 cut[number] = origin.cut(number, frames, stretch.frames.shape[1:3])
             return np.stack([cut[number][frame] for number, frame in sample.picks])
 

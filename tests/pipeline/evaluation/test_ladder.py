@@ -131,6 +131,30 @@ def test_codecs_rates_and_watermarks_take_part_and_each_kind_has_its_own_levels(
         assert float(row["video AUC"]) == auc[row["title"]][int(row["level"])]
 
 
+def test_a_file_that_goes_while_kinds_are_scored_costs_these_kinds_and_no_other(
+    world: Path, tmp_path: Path
+) -> None:
+    cut_cache(tmp_path, {"test": 1})
+
+    def heard(what: str, done: int, total: int) -> None:
+        if what == "robustness: RS 1":
+            (tmp_path / "videos" / "r00.mp4").unlink(missing_ok=True)
+
+    model, _ = load_model(open_run(world / "runs" / "0001-clrnet"))
+    scoring = Scoring(model, "cpu", progress=heard)
+    kinds = ("CC", "H264", "RS")
+    found = ladder.Robustness(scoring, Options(resamples=0), 0, 1, kinds).measure(
+        source_of(tmp_path)
+    )
+    assert [kind.name for kind in found.kinds] == ["CC", "H264"]
+    assert "RS is left out: r00.mp4: " in found.line
+    again = ladder.Robustness(scoring, Options(resamples=0), 0, 1, ("CC", "RS")).measure(
+        source_of(tmp_path)
+    )
+    assert [kind.name for kind in again.kinds] == ["CC"]
+    assert "1 did not: the file is not there any more. So these kinds are left out." in again.line
+
+
 @pytest.mark.slow
 def test_every_kind_has_a_row(world: Path, tmp_path: Path) -> None:
     done = evaluate(config_of(world, out=str(tmp_path), robust_clips=1, pictures=True))[0]
