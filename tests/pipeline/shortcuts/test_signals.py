@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import av
+import cv2
 import numpy as np
 import pytest
 
@@ -15,9 +17,12 @@ from unmask.commands.main import main
 from unmask.pipeline.config import Limits
 from unmask.pipeline.errors import ManifestError
 from unmask.pipeline.manifests.checked import read_manifest
+from unmask.pipeline.records import Video
 from unmask.pipeline.scores.csv_file import read_scores
 from unmask.pipeline.shortcuts.page import beside_manifest, read_summary
-from unmask.pipeline.shortcuts.signals import of_manifest, ring_of
+from unmask.pipeline.shortcuts.protocol import audit
+from unmask.pipeline.shortcuts.signals import of_dataset, of_manifest, ring_of
+from unmask.pipeline.sources.dataset import Dataset
 
 
 @pytest.fixture
@@ -108,3 +113,46 @@ def test_files_alone_are_audited_by_the_data_sets_name(tmp_path: Path, capsys) -
     assert document["grades"]["encoder"] == "broken" and "size" not in document["grades"]
     assert main(["datasets", "folder", "--audit", "--probe"]) == 2
     assert main(["datasets", "folder", "--audit-out", "x"]) == 2
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("plant", "family", "signal"),
+    [("logo", "frame", "top right"), ("quantiser", "rate", "quantiser"), ("none", "", "")],
+)
+def test_a_leak_planted_in_real_files_is_named_and_none_where_none_is(
+    tmp_path: Path, plant: str, family: str, signal: str
+) -> None:
+    """MPEG-4 names no settings in its container. A logo costs bits and a coarse quantiser
+    leaves blocks, so rate and frame may both be named, but nothing else.
+    """
+    rng = np.random.default_rng(3)
+    videos = []
+    for number in range(40):
+        fake = number % 2
+        scale = "20" if plant == "quantiser" and fake else "6"
+        recipe = Recipe(
+            codec="mpeg4", frames=10, size=(192, 144), options={"qmin": scale, "qmax": scale}
+        )
+        frames = []
+        phase = rng.uniform(0, 50)
+        for n in range(10):
+            y, x = np.mgrid[:144, :192]
+            wave = np.sin((x + 6 * n + phase) / 9.7 + y / 13.1 + rng.uniform(-0.1, 0.1))
+            picture = (120 + 50 * wave[..., None] + rng.normal(0, 3, (144, 192, 3))).clip(0, 255)
+            picture = picture.astype(np.uint8)
+            if plant == "logo" and fake:
+                cv2.putText(picture, "TV", (158, 20), cv2.FONT_HERSHEY_SIMPLEX, 0.7, (255,) * 3, 2)
+            frames.append(av.VideoFrame.from_ndarray(picture, format="rgb24"))
+        path = write_video(tmp_path / f"{number}.mp4", recipe, frames)
+        name = str(number)
+        videos.append(Video("drawn", name, name, path, fake, "x", group=name))
+    signals = of_dataset(Dataset("drawn", tmp_path, tuple(videos)), Limits())
+    found = audit(signals, boosting=False)
+    named = {finding.family for finding in found.named}
+    if not family:
+        assert named == set()
+        return
+    assert family in named and named <= {"rate", "frame"}
+    perfect = [one.name for one in found.singles if one.family == family and one.auc == 1]
+    assert any(name.startswith(signal) for name in perfect)
