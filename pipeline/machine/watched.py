@@ -25,6 +25,7 @@ from typing import Generic, Protocol, TypeVar
 from unmask.pipeline.errors import PipelineError
 from unmask.pipeline.machine.isolation import Crash
 from unmask.pipeline.machine.memory import is_memory_error
+from unmask.pipeline.machine.server import server
 
 log = logging.getLogger(__name__)
 
@@ -100,15 +101,14 @@ class _Worker(Generic[Item]):
     """One process, its pipe, and what it is working on."""
 
     def __init__(self, task: Task[Item], seconds: float) -> None:
-        context = multiprocessing.get_context("forkserver")
-        context.set_forkserver_preload([*task.modules])
-        self.pipe, theirs = context.Pipe()
         self.seconds = seconds
         self.item: Item | None = None
         self.ready = False
-        self.process = context.Process(target=_work, args=(task, theirs), daemon=True)
         try:
             with _without_stops():
+                context = server(task.modules)
+                self.pipe, theirs = context.Pipe()
+                self.process = context.Process(target=_work, args=(task, theirs), daemon=True)
                 self.process.start()
         except (OSError, EOFError) as error:
             raise PipelineError(

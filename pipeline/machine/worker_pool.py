@@ -24,6 +24,7 @@ from unmask.pipeline.machine.memory import (
     keep_some_freed_memory,
     limit_memory,
 )
+from unmask.pipeline.machine.server import server
 
 QUEUED_PER_WORKER = 2
 
@@ -93,9 +94,7 @@ def _context() -> multiprocessing.context.BaseContext | None:
     no_script = getattr(main, "__file__", None) is None or getattr(main, "__spec__", None)
     if not (ours or no_script) or "forkserver" not in multiprocessing.get_all_start_methods():
         return None
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload([*LOADED])
-    return context
+    return server(LOADED)
 
 
 @functools.cache
