@@ -179,7 +179,8 @@ def trained(site: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path,
 
 def test_its_model_metric_and_perturbation_take_part_in_an_evaluation(site, trained):
     run, cache, manifests = trained
-    words = ("--run", run, "--cache", cache, "--robustness", "--robust-videos", "1")
+    kind = ("--robust-kind", "grey", "--robust-videos", "1")
+    words = ("--run", run, "--cache", cache, *kind)
     quick = ("--resamples", "50", "--explain", "0", "--no-pictures")
     done = unmask_of(site, "evaluate", "--manifest", manifests / "test.txt", *words, *quick)
     assert done.returncode == 0, done.stderr
