@@ -17,18 +17,22 @@ from numpy.typing import NDArray
 
 from unmask.pipeline.errors import CheckpointError
 
-MOST_LAYERS, MOST_ARRAYS, MOST_BYTES = 10_000, 64, 2**33
+# A layer may be a network of its own, as Xception with its 236 arrays.
+MOST_LAYERS, MOST_ARRAYS, MOST_BYTES = 10_000, 1_000, 2**33
 
 
 @dataclass(frozen=True)
 class Layer:
     """One layer that has weights: its name without Keras' running number, and its arrays in
     Keras' order (kernel, bias; gamma, beta, moving mean, moving variance).
+
+    words: the arrays' names, as `dense/kernel:0`.
     """
 
     kind: str
     number: int
     arrays: tuple[NDArray[np.float32], ...]
+    words: tuple[str, ...]
 
 
 def read_layers(data: bytes, where: str) -> list[Layer]:
@@ -69,7 +73,8 @@ def _layer(root: h5py.Group, name: str) -> Layer:
         arrays.append(dataset[()])
     kind, _, number = name.rpartition("_")
     numbered = number.isdigit() and kind
-    return Layer(kind if numbered else name, int(number) if numbered else 0, tuple(arrays))
+    kind, count = (kind, int(number)) if numbered else (name, 0)
+    return Layer(kind, count, tuple(arrays), tuple(words))
 
 
 def _text(value: bytes | str) -> str:

@@ -21,6 +21,7 @@ from unmask.pipeline.zoo.mesonet import meso4_tensors, mesoinception4_tensors
 from unmask.pipeline.zoo.names import effort_tensors, gend_tensors, sbi_tensors
 from unmask.pipeline.zoo.stil_names import stil_tensors
 from unmask.pipeline.zoo.tall_names import tall_tensors
+from unmask.pipeline.zoo.xception_lstm import xception_lstm_tensors
 
 # The bytes of a release's file, and its name for errors -> tensors by the names of our network.
 Convert = Callable[[bytes, str], dict[str, Tensor]]
@@ -199,6 +200,20 @@ RELEASES: dict[str, Release] = {
         paper="Tariq et al., WWW 2021, arXiv 2105.00187",
     ),
     # No weights were released: this is what the released training leaves behind.
+    "xception-lstm": Release(
+        model="xception_lstm",
+        options={"norm": "raw255", "key_reshape": True},
+        file="xception_lstm.h5",
+        sha256="",
+        where="the Keras code that the paper's authors released in June 2022, trained by you",
+        licence="none named",
+        terms="its page names no licence, ask its makers",
+        trained="what you trained it on",
+        profile=CropConfig(size=224, margin=1.3, bands=False),
+        convert=xception_lstm_tensors,
+        paper="Chen, Li, Ding, Information Sciences 601 (2022) 58-70",
+    ),
+    # Nor here.
     "stil": Release(
         model="stil",
         file="stil.pth",
