@@ -32,11 +32,18 @@ QUEUED_PER_WORKER = 2
 LOADED = ("unmask.pipeline.extraction.crops", "unmask.pipeline.machine.worker_pool")
 
 
+class _Standing:
+    """The pool that stands, if one does."""
+
+    workers = 0
+
+
 def stop_workers() -> None:
     """End all worker processes now; otherwise they stay for the next call and leave when idle or
     with the parent.
     """
     get_reusable_executor(reuse=True).shutdown(wait=True, kill_workers=True)
+    _Standing.workers = 0
 
 
 def worker_count(jobs: int) -> int:
@@ -68,6 +75,10 @@ def worker_pool(workers: int, config: ExtractConfig):
 
     Raises UsageError for a memory limit under which the libraries themselves do not load.
     """
+    # joblib changes the size of a pool that stands, and waits for ever if a worker dies meanwhile.
+    if _Standing.workers != workers:
+        stop_workers()
+        _Standing.workers = workers
     # CUDA reserves address space by the terabyte.
     memory_mib = config.limits.memory_mib if config.crop.device == "cpu" else 0
     pool = get_reusable_executor(
