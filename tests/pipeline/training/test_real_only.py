@@ -7,11 +7,14 @@ import os
 import signal
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
 
+from tests.pipeline.training.test_loop import PROCESSES, curve, free_port, frozen_norms, one_of_two
 from tests.support.tiny_cache import KEY, make_cache
+from unmask.models import list_models, model_class
 from unmask.models.recipes.optimizers import build_optimizer, climb, go_back
 from unmask.models.recipes.recipes import get_recipe
 from unmask.pipeline.config import TrainConfig
@@ -104,6 +107,51 @@ def test_stopped_and_resumed_it_ends_in_the_same_weights(tiny, tmp_path, optimiz
     assert codes == [143, 143, 0] and curves(parted) == curves(whole)
     one, other = weights(whole), weights(parted)
     assert all(torch.equal(one[name], other[name]) for name in one)
+
+
+@pytest.fixture(scope="module")
+def long_clips(tmp_path_factory):
+    return make_cache(tmp_path_factory.mktemp("long"), {"train": 2}, clips=4, frames=5, side=112)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=pytest.mark.slow) if name == "xception_lstm" else name
+        for name in list_models()
+    ],
+)
+def test_every_model_takes_a_step_of_sam_on_pairs_made_of_reals(long_clips, tmp_path, name):
+    kind = {"model": name, "options": dict(model_class(name).small)}
+    overrides = {"optimizer": "sam", "epochs": 1, "batch": 2}
+    settings = config(long_clips, kind, overrides=overrides, steps=1, val="")
+    start = build_setup(settings, build_fabric(settings)).network.state_dict()
+    run = train(settings, run=tmp_path / "run").run
+    assert open_run(run).document["manifest"]["left_out"] == 2
+    assert np.isfinite(curve(run)).all()
+    ended = weights(run)
+    learnt = [name for name, value in ended.items() if value.is_floating_point()]
+    assert any(not torch.equal(ended[name], start[name]) for name in learnt)
+
+
+@pytest.mark.slow
+def test_two_processes_climb_together(tiny, tmp_path):
+    """Whole pairs on each, and the worst point is that of the whole batch, not of one's part."""
+    settings = config(tiny, M2TR, overrides={"optimizer": "sam", "rho": 0.5, "lr": 0.01}, val="")
+    with frozen_norms():
+        train(settings, run=tmp_path / "one")
+    port, place = free_port(), tmp_path / "two"
+    both = [
+        PROCESSES.Process(target=one_of_two, args=(settings, place, rank, port)) for rank in (0, 1)
+    ]
+    for process in both:
+        process.start()
+    for process in both:
+        process.join(240)
+    assert [process.exitcode for process in both] == [0, 0]
+    one, two = curve(tmp_path / "one"), curve(place)
+    assert len(one) == 4 and np.ptp(one) > 1e-2
+    np.testing.assert_allclose(two, one, rtol=2e-4)
 
 
 def test_what_it_knows_is_said_by_prediction_and_evaluation(tiny, trained, tmp_path):
