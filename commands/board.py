@@ -85,8 +85,9 @@ def command(
     """
     from unmask.pipeline.evaluation.board import board_of
     from unmask.pipeline.evaluation.board_files import read_entries
-    from unmask.pipeline.evaluation.board_page import tables_of, write_board
+    from unmask.pipeline.evaluation.board_page import caution_lines, tables_of, write_board
     from unmask.pipeline.evaluation.protocols import find_protocol
+    from unmask.pipeline.reports.printable import printable
     from unmask.pipeline.reports.tables import terminal
 
     rules = options["video_rule"], options["person_rule"]
@@ -106,6 +107,8 @@ def command(
     else:
         for _, table in tables_of(board):
             click.echo(f"\n{table.title}\n{terminal(table)}")
+        for caution in caution_lines(board):
+            click.echo(f"caution: {printable(caution)}")
     if out is not None:
         line = "" if published is None else f"{published.source}. {published.note}"
         files = write_board(board, out, line)

@@ -37,8 +37,10 @@ def command(first: Path, second: Path, on: str | None, **options: Any) -> int:
     Only videos that both have are compared; the difference is second minus first.
     """
     from unmask.pipeline.evaluation.comparison import compare
+    from unmask.pipeline.reports.printable import printable
     from unmask.pipeline.reports.tables import terminal
     from unmask.pipeline.scores.csv_file import read_scores
+    from unmask.pipeline.scores.evaluation_folder import cautions_beside
 
     files = scores_files(first, second, on)
     (a, _), (b, _) = (read_scores(file) for file in files)
@@ -54,6 +56,7 @@ def command(first: Path, second: Path, on: str | None, **options: Any) -> int:
         rows = {row[0]: [cell.as_json() for cell in row[1:]] for row in found.table.rows}
         document = {
             "files": [str(file) for file in files],
+            "cautions": [cautions_beside(file) for file in files],
             "delong": asdict(found.auc),
             "metrics": rows,
         }
@@ -67,6 +70,8 @@ def command(first: Path, second: Path, on: str | None, **options: Any) -> int:
         return EXIT_OK
     for letter, file in zip("AB", files, strict=True):
         click.echo(f"{letter}: {str(file)!r}")
+        for caution in cautions_beside(file):
+            click.echo(f"   caution: {printable(caution)}")
     click.echo(f"{found.sizes.n} videos in both ({found.sizes.real} real, {found.sizes.fake} fake)")
     if any(found.left_out):
         click.echo(f"left out: {found.left_out[0]} only in A, {found.left_out[1]} only in B")

@@ -5,7 +5,7 @@ Independent of `prediction`: neither imports the other.
 Interface, by file:
     board: board_of
     board_files: read_entries
-    board_page: tables_of, write_board
+    board_page: caution_lines, tables_of, write_board
     comparison: compare
     evaluate: across, evaluate
     page: Extras, evaluation_page

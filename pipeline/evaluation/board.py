@@ -85,13 +85,17 @@ class Beside:
 
 @dataclass(frozen=True)
 class Board:
-    """sheets: by name. published: cells of the protocol that these files can answer."""
+    """sheets: by name. published: cells of the protocol that these files can answer.
+
+    cautions: (detector, data set, what its evaluation warned of).
+    """
 
     sheets: tuple[Sheet, ...]
     published: tuple[Beside, ...]
     sources: tuple[tuple[str, str, str, str, str], ...]
     false_alarms: float
     threshold: float
+    cautions: tuple[tuple[str, str, str], ...] = ()
 
 
 def board_of(
@@ -118,8 +122,16 @@ def board_of(
         for beside in _published(entries_of, protocol)
     ]
     sources = tuple((e.detector, e.seed, e.dataset, e.source, e.sha256) for e in entries)
+    cautions = tuple(
+        dict.fromkeys((e.detector, e.dataset, line) for e in entries for line in e.cautions)
+    )
     return Board(
-        tuple(sheet.sheet for sheet in made), tuple(published), sources, false_alarms, threshold
+        tuple(sheet.sheet for sheet in made),
+        tuple(published),
+        sources,
+        false_alarms,
+        threshold,
+        cautions,
     )
 
 

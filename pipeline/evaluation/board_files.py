@@ -20,7 +20,7 @@ import numpy as np
 from unmask.pipeline.config import PersonRule, VideoRule
 from unmask.pipeline.errors import UsageError
 from unmask.pipeline.scores.csv_file import read_scores
-from unmask.pipeline.scores.evaluation_folder import FOLDER, SCORES
+from unmask.pipeline.scores.evaluation_folder import FOLDER, SCORES, cautions_beside
 from unmask.pipeline.scores.table import Scores
 from unmask.pipeline.scores.video_scores import video_scores
 
@@ -34,6 +34,7 @@ class Entry:
 
     rows: as in the file. videos: one row a video.
     baseline: shown for comparison, never ranked or tested.
+    cautions: of the evaluation that the file is of.
     """
 
     detector: str
@@ -44,6 +45,7 @@ class Entry:
     source: str
     sha256: str
     baseline: bool = False
+    cautions: tuple[str, ...] = ()
 
 
 def read_entries(
@@ -108,12 +110,15 @@ def _entries(
 ) -> list[Entry]:
     rows, sha256 = read_scores(path)
     names = [dataset] if dataset else sorted(set(rows.dataset.tolist()))
+    cautions = cautions_beside(path)
     entries = []
     for name in names:
         part = rows if len(names) == 1 else rows.take(rows.dataset == name)
         shown = name or (path.parent.name if path.name == SCORES else "unnamed")
         joined = video_scores(part, rule, tracks)
-        entries.append(Entry(detector, seed, shown, part, joined, str(path), sha256, baseline))
+        entries.append(
+            Entry(detector, seed, shown, part, joined, str(path), sha256, baseline, cautions)
+        )
     return entries
 
 

@@ -192,6 +192,7 @@ def write_board(board: Board, folder: Path, protocol_line: str = "") -> list[Pat
         subtitle=_subtitle(board),
         tables=[(f"t{place}", table) for place, (_, table) in enumerate(tables)],
         tiles=_tiles(board),
+        cautions=caution_lines(board),
         notes=NOTES,
         protocol_line=protocol_line,
         sources=_sources(board),
@@ -203,6 +204,14 @@ def write_board(board: Board, folder: Path, protocol_line: str = "") -> list[Pat
             files.append(folder / f"{stem}.{suffix}")
             write_whole(files[-1], WRITERS[suffix](table).encode())
     return files
+
+
+def caution_lines(board: Board) -> list[str]:
+    """What the evaluations warned of: a line for each detector and warning, with its data sets."""
+    found: dict[tuple[str, str], list[str]] = {}
+    for detector, dataset, line in board.cautions:
+        found.setdefault((detector, line), []).append(dataset)
+    return [f"{name} on {', '.join(sets)}: {line}" for (name, line), sets in found.items()]
 
 
 def _subtitle(board: Board) -> str:

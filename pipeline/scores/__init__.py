@@ -9,8 +9,8 @@ Interface, by file:
     csv_file: protect, read_scores, write_scores
     delong: DeLong, NORMAL_975, auc_covariance, delong, equality_test
     equal_error: equal_error
-    evaluation_folder: Evaluation, FOLDER, METRICS_FILE, Plain, SCORES, keep_older,
-        new_evaluation, read_evaluation, write_metrics
+    evaluation_folder: Evaluation, FOLDER, METRICS_FILE, Plain, SCORES, cautions_beside,
+        keep_older, new_evaluation, read_evaluation, write_metrics
     evaluate_scores: evaluate_scores, most_wrong, same_videos, sizes_of
     gate: STUDY, answer
     holm: holm

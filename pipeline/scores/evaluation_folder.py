@@ -20,6 +20,7 @@ from unmask.pipeline.disk.files import refusals, sync_folder, write_whole
 from unmask.pipeline.disk.folders import exchange, scratch_folder
 from unmask.pipeline.disk.permissions import like_parent
 from unmask.pipeline.disk.temporaries import remove_stale
+from unmask.pipeline.errors import ScoresError
 from unmask.pipeline.scores.json_fields import read_fields
 from unmask.pipeline.scores.results import Block, Result
 
@@ -174,3 +175,16 @@ def read_evaluation(folder: Path) -> Evaluation:
         provenance=provenance,
         robustness=raw.rows("robustness") if raw.has("robustness") else None,
     )
+
+
+def cautions_beside(scores: Path) -> tuple[str, ...]:
+    """What a reader of an evaluation's scores file must know first, from the metrics.json beside
+    it; nothing of a file that lies elsewhere. One that cannot be read is a caution itself.
+    """
+    path = scores.parent / METRICS_FILE
+    if scores.name != SCORES or not path.is_file():
+        return ()
+    try:
+        return tuple(read_fields(path).texts("cautions"))
+    except ScoresError:
+        return (f"Its {METRICS_FILE} cannot be read, so what it warned of is not known.",)

@@ -104,7 +104,17 @@ def test_two_runs_are_compared_by_name(world: Path, monkeypatch, capsys) -> None
         "compare", "runs/0001-clrnet-tiny", "runs/0002-clrnet-tiny", "--json", capsys=capsys
     )
     found = json.loads(out)
-    assert set(found) == {"files", "delong", "metrics", "left_out", "sizes"}
+    assert set(found) == {"files", "cautions", "delong", "metrics", "left_out", "sizes"}
+    # what an evaluation warned of is not lost in what is made of it
+    where = Path("runs/0002-clrnet-tiny/evaluations")
+    (file,) = where.glob("[!.]*/scores.csv")
+    folder = file.parent
+    written = json.loads((folder / "metrics.json").read_text())
+    assert found["cautions"][1] == written["cautions"]
+    written["cautions"] = ["Trained on real footage only."]
+    (folder / "metrics.json").write_text(json.dumps(written))
+    _, out, _ = run("compare", "runs/0001-clrnet-tiny", "runs/0002-clrnet-tiny", capsys=capsys)
+    assert out.count("caution: Trained on real footage only.") == 1
 
 
 def test_a_run_that_was_never_evaluated_is_said(

@@ -275,6 +275,26 @@ def test_the_command_writes_page_tables_and_json(files, tmp_path: Path, capsys) 
     assert lines[0].startswith("detector,AUC,AUC low,AUC high") and len(lines) == 3
     assert (out / "set-ffpp.tex").read_text().startswith(r"\begin{tabular}")
     assert (out / "recall-ffpp.md").read_text().startswith("| detector")
+    assert "Know this first" not in page
+
+
+def test_what_an_evaluation_warned_of_stands_on_the_board(files, tmp_path: Path, capsys) -> None:
+    said = "Trained on real footage only; finds composited faces, not wholly generated ones."
+    for seed, text in (("1", json.dumps({"cautions": [said]})), ("2", "{")):
+        folder = tmp_path / seed / "evaluations" / "ffpp"
+        folder.mkdir(parents=True)
+        (folder / "scores.csv").write_bytes(files[f"d0#{seed}"].read_bytes())
+        (folder / "metrics.json").write_text(text)
+    runs = [f"mine#{seed}={tmp_path / seed}" for seed in "12"]
+    out = tmp_path / "board"
+    words = ["board", *runs, f"d2={files['d2']}", "--out", str(out), "--resamples", "0"]
+    assert main(words) == 0
+    lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("caution: ")]
+    damaged = "Its metrics.json cannot be read, so what it warned of is not known."
+    assert lines == [f"caution: mine on ffpp: {said}", f"caution: mine on ffpp: {damaged}"]
+    page = (out / "board.html").read_text()
+    assert page.index("Know this first") < page.index(said) < page.index("<table")
+    assert ["mine", "ffpp", said] in json.loads((out / "board.json").read_text())["cautions"]
 
 
 @pytest.mark.slow
