@@ -19,6 +19,7 @@ from torch import Tensor
 
 from unmask.models.recipes.blends import BLEND_VERSION, BlendSpec
 from unmask.models.spec import ClipSpec
+from unmask.pipeline.clips.face_hull import USUAL_MARGIN
 from unmask.pipeline.clips.hdf5 import Export
 from unmask.pipeline.clips.readers import find_videos
 from unmask.pipeline.clips.samples import Sample
@@ -64,6 +65,14 @@ class RealOnly(ClipSource):
                 *self.warnings,
                 f"{self.path}: {self.left_out} fake videos are left out; the fakes are made of the "
                 f"{len(self.entries)} real ones",
+            )
+        settings = self.readers[0].attributes.get("settings")
+        margin = settings.get("margin") if isinstance(settings, dict) else None
+        if isinstance(margin, int | float) and margin < USUAL_MARGIN:
+            self.warnings = (
+                *self.warnings,
+                f"{self.path}: crops of margin {margin:g} end where faces do, so that many pasted "
+                f"outlines are cut by the border; extract with --margin {USUAL_MARGIN:g} or more",
             )
         self.entries = tuple(
             replace(entry, label=label) for entry in self.entries for label in (REAL, FAKE)

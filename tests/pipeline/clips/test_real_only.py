@@ -93,6 +93,15 @@ def test_no_fake_entry_is_ever_looked_at(tiny, tmp_path):
     assert len(all_raw(found, plan_of(found))) == 1
 
 
+@pytest.mark.parametrize("margin, said", [(1.1, True), (1.3, False), (1.8, False), (None, False)])
+def test_crops_too_narrow_for_the_outline_of_a_face_are_said(tmp_path, margin, said):
+    settings = {"settings": {"margin": margin}} if margin else {}
+    real = write_one(tmp_path, "real", draw_video(1, REAL, side=64), REAL, **settings)
+    write_manifest(tmp_path / "m.txt", [real])
+    found = RealOnly(tmp_path / "m.txt", tmp_path, SPEC, BlendSpec())
+    assert any("crops of margin 1.1 end where" in line for line in found.warnings) == said
+
+
 def test_a_manifest_without_reals_is_refused(tiny, tmp_path):
     fake = write_one(tmp_path / "cache", "fake", draw_video(1, FAKE), FAKE)
     write_manifest(tmp_path / "m.txt", [fake])
