@@ -197,7 +197,7 @@ def test_training_reads_them_while_pixels_are_only_flipped(world: Path, tmp_path
         run_of(world, tmp_path / "no", overrides={"augment": ["noise"]}, bands="cached")
 
 
-def inverted(clip: np.ndarray, numbers: np.random.Generator) -> np.ndarray:
+def inverted(clip: np.ndarray, sample: Sample, numbers: np.random.Generator) -> np.ndarray:
     return 255 - clip
 
 

@@ -96,7 +96,7 @@ def test_exactly_the_planted_shortcut_is_named(plant: str) -> None:
     assert [f.family for f in found.named] == [PLANTS[plant]]
     worst = found.findings[0]
     assert worst.p == 1 / 200 and worst.auc > 0.75 and worst.low > 0.6
-    assert found.singles[0].family == PLANTS[plant] and found.whole.p <= 0.02
+    assert found.singles[0].family == PLANTS[plant] and found.whole.p <= 0.05
     assert PLANTS[plant] in ("crop", "background") or worst.grade in ("strong", "broken")
 
 
