@@ -272,24 +272,29 @@ def command(
 def _every_seed(config: EvaluateConfig) -> int:
     """The runs of one experiment one after the other, and every number over them."""
     from unmask.pipeline.evaluation.evaluate import evaluate
+    from unmask.pipeline.reports.printable import printable
     from unmask.pipeline.runs.seeds import siblings
     from unmask.pipeline.scores.metrics import METRICS, brief_keys
     from unmask.pipeline.scores.spread import spread
 
     runs = siblings(Path(config.run))
     values: dict[str, dict[str, list[float]]] = {}
+    cautions: dict[str, dict[str, None]] = {}
     for run in runs:
         out = str(Path(config.out) / run.folder.name) if config.out else ""
         with Bar() as bar:
             results = evaluate(replace(config, run=str(run.folder), out=out), bar)
         for result in results:
             click.echo(f"seed {run.config.seed}, {result.name}: {result.folder / 'report.html'}")
+            cautions.setdefault(result.name, {}).update(dict.fromkeys(result.cautions))
             for key in brief_keys():
                 value = result.result.video.measure(key).value
                 if value is not None:
                     values.setdefault(result.name, {}).setdefault(key, []).append(value)
     for name, metrics in values.items():
         click.echo(f"\n{name}, video level, over {len(runs)} seeds")
+        for caution in cautions[name]:
+            click.echo(f"caution: {printable(caution)}")
         for key, numbers in metrics.items():
             click.echo(f"  {METRICS[key].name:<12} {spread(numbers)}")
     return EXIT_OK

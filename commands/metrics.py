@@ -149,9 +149,14 @@ def _report(path: Path, scores: Path, sha256: str, result: Result, joined: Score
     from unmask.pipeline.disk.files import write_whole
     from unmask.pipeline.evaluation.page import Extras, evaluation_page
     from unmask.pipeline.reports.plots import pictures_of
+    from unmask.pipeline.scores.evaluation_folder import cautions_beside
 
     provenance = [("Scores file", [("file", str(scores)), ("sha256", sha256)])]
-    extras = Extras(pictures=pictures_of(result, joined), provenance=provenance)
+    extras = Extras(
+        pictures=pictures_of(result, joined),
+        provenance=provenance,
+        cautions=cautions_beside(scores),
+    )
     page = evaluation_page(f"Metrics of {scores.name}", "scores made elsewhere", result, extras)
     write_whole(path, page.encode())
     click.echo(f"\nreport: {path}", err=True)

@@ -147,6 +147,18 @@ def test_metrics_writes_a_page(theirs: Path, tmp_path: Path, capsys) -> None:
     assert "What these numbers are not" in (tmp_path / "page.html").read_text()
 
 
+def test_a_page_of_an_evaluations_scores_keeps_what_it_warned_of(
+    theirs: Path, tmp_path: Path, capsys
+) -> None:
+    scores = tmp_path / "scores.csv"
+    theirs.rename(scores)
+    said = "Trained on real footage only."
+    (tmp_path / "metrics.json").write_text(json.dumps({"cautions": [said]}))
+    page = tmp_path / "page.html"
+    assert run("metrics", scores, "--report", page, "--resamples", 0, capsys=capsys)[0] == 0
+    assert said in page.read_text()
+
+
 def test_a_threshold_comes_from_validation_scores(theirs: Path, capsys) -> None:
     code, out, _ = run(
         "metrics", theirs, "--threshold-from", theirs, "--resamples", 0, capsys=capsys

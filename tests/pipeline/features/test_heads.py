@@ -187,6 +187,12 @@ def test_seeds_are_runs_of_their_own_with_a_mean_and_a_deviation(
     assert main(["evaluate", "--runs", str(runs), "--seeds", *plain]) == EXIT_OK
     out = capsys.readouterr().out
     assert out.count("report.html") == 3 and "over 3 seeds" in out and "±" in out
+    # what each of them warns of stands above the numbers of all
+    leaky = ["--manifest", "manifests/tiny/train.txt", "--allow-leakage"]
+    assert main(["evaluate", "--runs", str(runs), "--seeds", *plain, *leaky]) == EXIT_OK
+    out = capsys.readouterr().out
+    (said,) = {line for line in out.splitlines() if line.startswith("caution: ")}
+    assert "12 of these videos were trained on" in said and out.count(said) == 1
 
 
 def test_seeds_as_words() -> None:
