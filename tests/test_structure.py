@@ -131,7 +131,8 @@ def package_of(module: str) -> str:
 def ours(path: Path) -> set[tuple[str, str]]:
     """(module, name) of everything of ours that a file imports, at its top or inside a function.
 
-    A module that is imported whole counts with each attribute that the file takes from it.
+    A module that is imported whole counts with each attribute that the file takes from it; one
+    whose name is written as a text, to be imported later, counts as well.
     """
     tree = tree_of(path)
     taken: set[tuple[str, str]] = set()
@@ -145,6 +146,8 @@ def ours(path: Path) -> set[tuple[str, str]]:
                     taken.add((dotted, ""))
                 else:
                     taken.add((node.module, alias.name))
+        elif isinstance(node, ast.Constant) and node.value in MODULES - {"unmask"}:
+            taken.add((str(node.value), ""))
     for node in ast.walk(tree):
         if (
             isinstance(node, ast.Attribute)

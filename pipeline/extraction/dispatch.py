@@ -26,6 +26,7 @@ from unmask.pipeline.disk.folders import scratch_folder
 from unmask.pipeline.errors import PipelineError
 from unmask.pipeline.extraction.crops import BESIDE
 from unmask.pipeline.extraction.one_video import extract_beside, extract_video, refused_outcome
+from unmask.pipeline.extraction.probe import NEEDED
 from unmask.pipeline.extraction.resume import finished
 from unmask.pipeline.machine.worker_pool import (
     QUEUED_PER_WORKER,
@@ -93,7 +94,7 @@ class Round:
         notes: Path,
     ) -> None:
         self.tasks, self.config, self.parent, self.notes = tasks, config, parent, notes
-        self.pool = worker_pool(workers, config)
+        self.pool = worker_pool(workers, config, NEEDED)
         self.room = QUEUED_PER_WORKER * workers
         self.running: dict[Future[list[Outcome]], list[Video]] = {}
         self.broken = False
@@ -175,7 +176,7 @@ def _judge(
     if not reason and (outcome := finished(suspect, parent, config)) is not None:
         return [outcome]
     if not reason:
-        pool = worker_pool(1, config)
+        pool = worker_pool(1, config, NEEDED)
         future = pool.submit(_task, [suspect], config, parent, notes)
         crash = future.exception()
         if not isinstance(crash, BrokenProcessPool):

@@ -11,6 +11,10 @@ from unmask.pipeline.records import Video
 from unmask.pipeline.sources.audit import Probe, Report
 from unmask.pipeline.sources.dataset import Dataset
 
+# What worker processes of extraction load before their first video, named and not imported: this
+# process needs none of it to probe.
+NEEDED = ("unmask.pipeline.extraction.crops",)
+
 
 def probe(
     dataset: Dataset, report: Report, progress: Callable[[], None] = lambda: None, jobs: int = -1
@@ -26,7 +30,9 @@ def probe(
     from unmask.pipeline.machine.isolation import Crash, in_order
 
     for video, result in zip(
-        dataset.videos, in_order(_probe, dataset.videos, ExtractConfig(jobs=jobs)), strict=True
+        dataset.videos,
+        in_order(_probe, dataset.videos, ExtractConfig(jobs=jobs), NEEDED),
+        strict=True,
     ):
         crashed = isinstance(result, Crash)
         report.probes.append(

@@ -10,7 +10,7 @@ import faulthandler
 import os
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
@@ -38,13 +38,18 @@ class Crash:
 
 
 def in_order(
-    task: Callable[[Item], Result], items: Iterable[Item], config: ExtractConfig
+    task: Callable[[Item], Result],
+    items: Iterable[Item],
+    config: ExtractConfig,
+    modules: Sequence[str] = (),
 ) -> Iterator[Result | Crash]:
     """task(item) of every item in worker processes, in the order of the items; who kills its worker
     is a Crash.
 
     After a crash the items that were under way are tried again one by one, so that the guilty one
     costs itself only.
+
+    modules: what the workers need first.
     """
     todo, workers = iter(items), worker_count(config.jobs)
     waiting: deque[tuple[Item, Future[Result] | None]] = deque()
@@ -55,7 +60,7 @@ def in_order(
                     item = next(todo)
                 except StopIteration:
                     break
-                waiting.append((item, _submitted(task, item, workers, config)))
+                waiting.append((item, _submitted(task, item, workers, config, modules)))
             if not waiting:
                 return
             item, future = waiting.popleft()
@@ -65,7 +70,7 @@ def in_order(
             suspects = [item, *(other for other, _ in waiting)]
             waiting.clear()
             for suspect in suspects:
-                yield _alone(task, suspect, config)
+                yield _alone(task, suspect, config, modules)
     except BaseException:
         stop_workers()
         raise
@@ -82,18 +87,27 @@ def _result(future: Future[Result]) -> Result | Crash:
 
 
 def _submitted(
-    task: Callable[[Item], Result], item: Item, workers: int, config: ExtractConfig
+    task: Callable[[Item], Result],
+    item: Item,
+    workers: int,
+    config: ExtractConfig,
+    modules: Sequence[str],
 ) -> Future[Result] | None:
     """None when the pool has just died."""
     try:
-        return worker_pool(workers, config).submit(_watched, task, item, config.limits.seconds)
+        pool = worker_pool(workers, config, modules)
+        return pool.submit(_watched, task, item, config.limits.seconds)
     except (BrokenProcessPool, RuntimeError):
         return None
 
 
-def _alone(task: Callable[[Item], Result], item: Item, config: ExtractConfig) -> Result | Crash:
+def _alone(
+    task: Callable[[Item], Result], item: Item, config: ExtractConfig, modules: Sequence[str]
+) -> Result | Crash:
     started = time.monotonic()
-    future = _submitted(task, item, 1, config) or _submitted(task, item, 1, config)
+    future = next(
+        filter(None, (_submitted(task, item, 1, config, modules) for _ in range(2))), None
+    )
     crash = BrokenProcessPool("no worker starts") if future is None else future.exception()
     if not isinstance(crash, BrokenProcessPool):
         return _result(future)

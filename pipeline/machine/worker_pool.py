@@ -9,9 +9,9 @@ from __future__ import annotations
 import functools
 import multiprocessing
 import os
-import sys
 import threading
 import time
+from collections.abc import Sequence
 from concurrent.futures.process import BrokenProcessPool
 
 from joblib import cpu_count
@@ -24,12 +24,9 @@ from unmask.pipeline.machine.memory import (
     keep_some_freed_memory,
     limit_memory,
 )
-from unmask.pipeline.machine.server import server
+from unmask.pipeline.machine.server import ONE_THREAD, main_is_repeatable, server
 
 QUEUED_PER_WORKER = 2
-
-# What each worker needs first; the server imports it once.
-LOADED = ("unmask.pipeline.extraction.crops", "unmask.pipeline.machine.worker_pool")
 
 
 class _Standing:
@@ -70,9 +67,10 @@ def crash_detail(reason: str, told: str, config: ExtractConfig) -> str:
     return first.strip()[:200]
 
 
-def worker_pool(workers: int, config: ExtractConfig):
+def worker_pool(workers: int, config: ExtractConfig, modules: Sequence[str] = ()):
     """The pool of this many workers, started when there is none like it.
 
+    modules: what each of them needs first; the server imports it once.
     Raises UsageError for a memory limit under which the libraries themselves do not load.
     """
     # joblib changes the size of a pool that stands, and waits for ever if a worker dies meanwhile.
@@ -84,28 +82,23 @@ def worker_pool(workers: int, config: ExtractConfig):
     pool = get_reusable_executor(
         max_workers=workers,
         timeout=60,
-        context=_context(),
+        context=_context(modules),
         initializer=_start_worker,
-        initargs=(os.getpid(), memory_mib),
+        initargs=(os.getpid(), memory_mib, dict(os.environ)),
+        env=ONE_THREAD,  # for joblib's way
     )
     if memory_mib and memory_mib < Limits.memory_mib:
         _check_libraries_fit(memory_mib)
     return pool
 
 
-def _context() -> multiprocessing.context.BaseContext | None:
-    """How workers are started: forked from a server, or None for joblib's own way.
-
-    A forked worker runs the main script once more under another name, which only a script with
-    `if __name__ == "__main__"` stands, as ours are; joblib's way spares it that. A notebook, `-c`
-    and `-m` have no script to run.
+def _context(modules: Sequence[str]) -> multiprocessing.context.BaseContext | None:
+    """How workers are started: forked from a server, or None for joblib's own way, which no main
+    script disturbs.
     """
-    main = sys.modules["__main__"]
-    ours = getattr(getattr(main, "main", None), "__module__", "") == "unmask.commands.main"
-    no_script = getattr(main, "__file__", None) is None or getattr(main, "__spec__", None)
-    if not (ours or no_script) or "forkserver" not in multiprocessing.get_all_start_methods():
+    if not main_is_repeatable() or "forkserver" not in multiprocessing.get_all_start_methods():
         return None
-    return server(LOADED)
+    return server((*modules, __name__))
 
 
 @functools.cache
@@ -128,10 +121,12 @@ def too_tight(memory_mib: int, who: str) -> UsageError:
     )
 
 
-def _start_worker(parent_pid: int, memory_mib: int) -> None:
-    """One thread each, an optional memory limit, and no life after the parent's death."""
-    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
-        os.environ[name] = "1"
+def _start_worker(parent_pid: int, memory_mib: int, environment: dict[str, str]) -> None:
+    """The parent's environment of today, not that in which the server began; an optional memory
+    limit; and no life after the parent's death.
+    """
+    os.environ.clear()
+    os.environ.update({**environment, **ONE_THREAD})
     limit_memory(memory_mib)
     threading.Thread(target=_die_with, args=(parent_pid,), daemon=True).start()
 
