@@ -256,13 +256,14 @@ def _verify(source: Source, root: Path, options: SourceOptions, probe: bool, as_
 def _print_report(report: Report) -> None:
     click.echo(f"{report.dataset} in {report.root}\n")
     click.echo(
-        f"{'split':<7}{'method':<26}{'label':<7}{'expected':>9}{'found':>9}{'missing':>9}{'unreadable':>12}"
+        f"{'split':<7}{'method':<26}{'label':<7}{'expected':>9}{'found':>9}"
+        f"{'missing':>9}{'unreadable':>12}"
     )
     for row in report.rows:
         word = "fake" if row.label else "real"
         click.echo(
-            f"{row.split:<7}{row.method[:25]:<26}{word:<7}{row.expected:>9,}{row.found:>9,}{row.missing:>9,}"
-            f"{row.unreadable:>12,}"
+            f"{row.split:<7}{row.method[:25]:<26}{word:<7}{row.expected:>9,}{row.found:>9,}"
+            f"{row.missing:>9,}{row.unreadable:>12,}"
         )
     _print_some("missing", report.missing)
     _print_some("unreadable", [f"{key} ({why})" for key, why in report.unreadable])

@@ -249,8 +249,9 @@ def _clip(
             found[f"crop_{name}"].append(errors[1])
     values = {name: _mean(list_of) for name, list_of in found.items()}
     for start in ("", "crop_"):
-        pair = (values[f"{start}warp_fake"], values[f"{start}warp_original"])
-        values[f"{start}warp_excess"] = None if None in pair else pair[0] - pair[1]  # type: ignore[operator]
+        fake, original = values[f"{start}warp_fake"], values[f"{start}warp_original"]
+        known = fake is not None and original is not None
+        values[f"{start}warp_excess"] = fake - original if known else None
     for network in tools.networks:
         distance = perceptual_distance(network, true, forged, inside)
         values[network.name] = _mean(distance.crop.tolist())
