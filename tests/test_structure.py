@@ -308,3 +308,14 @@ def test_help_imports_nothing_heavy() -> None:
         [sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True
     ).stdout
     assert out.strip().endswith("[]")
+
+
+def test_what_a_newer_pyav_does_otherwise_is_known_in_one_file() -> None:
+    asking = {
+        str(path.relative_to(ROOT))
+        for path in SOURCES
+        for node in ast.walk(tree_of(path))
+        if (isinstance(node, ast.Attribute) and node.attr == "side_data")
+        or (isinstance(node, ast.Name) and node.id == "PYAV")
+    }
+    assert asking == {"pipeline/decode/containers.py"}

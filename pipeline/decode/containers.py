@@ -18,7 +18,9 @@ from typing import BinaryIO, Literal
 
 import av
 from av.container import InputContainer
+from av.sidedata.sidedata import SideData, Type
 from av.stream import Discard, Disposition
+from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from unmask.pipeline.config import Limits
@@ -50,6 +52,16 @@ _DEFAULT_WORTH = 5_000_000  # px
 # libavcodec measures rows rounded up to 64 px; rows are at most 16,384 (VideoError too_large comes
 # before).
 _ROW_PADDING = 64 * 16384
+
+
+def side_data_of(frame: VideoFrame) -> dict[Type, SideData]:
+    """What the decoder attached to a frame, by kind.
+
+    Raises ValueError when one is of a kind that PyAV does not know, such as the EXIF of a JPEG.
+    """
+    # Iterating gives entries before PyAV 19, and since then the kinds they are filed under.
+    held = frame.side_data
+    return {entry.type: entry for entry in (held.values() if PYAV >= 19 else held)}
 
 
 def read_head(path: Path, length: int = 1024) -> bytes:

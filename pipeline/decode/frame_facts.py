@@ -10,13 +10,14 @@ import struct
 from pathlib import Path
 
 import numpy as np
+from av.sidedata.sidedata import Type
 from av.video.frame import PictureType
 from numpy.typing import NDArray
 from scipy.fft import dctn
 
 from unmask.pipeline.config import Limits
 from unmask.pipeline.decode.clips import decode_clips
-from unmask.pipeline.decode.containers import AV_ERRORS, open_container
+from unmask.pipeline.decode.containers import AV_ERRORS, open_container, side_data_of
 from unmask.pipeline.decode.facts import Facts, Value
 from unmask.pipeline.decode.retry import with_fallback
 from unmask.pipeline.errors import VideoError
@@ -77,8 +78,8 @@ def quantiser_of(path: Path, limits: Limits) -> dict[str, Value]:
             for number, frame in enumerate(container.decode(stream)):
                 if number >= QUANTISED:
                     break
-                side = (bytes(s) for s in frame.side_data if "ENC_PARAMS" in str(s.type))
-                value = next(map(_quantiser, side), None)
+                entry = side_data_of(frame).get(Type.VIDEO_ENC_PARAMS)
+                value = None if entry is None else _quantiser(bytes(entry))
                 if value is not None:
                     (key if frame.pict_type == PictureType.I else other).append(value)
     except AV_ERRORS:  # what decodes was told; the rest of the audit says that it is damaged

@@ -35,7 +35,7 @@ from av.video.reformatter import (
 from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
-from unmask.pipeline.decode.containers import PYAV
+from unmask.pipeline.decode.containers import side_data_of
 from unmask.pipeline.decode.tone_map import is_high_range, to_bt709
 from unmask.pipeline.errors import VideoError
 
@@ -141,9 +141,7 @@ def read_rotation(frame: VideoFrame) -> int:
 
 def _read_matrix(frame: VideoFrame) -> tuple[float, bool]:
     try:
-        # Iterating gives entries before PyAV 19, and since then the kinds they are filed under.
-        held = frame.side_data
-        kinds = {data.type: data for data in (held.values() if PYAV >= 19 else held)}
+        kinds = side_data_of(frame)
     except ValueError:
         # PyAV cannot list the side data of a frame that carries a kind it does not know (EXIF of a
         # JPEG).
