@@ -22,7 +22,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from unmask.pipeline.scores.calibration import Reliability, reliability
-from unmask.pipeline.scores.metrics import roc
+from unmask.pipeline.scores.formulas import roc
 from unmask.pipeline.scores.results import Result
 from unmask.pipeline.scores.table import Scores
 

@@ -12,10 +12,11 @@ Interface, by file:
     evaluation_folder: Evaluation, FOLDER, METRICS_FILE, Plain, SCORES, cautions_beside,
         keep_older, new_evaluation, read_evaluation, write_metrics
     evaluate_scores: evaluate_scores, most_wrong, same_videos, sizes_of
+    formulas: roc
     gate: STUDY, answer
     holm: holm
     metrics: METRICS, Measure, Metric, OURS, add_metric, brief_keys, calibration_keys,
-        known_metrics, measure, measure_difference, roc
+        known_metrics, measure, measure_difference
     operating_point: OperatingPoint, operating_point, wilson
     results: Block, Calibrated, Coverage, Honesty, Options, Result, Sizes, UnsureZone
     spread: Spread, spread

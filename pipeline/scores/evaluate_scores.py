@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from unmask.pipeline.records import FAKE, REAL
 from unmask.pipeline.scores.brier import BINS, brier
 from unmask.pipeline.scores.calibration import Calibration, calibrate
-from unmask.pipeline.scores.metrics import confusion, measure
+from unmask.pipeline.scores.formulas import confusion
+from unmask.pipeline.scores.metrics import measure
 from unmask.pipeline.scores.results import (
     Block,
     Calibrated,

@@ -15,7 +15,7 @@ import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,34 +23,35 @@ from numpy.typing import NDArray
 from unmask.pipeline.errors import UsageError
 from unmask.pipeline.records import FAKE, REAL
 from unmask.pipeline.scores import bootstrap
-from unmask.pipeline.scores.bootstrap import Resamples, Statistic, divide
-from unmask.pipeline.scores.equal_error import crossing
+from unmask.pipeline.scores.bootstrap import Resamples, Statistic
+from unmask.pipeline.scores.formulas import (
+    ECE_BINS,
+    Floats,
+    Labels,
+    accuracy_resampled,
+    auc_resampled,
+    average_precision_resampled,
+    balanced_accuracy_resampled,
+    brier_resampled,
+    calibration_error,
+    calibration_error_resampled,
+    equal_error_rate,
+    equal_error_resampled,
+    f1_resampled,
+    log_loss_resampled,
+    sk,
+    tpr_at_fpr,
+    tpr_at_resampled,
+)
 from unmask.pipeline.scores.risk_coverage import aurc, aurc_resampled
 from unmask.plugins import take
 
-Floats = NDArray[np.float64]
-Labels = NDArray[np.int64]
 # label (R,), score (R,) and the threshold of decisions -> the metric.
 Value = Callable[[Labels, Floats, float], float]
 # Distribution that metrics of this package come from.
 OURS = "unmask"
 
 ROUNDING = 1e-9
-ECE_BINS = 15
-
-
-class _Sklearn:
-    """sklearn.metrics, imported when the first number is computed: a table of numbers that are
-    known waits for no library.
-    """
-
-    def __getattr__(self, name: str) -> Any:
-        from sklearn import metrics
-
-        return getattr(metrics, name)
-
-
-sk = _Sklearn()
 
 
 @dataclass(frozen=True)
@@ -102,40 +103,6 @@ class Measure:
         return {"value": self.value, "low": self.low, "high": self.high, "note": self.note}
 
 
-def equal_error_rate(label: Labels, score: Floats) -> float:
-    """Rate where FPR equals FNR, on the straight line between the two ROC points around the
-    crossing.
-    """
-    fpr, tpr, _ = sk.roc_curve(label, score, drop_intermediate=False)
-    excess = fpr - (1 - tpr)  # rises from -1 to 1
-    after = int(np.argmax(excess >= 0))
-    part = -excess[after - 1] / (excess[after] - excess[after - 1])
-    return float(fpr[after - 1] + part * (fpr[after] - fpr[after - 1]))
-
-
-def tpr_at_fpr(label: Labels, score: Floats, limit: float) -> float:
-    """Largest TPR of an operating point whose FPR is at most `limit`; nothing is interpolated."""
-    fpr, tpr, _ = sk.roc_curve(label, score, drop_intermediate=False)
-    return float(tpr[fpr <= limit].max())
-
-
-def calibration_error(label: Labels, score: Floats, bins: int = ECE_BINS) -> float:
-    """Expected calibration error: sum over equal score bins of n/N * |share of fakes - mean score|.
-
-    Source: Guo et al. 2017 eq. 3, on the probability of fake instead of the confidence, as usual
-    for two classes.
-    """
-    index = bootstrap.bin_of(score, bins)
-    fakes = np.bincount(index, weights=label, minlength=bins)
-    sums = np.bincount(index, weights=score, minlength=bins)
-    return float(np.abs(fakes - sums).sum() / len(label))
-
-
-def _tpr_at(limit: float, drawn: Resamples) -> Floats:
-    reached = (drawn.fpr <= limit).sum(axis=1, keepdims=True) - 1  # fpr rises along the axis
-    return np.take_along_axis(drawn.tpr, reached, 1)[:, 0]
-
-
 def _few_reals(limit: float, reals: int) -> str:
     """An operating point at 1 % needs at least 100 reals; with fewer it is the point without any
     false alarm.
@@ -146,52 +113,6 @@ def _few_reals(limit: float, reals: int) -> str:
         f"{reals} reals: the smallest FPR above zero is {100 / reals:.1f} %, so this is "
         "the TPR at FPR 0"
     )
-
-
-def _auc(drawn: Resamples) -> Floats:
-    return (np.diff(drawn.fpr) * (drawn.tpr[:, 1:] + drawn.tpr[:, :-1]) / 2).sum(axis=1)
-
-
-def _average_precision(drawn: Resamples) -> Floats:
-    precision = divide(drawn.true, drawn.true + drawn.false)[:, 1:]
-    return (np.diff(drawn.tpr) * precision).sum(axis=1)
-
-
-def _equal_error(drawn: Resamples) -> Floats:
-    return crossing(drawn.fpr, drawn.tpr)
-
-
-def _accuracy(drawn: Resamples) -> Floats:
-    hits, alarms = drawn.true[:, drawn.at_threshold], drawn.false[:, drawn.at_threshold]
-    return (hits + drawn.reals - alarms) / (drawn.fakes + drawn.reals)
-
-
-def _balanced_accuracy(drawn: Resamples) -> Floats:
-    return (drawn.tpr[:, drawn.at_threshold] + 1 - drawn.fpr[:, drawn.at_threshold]) / 2
-
-
-def _f1(drawn: Resamples) -> Floats:
-    hits, alarms = drawn.true[:, drawn.at_threshold], drawn.false[:, drawn.at_threshold]
-    return divide(2 * hits, hits + alarms + drawn.fakes)
-
-
-def _log_loss(drawn: Resamples) -> Floats:
-    score, tiny = drawn.rows.score, np.finfo(np.float64).eps
-    chance = np.clip(np.where(drawn.rows.fake, score, 1 - score), tiny, 1)
-    return drawn.weight @ -np.log(chance) / (drawn.fakes + drawn.reals)
-
-
-def _calibration_error(drawn: Resamples) -> Floats:
-    rows = drawn.rows
-    member = np.zeros((len(rows.score), ECE_BINS))
-    gap = rows.fake - rows.score
-    member[np.arange(len(rows.score)), bootstrap.bin_of(rows.score, ECE_BINS)] = gap
-    return np.abs(drawn.weight @ member).sum(axis=1) / (drawn.fakes + drawn.reals)
-
-
-def _brier(drawn: Resamples) -> Floats:
-    squared = (drawn.rows.fake - drawn.rows.score) ** 2
-    return drawn.weight @ squared / (drawn.fakes + drawn.reals)
 
 
 def one_by_one(value: Value) -> Statistic:
@@ -222,7 +143,7 @@ def _tpr_at_percent(percent: int) -> Metric:
         meaning=f"fakes found while at most {percent} % of the reals are accused",
         needs="both",
         value=lambda label, score, threshold: tpr_at_fpr(label, score, limit),
-        resampled=partial(_tpr_at, limit),
+        resampled=partial(tpr_at_resampled, limit),
         ranks_only=True,
         brief=percent == 10,
         weakness=partial(_few_reals, limit),
@@ -239,7 +160,7 @@ METRICS: dict[str, Metric] = {
             meaning="chance that a random fake scores above a random real",
             needs="both",
             value=lambda label, score, threshold: sk.roc_auc_score(label, score),
-            resampled=_auc,
+            resampled=auc_resampled,
             ranks_only=True,
             brief=True,
         ),
@@ -249,7 +170,7 @@ METRICS: dict[str, Metric] = {
             meaning="area under precision over recall, fake is positive",
             needs="both",
             value=lambda label, score, threshold: sk.average_precision_score(label, score),
-            resampled=_average_precision,
+            resampled=average_precision_resampled,
             ranks_only=True,
             brief=True,
         ),
@@ -260,7 +181,7 @@ METRICS: dict[str, Metric] = {
             "by a line",
             needs="both",
             value=lambda label, score, threshold: equal_error_rate(label, score),
-            resampled=_equal_error,
+            resampled=equal_error_resampled,
             lower_is_better=True,
             ranks_only=True,
             brief=True,
@@ -273,7 +194,7 @@ METRICS: dict[str, Metric] = {
             value=lambda label, score, threshold: sk.accuracy_score(
                 label, _decided(score, threshold)
             ),
-            resampled=_accuracy,
+            resampled=accuracy_resampled,
             brief=True,
         ),
         Metric(
@@ -284,7 +205,7 @@ METRICS: dict[str, Metric] = {
             value=lambda label, score, threshold: sk.balanced_accuracy_score(
                 label, _decided(score, threshold)
             ),
-            resampled=_balanced_accuracy,
+            resampled=balanced_accuracy_resampled,
             brief=True,
         ),
         Metric(
@@ -295,7 +216,7 @@ METRICS: dict[str, Metric] = {
             value=lambda label, score, threshold: sk.f1_score(
                 label, _decided(score, threshold), zero_division=0.0
             ),
-            resampled=_f1,
+            resampled=f1_resampled,
         ),
         _tpr_at_percent(1),
         _tpr_at_percent(10),
@@ -305,7 +226,7 @@ METRICS: dict[str, Metric] = {
             meaning="mean negative log of the probability given to the true label",
             needs="any",
             value=lambda label, score, threshold: sk.log_loss(label, score, labels=[REAL, FAKE]),
-            resampled=_log_loss,
+            resampled=log_loss_resampled,
             lower_is_better=True,
             bounds=(0.0, math.inf),
         ),
@@ -315,7 +236,7 @@ METRICS: dict[str, Metric] = {
             meaning=f"calibration error over {ECE_BINS} equal bins of the score",
             needs="any",
             value=lambda label, score, threshold: calibration_error(label, score),
-            resampled=_calibration_error,
+            resampled=calibration_error_resampled,
             lower_is_better=True,
         ),
         Metric(
@@ -324,7 +245,7 @@ METRICS: dict[str, Metric] = {
             meaning="mean squared distance of the score from the label",
             needs="any",
             value=lambda label, score, threshold: float(np.mean((score - label) ** 2)),
-            resampled=_brier,
+            resampled=brier_resampled,
             lower_is_better=True,
         ),
         Metric(
@@ -519,15 +440,3 @@ def checked(label: Labels, score: Floats) -> tuple[Labels, Floats]:
     if not np.isfinite(score).all() or (score < 0).any() or (score > 1).any():
         raise ValueError("scores must be probabilities of fake between 0 and 1")
     return label, score
-
-
-def roc(label: Labels, score: Floats) -> tuple[Floats, Floats, Floats]:
-    """fpr, tpr, threshold of every operating point, from (0, 0) to (1, 1)."""
-    return sk.roc_curve(label, score, drop_intermediate=False)
-
-
-def confusion(label: Labels, score: Floats, threshold: float) -> dict[str, int]:
-    """Counts of the four outcomes at the threshold."""
-    matrix = sk.confusion_matrix(label, (score >= threshold).astype(np.int64), labels=[REAL, FAKE])
-    names = ("real_as_real", "real_as_fake", "fake_as_real", "fake_as_fake")
-    return dict(zip(names, map(int, matrix.ravel()), strict=True))

@@ -23,7 +23,8 @@ from unmask.pipeline.evaluation.protocols import find_protocol
 from unmask.pipeline.scores.bootstrap import bootstrap
 from unmask.pipeline.scores.csv_file import write_scores
 from unmask.pipeline.scores.equal_error import equal_error
-from unmask.pipeline.scores.metrics import METRICS, equal_error_rate
+from unmask.pipeline.scores.formulas import equal_error_rate
+from unmask.pipeline.scores.metrics import METRICS
 from unmask.pipeline.scores.table import scores_table
 
 # Distance of fakes and reals in standard deviations: the true order is that of the list.

@@ -13,7 +13,8 @@ from sklearn.linear_model import LogisticRegression
 
 from unmask.pipeline.errors import UsageError
 from unmask.pipeline.scores import calibration as cal
-from unmask.pipeline.scores.metrics import calibration_error, measure
+from unmask.pipeline.scores.formulas import calibration_error
+from unmask.pipeline.scores.metrics import measure
 
 
 def overconfident(

@@ -14,19 +14,21 @@ from sklearn import metrics as sk
 from sklearn.calibration import calibration_curve
 
 from unmask.pipeline.errors import UsageError
+from unmask.pipeline.scores.formulas import (
+    calibration_error,
+    confusion,
+    equal_error_rate,
+    tpr_at_fpr,
+)
 from unmask.pipeline.scores.metrics import (
     METRICS,
     Metric,
     add_metric,
     brief_keys,
-    calibration_error,
     calibration_keys,
-    confusion,
-    equal_error_rate,
     measure,
     measure_difference,
     one_by_one,
-    tpr_at_fpr,
 )
 
 
