@@ -337,10 +337,11 @@ class Bar:
 
 def _show(evaluation: Evaluation, video_level: bool) -> None:
     from unmask.commands.metrics import show
+    from unmask.pipeline.reports.printable import printable
 
-    click.echo(f"\n{evaluation.name}")
+    click.echo(f"\n{printable(evaluation.name)}")
     for caution in evaluation.cautions:
-        click.echo(f"caution: {caution}")
+        click.echo(f"caution: {printable(caution)}")
     show(evaluation.result, video_level)
     if evaluation.probe is not None:
         from unmask.pipeline.evaluation.probe import beside
