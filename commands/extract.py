@@ -6,7 +6,7 @@ import sys
 import time
 from collections import Counter
 from pathlib import Path
-from typing import Any, get_args
+from typing import TYPE_CHECKING, Any, get_args
 
 import click
 from tqdm import tqdm
@@ -17,6 +17,10 @@ from unmask.pipeline.errors import EXIT_BUG, EXIT_OK, EXIT_SOME_FAILED, UsageErr
 from unmask.pipeline.records import FAKE, REAL
 from unmask.pipeline.reports.printable import printable
 from unmask.pipeline.sources.splits import read_ratio
+
+if TYPE_CHECKING:
+    from unmask.pipeline.records import Outcome
+    from unmask.pipeline.sources.dataset import Dataset
 
 CROP, LIMITS, RUN = CropConfig(), Limits(), ExtractConfig()
 WORDS = {REAL: "real", FAKE: "fake"}
@@ -207,7 +211,7 @@ def command(dataset: str, root: Path | None, cache: Path, manifests: Path, **opt
         root = default_root(source.name)
         click.echo(f"root: {root} (default; set another with --root or $UNMASK_DATA)", err=True)
     ratio = read_ratio(options["split_ratio"])
-    found = discover(
+    discovered = discover(
         source.name,
         root,
         SourceOptions(
@@ -227,28 +231,28 @@ def command(dataset: str, root: Path | None, cache: Path, manifests: Path, **opt
     if config.limit:
         from dataclasses import replace
 
-        found = replace(found, videos=found.videos[: config.limit])
-    if not found.videos:
+        discovered = replace(discovered, videos=discovered.videos[: config.limit])
+    if not discovered.videos:
         raise UsageError(
-            f"{root}: no videos of dataset '{found.name}' there; `unmask datasets {source.name}` "
-            "shows its tree"
+            f"{root}: no videos of dataset '{discovered.name}' there; `unmask datasets "
+            f"{source.name}` shows its tree"
         )
     if options["strict"]:
-        _refuse_incomplete(found)
-    for note in found.notes:
+        _refuse_incomplete(discovered)
+    for note in discovered.notes:
         click.echo(f"note: {printable(note)}", err=True)
-    _tell_passed_over(found)
-    for problem in found.problems:
+    _tell_passed_over(discovered)
+    for problem in discovered.problems:
         click.echo(f"fault: {printable(problem)}", err=True)
     if options["dry_run"]:
-        return _dry_run(found, config, cache)
+        return _dry_run(discovered, config, cache)
     # Rows of one's own table that name no file are faults; of an official set one has a part.
     partial = source.name != "csv" and not options["strict"]
-    return _extract(found, config, cache, manifests, partial)
+    return _extract(discovered, config, cache, manifests, partial)
 
 
-def _tell_passed_over(found: Any) -> None:
-    causes = Counter(why for _, why in found.ignored)
+def _tell_passed_over(dataset: Dataset) -> None:
+    causes = Counter(why for _, why in dataset.ignored)
     if causes:
         listed = ", ".join(f"{why} {count:,}" for why, count in causes.most_common())
         click.echo(f"passed over: {printable(listed)}", err=True)
@@ -270,14 +274,16 @@ def _config(options: dict[str, Any]) -> ExtractConfig:
     return ExtractConfig(crop=crop, limits=limits, shard=shard_of(options["shard"]), **run)
 
 
-def _extract(found: Any, config: ExtractConfig, cache: Path, manifests: Path, partial: bool) -> int:
+def _extract(
+    dataset: Dataset, config: ExtractConfig, cache: Path, manifests: Path, partial: bool
+) -> int:
     from unmask.pipeline.extraction import publish
     from unmask.pipeline.extraction import run as extraction
     from unmask.pipeline.manifests import outcomes
 
     started, counts = time.monotonic(), Counter()
     with tqdm(
-        total=len(found.videos), unit="video", disable=not sys.stderr.isatty(), dynamic_ncols=True
+        total=len(dataset.videos), unit="video", disable=not sys.stderr.isatty(), dynamic_ncols=True
     ) as bar:
 
         def progress(outcome: Any) -> None:
@@ -287,45 +293,45 @@ def _extract(found: Any, config: ExtractConfig, cache: Path, manifests: Path, pa
                 ok=counts["ok"], skipped=counts["skipped"], failed=counts["failed"], refresh=False
             )
 
-        ended = extraction.extract(found.videos, config, cache, progress)
-    written = publish.publish(found, ended, config, cache, manifests)
+        ended = extraction.extract(dataset.videos, config, cache, progress)
+    written = publish.publish(dataset, ended, config, cache, manifests)
     for path, entries in written.items():
         click.echo(f"{path}  {entries:,} entries")
     # Also where no video was kept, and so no manifest written.
-    levels = sorted({video.compression for video in found.videos})
-    lists = [manifests / found.name / level / "outcomes.jsonl" for level in levels]
-    click.echo(outcomes.summary(found.name, ended, time.monotonic() - started))
+    levels = sorted({video.compression for video in dataset.videos})
+    lists = [manifests / dataset.name / level / "outcomes.jsonl" for level in levels]
+    click.echo(outcomes.summary(dataset.name, ended, time.monotonic() - started))
     bad = [o for o in ended if o.status != "ok"]
     for outcome in bad[:10]:
         click.echo(f"  {outcome.video_id}: {outcome.reason}  {printable(outcome.detail, 300)}")
     if len(bad) > 10:
         click.echo(f"  ... and {len(bad) - 10:,} more")
-    _tell_untouched(found, ended)
+    _tell_untouched(dataset, ended)
     twofold = _tell_twofold(list(written), cache)
-    _tell_missing(found)
-    click.echo(f"crops: {extraction.cache_folder(cache, found.name, config.crop)}")
+    _tell_missing(dataset)
+    click.echo(f"crops: {extraction.cache_folder(cache, dataset.name, config.crop)}")
     click.echo(f"every video's outcome: {', '.join(map(str, lists))}")
     if any(outcome.reason == "internal_error" for outcome in bad):
         return EXIT_BUG
-    unfinished = any(why == "unfinished download" for _, why in found.ignored)
-    if bad or found.problems or unfinished or twofold or (found.missing and not partial):
+    unfinished = any(why == "unfinished download" for _, why in dataset.ignored)
+    if bad or dataset.problems or unfinished or twofold or (dataset.missing and not partial):
         return EXIT_SOME_FAILED
     return EXIT_OK
 
 
-def _dry_run(found: Any, config: ExtractConfig, cache: Path) -> int:
+def _dry_run(dataset: Dataset, config: ExtractConfig, cache: Path) -> int:
     from unmask.pipeline.extraction import run as extraction
     from unmask.pipeline.extraction.resume import finished
 
-    parent = extraction.cache_folder(cache, found.name, config.crop)
+    parent = extraction.cache_folder(cache, dataset.name, config.crop)
     done = (
-        [v.video_id for v in found.videos if finished(v, parent, config) is not None]
+        [v.video_id for v in dataset.videos if finished(v, parent, config) is not None]
         if parent.exists()
         else []
     )
-    rows = Counter((v.split, v.method, v.label) for v in found.videos)
+    rows = Counter((v.split, v.method, v.label) for v in dataset.videos)
     done_rows = Counter(
-        (v.split, v.method, v.label) for v in found.videos if v.video_id in set(done)
+        (v.split, v.method, v.label) for v in dataset.videos if v.video_id in set(done)
     )
     click.echo(f"{'split':<8}{'method':<24}{'label':<8}{'videos':>8}{'done':>8}{'to do':>8}")
     order = {"train": 0, "val": 1, "test": 2, "none": 3}
@@ -339,31 +345,31 @@ def _dry_run(found: Any, config: ExtractConfig, cache: Path) -> int:
     click.echo(
         f"{'':<40}{rows.total():>8,}{done_rows.total():>8,}{rows.total() - done_rows.total():>8,}"
     )
-    _tell_missing(found)
+    _tell_missing(dataset)
     click.echo(f"crops would go to {parent}")
     return EXIT_OK
 
 
-def _refuse_incomplete(found: Any) -> None:
+def _refuse_incomplete(dataset: Dataset) -> None:
     """--strict: not a single video before the download is whole. Raises: UsageError with the
     counts.
     """
-    unfinished = [path for path, why in found.ignored if why == "unfinished download"]
-    if found.missing or unfinished:
-        example = found.missing[0].key if found.missing else unfinished[0]
+    unfinished = [path for path, why in dataset.ignored if why == "unfinished download"]
+    if dataset.missing or unfinished:
+        example = dataset.missing[0].key if dataset.missing else unfinished[0]
         raise UsageError(
-            f"{found.root}: {len(found.missing):,} videos of the official lists are missing and "
-            f"{len(unfinished):,} "
-            f"downloads are unfinished, e.g. {example!r}; complete it (`datasets {found.name} "
+            f"{dataset.root}: {len(dataset.missing):,} videos of the official lists are missing "
+            f"and {len(unfinished):,} downloads are unfinished, e.g. {example!r}; complete it "
+            f"(`datasets {dataset.name} "
             "--verify`), or leave "
             "--strict out"
         )
 
 
-def _tell_untouched(found: Any, ended: list[Any]) -> None:
+def _tell_untouched(dataset: Dataset, ended: list[Outcome]) -> None:
     from unmask.pipeline.extraction.publish import is_listed
 
-    splits = {video.video_id: video.split for video in found.videos}
+    splits = {video.video_id: video.split for video in dataset.videos}
     left_out = sum(
         outcome.status == "ok" and not is_listed(outcome, splits[outcome.video_id])
         for outcome in ended
@@ -390,12 +396,12 @@ def _tell_twofold(manifests: list[Path], cache: Path) -> bool:
     return bool(twofold)
 
 
-def _tell_missing(found: Any) -> None:
+def _tell_missing(dataset: Dataset) -> None:
     """One line: how much of what the official lists name is here."""
-    if found.missing:
-        here = sum(video.split_origin == "official" for video in found.videos)
-        listed = here + len(found.missing)
-        per_method = Counter(video.method for video in found.missing)
+    if dataset.missing:
+        here = sum(video.split_origin == "official" for video in dataset.videos)
+        listed = here + len(dataset.missing)
+        per_method = Counter(video.method for video in dataset.missing)
         which = ", ".join(f"{method} {count:,}" for method, count in sorted(per_method.items()))
         click.echo(
             f"{here:,} of the {listed:,} videos that the lists name are on the disk; not there: "

@@ -165,7 +165,7 @@ def _stop(number: int, frame: object) -> None:
 
 
 def _run(args: list[str] | None) -> int:
-    spoken_to = sys.stdout
+    stdout = sys.stdout
     try:
         result = unmask.main(args=args, prog_name="unmask", standalone_mode=False)
         return result if isinstance(result, int) else EXIT_OK
@@ -185,7 +185,7 @@ def _run(args: list[str] | None) -> int:
         click.echo("unmask: stopped; run the same command again to go on", err=True)
         return EXIT_INTERRUPTED
     except SystemExit:
-        if sys.stdout is spoken_to:
+        if sys.stdout is stdout:
             raise
         # `unmask ... | head`: nobody reads on, which is no fault. click puts another stdout there,
         # and exit code 1; keep Python's exit from complaining again.

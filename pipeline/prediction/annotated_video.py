@@ -57,17 +57,17 @@ class Placed:
 
 
 def place(
-    track: PersonScores, time: float, frames: float, warm: NDArray[np.float64]
+    track: PersonScores, time: float, frames: float, calibrated: NDArray[np.float64]
 ) -> Placed | None:
     """Where a track is at a time, or None. frames: seconds that count as a clip around its anchor.
 
-    warm: calibrated scores of its points, (P,).
+    calibrated: calibrated scores of its points, (P,).
     """
     pts, boxes = np.array(track.pts), np.array(track.box)
     after = int(np.searchsorted(pts, time))
     before = after - 1
     near = min((abs(pts[i] - time), i) for i in (before, after) if 0 <= i < len(pts))
-    score = float(warm[nearest(track, time)])
+    score = float(calibrated[nearest(track, time)])
     if before >= 0 and after < len(pts) and pts[after] - pts[before] <= CARRIED:
         share = (time - pts[before]) / (pts[after] - pts[before])
         box = boxes[before] * (1 - share) + boxes[after] * share
@@ -160,7 +160,7 @@ class Painter:
         self.height = self.top + self.strip.height
         self.clip = 2.5 / max(prediction.fps, 1.0)
         member = prediction.members[0]
-        self.warm = [
+        self.calibrated = [
             member.calibration.of(np.array([p.score for p in t.points[0]]))
             for t in prediction.tracks
         ]
@@ -175,8 +175,10 @@ class Painter:
         canvas[: self.inner[1], : self.inner[0]] = picture
         view = canvas[: self.inner[1], : self.inner[0]]
         # the main person last, on top of the others
-        for track, warm in reversed(list(zip(self.prediction.tracks, self.warm, strict=True))):
-            found = place(track, time, self.clip, warm)
+        for track, calibrated in reversed(
+            list(zip(self.prediction.tracks, self.calibrated, strict=True))
+        ):
+            found = place(track, time, self.clip, calibrated)
             if found is not None:
                 self._box(view, track.number, found)
         canvas[self.top :] = self.strip.at(time)

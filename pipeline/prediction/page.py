@@ -151,13 +151,13 @@ def _lanes(looked: Looked, scorers: Sequence[Scorer]) -> list[dict[str, object]]
         chosen = _spread(moments, most)
         stops = _stops(p, track, chosen, scorer, camera, count)
         count += len(stops)
-        warm = float(scorer.calibration.of(np.float64(track.score[0])))
+        calibrated = float(scorer.calibration.of(np.float64(track.score[0])))
         low, high = scorer.calibration.unsure
         lanes.append(
             {
                 "person": track.number + 1,
-                "score": warm,
-                "verdict": p.say(warm, (low, high)),
+                "score": calibrated,
+                "verdict": p.say(calibrated, (low, high)),
                 "line": _line(p, track, scorer),
                 "stops": stops,
                 "band": (round(100 - 100 * high, 2), round(100 * (high - low), 2)),
@@ -235,7 +235,7 @@ def _persons(p: Prediction) -> Table:
     names = [member.name for member in p.members]
     rows = []
     for track in p.tracks:
-        warm = [
+        calibrated = [
             float(member.calibration.of(np.float64(raw)))
             for raw, member in zip(track.score, p.members, strict=True)
         ]
@@ -243,7 +243,7 @@ def _persons(p: Prediction) -> Table:
         seen_at = f"{_clock(min(track.pts) - first)} – {_clock(max(track.pts) - first)}".replace(
             " s –", " –"
         )
-        rows.append((f"person {track.number + 1}", seen_at, len(track.pts), *warm))
+        rows.append((f"person {track.number + 1}", seen_at, len(track.pts), *calibrated))
     heads = ("score",) if len(names) == 1 else tuple(names)
     return Table("Persons", ("person", "seen", "clips", *heads), tuple(rows))
 

@@ -147,10 +147,14 @@ def judge(
     members = []
     for number, scorer in enumerate(scorers):
         raw = max(track.score[number] for track in tracks)
-        warm = float(scorer.calibration.of(np.array(raw)))
+        calibrated = float(scorer.calibration.of(np.array(raw)))
         members.append(
             Member(
-                scorer.name, raw, warm, decide(warm, scorer.calibration.unsure), scorer.calibration
+                scorer.name,
+                raw,
+                calibrated,
+                decide(calibrated, scorer.calibration.unsure),
+                scorer.calibration,
             )
         )
     score = float(np.mean([member.score for member in members]))

@@ -98,21 +98,21 @@ class Strip:
         axes.axhline(member.calibration.threshold, color=DARK.faint, linewidth=0.8, linestyle="--")
         for track in p.tracks[:TRACKS]:
             time = np.array([(q.start + q.end) / 2 for q in track.points[0]]) - self.first
-            warm = member.calibration.of(np.array([q.score for q in track.points[0]]))
+            calibrated = member.calibration.of(np.array([q.score for q in track.points[0]]))
             order = np.argsort(time)
             colour = DARK.series[track.number % len(DARK.series)]
             axes.plot(
                 time[order],
-                warm[order],
+                calibrated[order],
                 color=colour,
                 linewidth=1.4,
                 label=f"person {track.number + 1}",
             )
-            dots = [_unit(COLOURS[p.say(float(s), (low, high))]) for s in warm[order]]
+            dots = [_unit(COLOURS[p.say(float(s), (low, high))]) for s in calibrated[order]]
             if len(time) <= 200:
                 axes.scatter(
                     time[order],
-                    warm[order],
+                    calibrated[order],
                     s=14,
                     c=dots,
                     edgecolors=colour,

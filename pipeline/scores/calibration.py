@@ -272,19 +272,19 @@ def fit_calibration(
             f"fitted on {real} real and {fake} fake videos, {needed} of each are needed to show "
             f"an error rate of {error:.0%}: no temperature, and at least the default zone is kept"
         ]
-    warm = calibrate(score, temperature)
-    threshold = choose_threshold(label, warm, rule)
+    calibrated = calibrate(score, temperature)
+    threshold = choose_threshold(label, calibrated, rule)
     if zone == "conformal":
         # A threshold outside widens the zone, which never adds a wrong verdict.
-        low, high = conformal_zone(label, warm, error)
+        low, high = conformal_zone(label, calibrated, error)
         low, high = min(low, threshold), max(high, threshold)
         notes += _never(real, fake, error)
     else:
-        low, high = unsure_zone(label, warm, threshold, error)
+        low, high = unsure_zone(label, calibrated, threshold, error)
     if few or separates(label, score):
         least, most = default_zone(threshold)
         low, high = min(low, least), max(high, most)
-    decided = (warm < low) | (warm >= high)
+    decided = (calibrated < low) | (calibrated >= high)
     auc, auc_low, _ = auc_interval(label, score)
     return Calibration(
         temperature=temperature,

@@ -293,12 +293,12 @@ class Result:
         if self.calibrated is None:
             return ""
         raw = self.levels["video"].measure("log_loss").value
-        warm = self.calibrated.block.measure("log_loss").value
-        if raw is None or warm is None or warm <= raw + 1e-9:
+        calibrated = self.calibrated.block.measure("log_loss").value
+        if raw is None or calibrated is None or calibrated <= raw + 1e-9:
             return ""
         return (
-            f"the calibration makes the video log-loss worse here ({raw:.4f} before, {warm:.4f} "
-            "after): it was fitted on videos unlike these"
+            f"the calibration makes the video log-loss worse here ({raw:.4f} before, "
+            f"{calibrated:.4f} after): it was fitted on videos unlike these"
         )
 
     @property
