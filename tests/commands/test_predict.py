@@ -197,7 +197,9 @@ def test_the_verdict_comes_first_when_no_page_and_no_film_can_be_written(
     assert "Traceback" not in done.stderr and not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+@pytest.mark.parametrize(
+    "stop", [signal.SIGINT, signal.SIGKILL, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)]
+)
 def test_a_stop_ends_at_once_and_leaves_no_process(
     world: Path, media: Path, stop: signal.Signals
 ) -> None:

@@ -82,11 +82,11 @@ def replaced(
     assert result == {"gone": 0, "torn": 0, "leftovers": 0, "different": 0, **also}
 
 
-@pytest.mark.parametrize("how", REPLACED)
+@pytest.mark.parametrize("how", REPLACED[1:])  # the slow form below tries all three
 def test_a_kill_while_videos_are_replaced_leaves_the_old_or_the_new(
     how: str, drawn: Path, tmp_path: Path, figure: Callable[[str, str], None]
 ) -> None:
-    replaced(how, drawn, tmp_path, 9, figure)
+    replaced(how, drawn, tmp_path, 19, figure)
 
 
 @pytest.mark.slow

@@ -41,7 +41,10 @@ def running(drawn: Path, tmp_path: Path) -> tuple[subprocess.Popen[str], list[ps
     return run, psutil.Process(run.pid).children(recursive=True) or children
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(
+    ("number", "code"),
+    [(signal.SIGINT, 130), pytest.param(signal.SIGTERM, 143, marks=pytest.mark.slow)],
+)
 def test_a_signal_ends_the_run_within_seconds_and_leaves_no_orphan(
     number: int, code: int, drawn: Path, tmp_path: Path
 ) -> None:
@@ -53,7 +56,9 @@ def test_a_signal_ends_the_run_within_seconds_and_leaves_no_orphan(
     assert "Traceback" not in run.stderr.read()
 
 
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGHUP])
+@pytest.mark.parametrize(
+    "number", [signal.SIGKILL, pytest.param(signal.SIGHUP, marks=pytest.mark.slow)]
+)
 def test_when_the_command_dies_or_its_terminal_goes_the_workers_go_too(
     number: int, drawn: Path, tmp_path: Path
 ) -> None:
@@ -78,7 +83,9 @@ def test_a_reader_that_goes_away_costs_nothing(drawn: Path, tmp_path: Path) -> N
     )
 
 
-@pytest.mark.parametrize("closed", [(1,), (0, 1, 2), pytest.param((2,), marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    "closed", [(0, 1, 2), *(pytest.param((n,), marks=pytest.mark.slow) for n in (1, 2))]
+)
 def test_streams_that_were_closed_from_the_start_cost_nothing(
     closed: tuple[int, ...], drawn: Path, tmp_path: Path
 ) -> None:

@@ -152,8 +152,8 @@ def whole(tiny, tmp_path_factory, kind):
 # checkpoint).
 SLOW = pytest.mark.slow
 POSITIONS = [
-    (M2TR, "kill", 1),
     (M2TR, "kill-save", 4),
+    pytest.param(M2TR, "kill", 1, marks=SLOW),
     pytest.param(M2TR, "kill", 5, marks=SLOW),
     pytest.param(M2TR, "kill", 3, marks=SLOW),
     pytest.param(M2TR, "kill-validation", 1, marks=SLOW),
@@ -178,10 +178,9 @@ def test_a_killed_run_resumes_bit_by_bit(tiny, tmp_path, tmp_path_factory, kind,
 
 
 SIGNALS = [
-    ("term", 2, 143),
     ("int-validation", 2, 130),
     ("term-save", 2, 143),
-    *(pytest.param("term", step, 143, marks=SLOW) for step in (1, 3, 4, 6)),
+    *(pytest.param("term", step, 143, marks=SLOW) for step in (1, 2, 3, 4, 6)),
     pytest.param("term-validation", 1, 143, marks=SLOW),
     pytest.param("term-save", 1, 143, marks=SLOW),
 ]
@@ -399,6 +398,7 @@ def test_patience_stops_a_run_that_gets_no_better(tiny, tmp_path):
     assert result.progress.epoch < 9 and result.progress.epoch - result.progress.best_epoch == 2
 
 
+@pytest.mark.slow  # every model learns drawn clips by heart in models/test_overfit.py
 def test_the_detector_learns_the_flickering_patch(tiny, tmp_path):
     kind = {**CLRNET, "options": {**CLRNET["options"], "bn_momentum": 0.1}}
     # The whole list in one batch: losses of single steps are then comparable.
@@ -559,7 +559,7 @@ def limited(settings, run, most):
         sys.exit(77 if "MiB needed" in str(error) and "\n" not in str(error) else 78)
 
 
-@pytest.mark.parametrize("most", [100_000, 200])
+@pytest.mark.parametrize("most", [100_000, pytest.param(200, marks=SLOW)])
 def test_a_disk_that_fills_while_training_is_one_line_and_loses_nothing(tiny, tmp_path, most):
     run = tmp_path / "run"
     process = PROCESSES.Process(target=limited, args=(config(tiny, M2TR), run, most))
