@@ -123,7 +123,7 @@ def test_a_good_video_without_memory_is_never_called_damaged(mib: int, tmp_path:
             container.mux(stream.encode(av.VideoFrame(3200, 3200, "yuv420p")))
         container.mux(stream.encode(None))
     # In a process of its own: the allocator of this one has memory left over from other tests.
-    with multiprocessing.get_context("forkserver").Pool(1) as pool:
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
         assert pool.apply(decode_within, (path, mib)) in ("out_of_memory", "MemoryError", "ok")
 
 
